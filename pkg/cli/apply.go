@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pgrepctl/pgrepctl/pkg/engine"
+	"github.com/pgrepctl/pgrepctl/pkg/event"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/plan"
+	"github.com/pgrepctl/pgrepctl/pkg/remote"
+	"github.com/pgrepctl/pgrepctl/pkg/secret"
+	"github.com/pgrepctl/pgrepctl/pkg/steps"
+	"github.com/pgrepctl/pgrepctl/pkg/ui"
+)
+
+// session is an engine with its connections and its progress display.
+type session struct {
+	*engine.Engine
+	conn *connections
+	sink ui.Sink
+	inv  *inventory.Cluster
+}
+
+func (s *session) close(ctx context.Context) {
+	_ = s.sink.Close()
+	_ = s.conn.Close(context.WithoutCancel(ctx))
+}
+
+// open loads the inventory and makes an engine for it. Nothing is dialed yet.
+func (a *app) open() (*session, error) {
+	inv, err := inventory.Load(a.expand(a.set.Inventory()))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, h := range inv.Hosts {
+		names = append(names, h.Name)
+	}
+	sink := ui.NewSink(a.Err, ui.SinkOptions{Mode: ui.Choose(ui.Options{Stderr: a.Err, Env: a.Env, Plain: a.set.Plain(), Output: a.set.Output()}),
+		Color: a.colorOn(a.Err), Quiet: a.set.Quiet(), Verbose: a.set.Verbose(), Hosts: names})
+	conn := a.connect(inv, sink)
+	e := &engine.Engine{Inventory: inv, Cluster: conn, Dir: filepath.Join(a.set.StateDir(), inv.Name), Sink: sink, Now: time.Now,
+		Operator: operator(a.Env), Version: version(), NewID: newID, NewKey: newKey, Password: a.password(inv), Accept: a.accept, Stop: a.Stop}
+	return &session{Engine: e, conn: conn, sink: sink, inv: inv}, nil
+}
+
+// password resolves the reference once a call, and only when a step asks.
+func (a *app) password(inv *inventory.Cluster) func(context.Context) (secret.Value, error) {
+	var once sync.Once
+	var v secret.Value
+	var err error
+	return func(ctx context.Context) (secret.Value, error) {
+		once.Do(func() { v, err = a.resolver().Resolve(ctx, inv.Replication.Password) })
+		return v, err
+	}
+}
+
+// operator is who acts, for the journal, the lock and the marker.
+func operator(env func(string) string) string {
+	name := env("USER")
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if sudo := env("SUDO_USER"); sudo != "" {
+		name = sudo
+	}
+	h, err := os.Hostname()
+	if err != nil {
+		h = "unknown"
+	}
+	return name + "@" + h
+}
+
+func newID() string {
+	b := make([]byte, 2)
+	_, _ = rand.Read(b) // never fails (crypto/rand, Go 1.24)
+	return time.Now().UTC().Format("20060102T150405Z") + "-" + hex.EncodeToString(b)
+}
+
+func newKey() (steps.Key, error) {
+	pub, priv, err := remote.NewKey()
+	return steps.Key{Public: pub, Private: priv}, err
+}
+
+// actFlags are the flags of every command that acts.
+func (a *app) actFlags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&a.dryRun, "dry-run", false, "show what would be done, and do nothing")
+	cmd.Flags().StringSliceVar(&a.accept, "accept", nil, "skip a check of `pgrepctl doctor` by its ID (repeatable)")
+}
+
+// act previews a plan, asks, and applies it.
+func (a *app) act(ctx context.Context, s *session, p *plan.Plan) error {
+	pre, err := s.Preview(ctx, p)
+	if err != nil {
+		return err
+	}
+	out := a.Err // the result of an apply is its report; the preview is talk
+	if a.dryRun {
+		out = a.Out
+	}
+	if pre.Run != "" {
+		s.sink.Emit(event.Event{At: time.Now(), Run: pre.Run, Type: event.Warning, Text: "run " + pre.Run + " was interrupted; this goes on with it"})
+	}
+	format := "table"
+	if a.dryRun {
+		format = a.set.Output()
+	}
+	if a.dryRun || !a.set.Quiet() {
+		if err := ui.WritePreview(out, shown(s.inv, pre), ui.PreviewOptions{Output: format, Color: a.colorOn(out)}); err != nil {
+			return err
+		}
+	}
+	if a.dryRun {
+		return nil
+	}
+	if pre.Effects() > 0 {
+		if err := ui.Confirm(a.In, a.Err, ui.IsTerminal(a.In) && ui.IsTerminal(a.Err), a.set.Yes(), "Do this?"); err != nil {
+			return err
+		}
+	}
+	r, err := s.Apply(ctx, p)
+	if err != nil && a.set.OnFailure() == "undo" && r != nil {
+		return a.undoFailed(ctx, s, r, err)
+	}
+	return a.report(r, err)
+}
+
+func shown(inv *inventory.Cluster, p *engine.Preview) ui.Preview {
+	out := ui.Preview{Plan: p.Plan, Cluster: inv.Name}
+	for _, l := range p.Lines {
+		out.Lines = append(out.Lines, ui.PreviewLine{Node: l.Node, Depth: l.Depth, Host: l.Host, Step: l.Step, Phase: string(l.Phase), Effects: l.Effects, Noop: l.Noop})
+	}
+	return out
+}
+
+func (a *app) report(r *engine.Report, err error) error {
+	if err != nil || r == nil {
+		return err
+	}
+	if a.set.Output() == "json" {
+		return ui.JSON(a.Out, r)
+	}
+	if a.set.Output() == "yaml" {
+		return ui.YAML(a.Out, r)
+	}
+	if len(r.Done) == 0 {
+		_, err = fmt.Fprintf(a.Out, "nothing to do: %d steps found everything in place\n", r.Noops)
+		return err
+	}
+	_, err = fmt.Fprintf(a.Out, "%s: run %s, %d effects, %s\n", r.Status, r.Run, len(r.Done), ui.Span(time.Duration(r.Seconds*float64(time.Second))))
+	return err
+}

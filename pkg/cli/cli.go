@@ -1,0 +1,176 @@
+// Package cli is the command line: cobra commands that wire the packages
+// together. It decides exit codes, and prints through pkg/ui.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/settings"
+	"github.com/pgrepctl/pgrepctl/pkg/ui"
+)
+
+// Stdio is what the tool talks through. Tests give their own.
+type Stdio struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Env      func(string) string
+	// Stop is closed at the first Ctrl-C.
+	Stop <-chan struct{}
+}
+
+// Main runs one call and returns its exit code.
+func Main(args []string) int {
+	ctx, stop, end := signals()
+	defer end()
+	return Run(ctx, args, Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.Getenv, Stop: stop})
+}
+
+// signals closes stop at the first SIGINT or SIGTERM, and cancels the context
+// at the second: the first lets a run end in a proven state.
+func signals() (context.Context, <-chan struct{}, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	stop := make(chan struct{})
+	got := make(chan os.Signal, 2)
+	signal.Notify(got, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-got
+		close(stop)
+		<-got
+		cancel(errors.New("interrupted"))
+	}()
+	return ctx, stop, func() { signal.Stop(got); cancel(nil) }
+}
+
+// Run runs one call.
+func Run(ctx context.Context, args []string, stdio Stdio) int {
+	a := &app{Stdio: stdio}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(stdio.In)
+	root.SetOut(stdio.Out)
+	root.SetErr(stdio.Err)
+	err := root.ExecuteContext(ctx)
+	if a.cancel != nil {
+		a.cancel()
+	}
+	if err == nil {
+		return 0
+	}
+	var silent *exitError
+	if errors.As(err, &silent) {
+		return int(silent.class)
+	}
+	_ = ui.PrintError(stdio.Err, err, ui.ErrorOptions{Color: ui.UseColor(a.color(), stdio.Env, stdio.Err)})
+	return int(fault.ClassOf(err))
+}
+
+// exitError ends with an exit code whose reason is already printed.
+type exitError struct{ class fault.Class }
+
+func (e *exitError) Error() string { return fmt.Sprintf("exit %d", e.class) }
+
+// app is one call.
+type app struct {
+	Stdio
+	set    *settings.Settings
+	cancel context.CancelFunc
+	dryRun bool
+	accept []string
+}
+
+func (a *app) color() string {
+	if a.set == nil {
+		return "auto"
+	}
+	return a.set.Color()
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "pgrepctl",
+		Short: "PostgreSQL streaming replication over plain SSH",
+		Long: `pgrepctl provisions and operates PostgreSQL streaming-replication clusters from one
+inventory file, over plain SSH, with nothing installed on the database hosts.
+
+No read fails, no step is lost, nothing is done that the plan did not show.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return a.prepare(cmd)
+		},
+	}
+	settings.AddFlags(root.PersistentFlags())
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage(cmd, err)
+	})
+	root.AddCommand(a.standbyCommand(), a.runsCommand(), a.plansCommand(), a.runCommand(),
+		a.inventoryCommand(), a.configCommand(), labCommand(a.Out, a.Err), versionCommand(a.Out))
+	strict(root)
+	return root
+}
+
+// prepare loads the settings, once the flags are parsed.
+func (a *app) prepare(cmd *cobra.Command) error {
+	cwd, err := os.Getwd()
+	if err != nil {
+		return fmt.Errorf("find the working directory: %w", err)
+	}
+	if a.set, err = settings.Load(cmd.Flags(), a.Env, cwd); err != nil {
+		return err
+	}
+	if d := a.set.Timeout(); d > 0 {
+		var ctx context.Context
+		ctx, a.cancel = context.WithTimeoutCause(cmd.Context(), d, fmt.Errorf("not done within %s (--timeout)", d))
+		cmd.SetContext(ctx)
+	}
+	return nil
+}
+
+func usage(cmd *cobra.Command, err error) error {
+	return &fault.Error{Class: fault.Usage, Err: err, Hint: cmd.CommandPath() + " --help"}
+}
+
+// strict gives every command's argument errors the usage exit code, and makes a
+// command that only groups others complain about a word that it does not know.
+func strict(cmd *cobra.Command) {
+	if args := cmd.Args; args != nil {
+		cmd.Args = func(c *cobra.Command, words []string) error {
+			if err := args(c, words); err != nil {
+				return usage(c, err)
+			}
+			return nil
+		}
+	}
+	if cmd.HasSubCommands() && cmd.RunE == nil && cmd.Run == nil {
+		cmd.Args = cobra.ArbitraryArgs
+		cmd.RunE = func(c *cobra.Command, words []string) error {
+			if len(words) == 0 {
+				return c.Help()
+			}
+			var names []string
+			for _, sub := range c.Commands() {
+				names = append(names, sub.Name())
+			}
+			f := &fault.Error{Class: fault.Usage, Err: fmt.Errorf("unknown command %q for %s", words[0], c.CommandPath()), Hint: c.CommandPath() + " --help"}
+			if near := fault.Nearest(words[0], names); near != "" {
+				f.Hint = "did you mean " + c.CommandPath() + " " + near + "?"
+			}
+			return f
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		strict(sub)
+	}
+}
+
+// colorOn decides for each stream by itself.
+func (a *app) colorOn(stream any) bool { return ui.UseColor(a.set.Color(), a.Env, stream) }

@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/settings"
+	"github.com/pgrepctl/pgrepctl/pkg/ui"
+)
+
+func (a *app) inventoryCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "inventory", Short: "Look at the inventory file; no host is touched"}
+	load := func() (*inventory.Cluster, error) { return inventory.Load(a.expand(a.set.Inventory())) }
+	cmd.AddCommand(
+		&cobra.Command{Use: "init [FILE]", Short: "Write an example inventory (default pgrepctl.yaml)", Args: cobra.MaximumNArgs(1), RunE: func(_ *cobra.Command, args []string) error {
+			name := "pgrepctl.yaml"
+			if len(args) == 1 {
+				name = args[0]
+			}
+			f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+			if err != nil {
+				return &fault.Error{Class: fault.Refused, Op: "write an example inventory", Err: err, Hint: "name another file: pgrepctl inventory init FILE"}
+			}
+			if _, err := f.Write(inventory.Example()); err != nil {
+				return fmt.Errorf("write %s: %w", name, err)
+			}
+			if err := f.Close(); err != nil {
+				return fmt.Errorf("write %s: %w", name, err)
+			}
+			_, err = fmt.Fprintf(a.Err, "wrote %s; edit it, then: pgrepctl -i %s inventory validate\n", name, name)
+			return err
+		}},
+		&cobra.Command{Use: "validate", Short: "Check the file; all mistakes at once, with line and column", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+			c, err := load()
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.Out, "%s: cluster %s, %d hosts, no mistakes\n", c.File, c.Name, len(c.Hosts))
+			return err
+		}},
+		&cobra.Command{Use: "show", Short: "Print what the file means for each host, defaults filled in", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+			c, err := load()
+			if err != nil {
+				return err
+			}
+			if a.set.Output() == "table" {
+				return ui.YAML(a.Out, c)
+			}
+			return a.encode(c)
+		}},
+		&cobra.Command{Use: "graph", Short: "Print who streams from whom", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+			c, err := load()
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprint(a.Out, c.Graph())
+			return err
+		}},
+		&cobra.Command{Use: "schema", Short: "Print the JSON schema, for editors", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+			_, err := a.Out.Write(inventory.Schema())
+			return err
+		}},
+	)
+	return cmd
+}
+
+func (a *app) configCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "The tool's own settings"}
+	cmd.AddCommand(&cobra.Command{Use: "show", Short: "Print each setting and where its value comes from", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		if a.set.Output() != "table" {
+			return a.encode(a.set.All())
+		}
+		return ui.Table(a.Out, []string{"SETTING", "VALUE", "FROM"}, settingRows(a.set.All()), ui.TableOptions{Color: a.colorOn(a.Out)})
+	}})
+	return cmd
+}
+
+func settingRows(all []settings.Setting) [][]ui.Cell {
+	var rows [][]ui.Cell
+	for _, s := range all {
+		rows = append(rows, ui.Row(s.Key, s.Value, s.Origin.String()))
+	}
+	return rows
+}

@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/plan"
+	"github.com/pgrepctl/pgrepctl/pkg/steps"
+	"github.com/pgrepctl/pgrepctl/pkg/ui"
+	"github.com/pgrepctl/pgrepctl/templates"
+)
+
+// builtin returns a built-in plan's file.
+func builtin(name string) ([]byte, error) {
+	b, err := templates.Plans.ReadFile("plans/" + name + ".yaml")
+	if err != nil {
+		return nil, &fault.Error{Class: fault.Usage, Err: fmt.Errorf("no built-in plan %q", name), Hint: "pgrepctl plans list"}
+	}
+	return b, nil
+}
+
+func (a *app) plansCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "plans", Short: "The built-in plans, and the step kinds they are made of"}
+	cmd.AddCommand(
+		&cobra.Command{Use: "list", Short: "List the built-in plans", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.listPlans() }},
+		&cobra.Command{Use: "show NAME", Short: "Print a built-in plan", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
+			b, err := builtin(args[0])
+			if err != nil {
+				return err
+			}
+			_, err = a.Out.Write(b)
+			return err
+		}},
+		&cobra.Command{Use: "export NAME FILE", Short: "Write a built-in plan to a file of your own, to edit", Args: cobra.ExactArgs(2), RunE: func(_ *cobra.Command, args []string) error {
+			b, err := builtin(args[0])
+			if err != nil {
+				return err
+			}
+			f, err := os.OpenFile(args[1], os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+			if err != nil {
+				return fmt.Errorf("export the plan: %w", err)
+			}
+			if _, err := f.Write(b); err != nil {
+				return fmt.Errorf("export the plan: %w", err)
+			}
+			return f.Close()
+		}},
+		&cobra.Command{Use: "kinds", Short: "List the step kinds", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+			var rows [][]ui.Cell
+			for _, k := range steps.Kinds() {
+				rows = append(rows, ui.Row(k.Name, k.Doc))
+			}
+			return ui.Table(a.Out, []string{"KIND", "DOES"}, rows, ui.TableOptions{Color: a.colorOn(a.Out)})
+		}},
+	)
+	return cmd
+}
+
+func (a *app) listPlans() error {
+	names, err := fs.Glob(templates.Plans, "plans/*.yaml")
+	if err != nil {
+		return fmt.Errorf("list plans: %w", err)
+	}
+	var rows [][]ui.Cell
+	for _, name := range names {
+		b, err := templates.Plans.ReadFile(name)
+		if err != nil {
+			return fmt.Errorf("read plan: %w", err)
+		}
+		h, err := plan.Describe(name, b)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, ui.Row(strings.TrimSuffix(path.Base(name), ".yaml"), h.Doc))
+	}
+	return ui.Table(a.Out, []string{"PLAN", "DOES"}, rows, ui.TableOptions{Color: a.colorOn(a.Out)})
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var set []string
+	cmd := &cobra.Command{
+		Use:   "run PLAN",
+		Short: "Run a plan: a file of your own, or a built-in one by name",
+		Example: `  pgrepctl run my-standby.yaml --set standby=pg3 --dry-run
+  pgrepctl run bootstrap-standby --set standby=pg3`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			vars := map[string]string{}
+			for _, s := range set {
+				k, v, ok := strings.Cut(s, "=")
+				if !ok {
+					return usage(cmd, fmt.Errorf("--set %q: want name=value", s))
+				}
+				vars[k] = v
+			}
+			text, err := os.ReadFile(args[0])
+			if err != nil {
+				if strings.ContainsAny(args[0], "/.") {
+					return &fault.Error{Class: fault.Invalid, Op: "read plan", Err: err}
+				}
+				if text, err = builtin(args[0]); err != nil {
+					return err
+				}
+			}
+			s, err := a.open()
+			if err != nil {
+				return err
+			}
+			defer s.close(cmd.Context())
+			p, err := plan.Load(args[0], text, s.inv, vars)
+			if err != nil {
+				return err
+			}
+			return a.act(cmd.Context(), s, p)
+		},
+	}
+	cmd.Flags().StringArrayVar(&set, "set", nil, "a variable of the plan: name=value (repeatable)")
+	a.actFlags(cmd)
+	return cmd
+}

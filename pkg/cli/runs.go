@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pgrepctl/pgrepctl/pkg/engine"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/journal"
+	"github.com/pgrepctl/pgrepctl/pkg/ui"
+)
+
+func (a *app) runsCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "runs", Short: "The journal of every run: look, resume, undo"}
+	cmd.AddCommand(
+		&cobra.Command{Use: "list", Short: "List the runs of the inventory's cluster", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.listRuns() }},
+		&cobra.Command{Use: "show RUN", Short: "Show what a run intended, did and undid", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error { return a.showRun(args[0]) }},
+		a.goOn("resume RUN", "Go on with a run that was interrupted or failed", "resume run %s?", (*engine.Engine).Resume),
+		a.goOn("undo RUN", "Take a run back: its recorded inverses, last first", "undo run %s?", (*engine.Engine).Undo),
+	)
+	return cmd
+}
+
+func (a *app) goOn(use, short, question string, do func(*engine.Engine, context.Context, string) (*engine.Report, error)) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.open()
+			if err != nil {
+				return err
+			}
+			defer s.close(cmd.Context())
+			r, err := find(s.Dir, args[0])
+			if err != nil {
+				return err
+			}
+			if err := ui.Confirm(a.In, a.Err, ui.IsTerminal(a.In) && ui.IsTerminal(a.Err), a.set.Yes(), fmt.Sprintf(question, r.ID)); err != nil {
+				return err
+			}
+			rep, err := do(s.Engine, cmd.Context(), r.Path)
+			return a.report(rep, err)
+		},
+	}
+}
+
+// undoFailed is --on-failure=undo.
+func (a *app) undoFailed(ctx context.Context, s *session, r *engine.Report, cause error) error {
+	run, err := find(s.Dir, r.Run)
+	if err != nil {
+		return cause // it failed before it did anything
+	}
+	if _, err := s.Undo(context.WithoutCancel(ctx), run.Path); err != nil {
+		return errors.Join(cause, err)
+	}
+	return &fault.Error{Class: fault.Undone, Err: cause, State: "run " + r.Run + " was undone: everything is as it was before it"}
+}
+
+func find(dir, id string) (journal.Summary, error) {
+	runs, err := journal.List(dir)
+	if err != nil {
+		return journal.Summary{}, err
+	}
+	for _, r := range runs {
+		if r.ID == id {
+			return r, nil
+		}
+	}
+	return journal.Summary{}, &fault.Error{Class: fault.Usage, Err: fmt.Errorf("no run %q of this cluster in %s", id, dir), Hint: "pgrepctl runs list"}
+}
+
+func (a *app) listRuns() error {
+	s, err := a.open()
+	if err != nil {
+		return err
+	}
+	defer s.close(context.Background())
+	runs, err := journal.List(s.Dir)
+	if err != nil {
+		return err
+	}
+	if a.set.Output() != "table" {
+		return a.encode(runs)
+	}
+	var rows [][]ui.Cell
+	for _, r := range runs {
+		vars := ""
+		if v := r.Vars["standby"]; v != "" {
+			vars = v
+		}
+		rows = append(rows, ui.Row(r.ID, r.Plan, vars, string(r.Status), r.Operator, ui.Span(r.Ended.Sub(r.Started).Round(time.Millisecond)), strconv.Itoa(r.Records)))
+	}
+	return ui.Table(a.Out, []string{"RUN", "PLAN", "ON", "STATUS", "BY", "TOOK", "RECORDS"}, rows, ui.TableOptions{Color: a.colorOn(a.Out)})
+}
+
+func (a *app) showRun(id string) error {
+	s, err := a.open()
+	if err != nil {
+		return err
+	}
+	defer s.close(context.Background())
+	r, err := find(s.Dir, id)
+	if err != nil {
+		return err
+	}
+	recs, err := journal.Read(r.Path)
+	if err != nil {
+		return err
+	}
+	if a.set.Output() != "table" {
+		return a.encode(recs)
+	}
+	var rows [][]ui.Cell
+	for _, rec := range recs {
+		text := rec.Text
+		switch {
+		case rec.Error != "":
+			text = rec.Error
+		case rec.Type == journal.Start:
+			text = rec.Run.Plan + " by " + rec.Run.Operator
+		case rec.Type == journal.End:
+			text = string(rec.Status)
+		case rec.Of > 0:
+			text = "of " + strconv.Itoa(rec.Of)
+		}
+		rows = append(rows, ui.Row(strconv.Itoa(rec.Seq), rec.At.Format("15:04:05.000"), string(rec.Type), rec.Host, rec.Step, text))
+	}
+	return ui.Table(a.Out, []string{"#", "AT", "TYPE", "HOST", "STEP", "WHAT"}, rows, ui.TableOptions{Color: a.colorOn(a.Out)})
+}
+
+func (a *app) encode(v any) error {
+	if a.set.Output() == "yaml" {
+		return ui.YAML(a.Out, v)
+	}
+	return ui.JSON(a.Out, v)
+}

@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/pgrepctl/pgrepctl/pkg/plan"
+)
+
+func (a *app) standbyCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "standby", Short: "Make standbys"}
+	boot := &cobra.Command{
+		Use:   "bootstrap HOST",
+		Short: "Make a streaming standby of an empty host, and prove it",
+		Long: `Make the host a streaming standby of its upstream: role, pg_hba.conf, slot, base
+backup with rsync, standby.signal, start; done only when its upstream shows it
+streaming and it has replayed what was written after its start.
+
+The plan is shown first; it is the same that "pgrepctl plans show bootstrap-standby"
+prints. A second call finds everything in place and says so, step by step. A call
+after an interruption goes on where the last one ended.`,
+		Example: `  pgrepctl standby bootstrap pg2 --dry-run
+  pgrepctl standby bootstrap pg2 --yes`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.open()
+			if err != nil {
+				return err
+			}
+			defer s.close(cmd.Context())
+			text, err := builtin("bootstrap-standby")
+			if err != nil {
+				return err
+			}
+			p, err := plan.Load("bootstrap-standby.yaml", text, s.inv, map[string]string{"standby": args[0]})
+			if err != nil {
+				return err
+			}
+			return a.act(cmd.Context(), s, p)
+		},
+	}
+	a.actFlags(boot)
+	cmd.AddCommand(boot)
+	return cmd
+}

@@ -1,0 +1,181 @@
+package effect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+)
+
+// Keys of what a backup leaves behind for later steps.
+const (
+	BackupStartLSN = "backup.start_lsn"
+	BackupStopLSN  = "backup.stop_lsn"
+	BackupLabel    = "backup.label"
+	BackupMap      = "backup.tablespace_map"
+)
+
+const backupHold = "backup"
+
+// heartbeat keeps the backup session's channel in use: an sshd with
+// ChannelTimeout closes idle channels whatever the keepalives of the
+// connection, and the server's idle_session_timeout is our dead-man's switch.
+const heartbeat = 30 * time.Second
+
+// StartBackup begins a non-exclusive base backup on a connection of its own. It
+// lives and dies with that session: nothing but it can stop the backup, and
+// when it is lost the server ends backup mode by itself.
+type StartBackup struct {
+	Host  string `json:"host"`
+	Label string `json:"label"`
+	Fast  bool   `json:"fast"`
+	// Init are the settings of the session, Start and Stop the statements of
+	// the server's version; Start has parameters $1 label, $2 fast.
+	Init  []string `json:"-"`
+	Start string   `json:"-"`
+	Stop  string   `json:"-"`
+}
+
+func (e *StartBackup) Kind() string    { return "start-backup" }
+func (e *StartBackup) On() string      { return e.Host }
+func (e *StartBackup) Inverse() Effect { return nil } // ends with its session
+func (e *StartBackup) Predict(World)   {}
+func (e *StartBackup) Describe() Description {
+	how := "(non-exclusive, spread checkpoint)"
+	if e.Fast {
+		how = "(non-exclusive, fast checkpoint)"
+	}
+	return Description{Verb: "start", Subject: "a base backup", Detail: how}
+}
+
+func (e *StartBackup) Do(ctx context.Context, env Env) (Output, error) {
+	s, err := session(ctx, env, e.Host, true)
+	if err != nil {
+		return nil, err
+	}
+	out, err := e.start(ctx, s, env.Run())
+	if err != nil {
+		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+	}
+	env.Hold(backupHold, holdBackup(s, e.Stop))
+	return out, nil
+}
+
+func (e *StartBackup) start(ctx context.Context, s host.SQL, run Run) (Output, error) {
+	for _, q := range e.Init {
+		if err := s.Exec(ctx, q); err != nil {
+			return nil, fmt.Errorf("prepare the backup session: %w", err)
+		}
+	}
+	var got []struct {
+		LSN string `json:"lsn"`
+	}
+	if err := s.Query(ctx, &got, e.Start, e.Label+":"+run.ID, e.Fast); err != nil {
+		return nil, fmt.Errorf("start the base backup: %w", err)
+	}
+	if len(got) != 1 {
+		return nil, fmt.Errorf("start the base backup: %d rows", len(got))
+	}
+	return Output{BackupStartLSN: got[0].LSN}, nil
+}
+
+// backupSession serialises the heartbeat and the stop: one SQL session is for
+// one goroutine at a time.
+type backupSession struct {
+	mu   sync.Mutex
+	sql  host.SQL
+	stop string
+	end  context.CancelFunc
+	done chan struct{}
+}
+
+func holdBackup(s host.SQL, stop string) *backupSession {
+	ctx, cancel := context.WithCancel(context.Background()) //nolint:contextcheck // outlives Do by design; ended by Close
+	b := &backupSession{sql: s, stop: stop, end: cancel, done: make(chan struct{})}
+	go b.beat(ctx)
+	return b
+}
+
+func (b *backupSession) beat(ctx context.Context) {
+	defer close(b.done)
+	t := time.NewTicker(heartbeat)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.sql.Lost():
+			return
+		case <-t.C:
+			b.mu.Lock()
+			// A failed beat needs no handling: Lost tells.
+			beatCtx, cancel := context.WithTimeout(ctx, heartbeat)
+			_ = b.sql.Exec(beatCtx, "select 1")
+			cancel()
+			b.mu.Unlock()
+		}
+	}
+}
+
+func (b *backupSession) Lost() <-chan struct{} { return b.sql.Lost() }
+
+func (b *backupSession) Close(ctx context.Context) error {
+	b.end()
+	<-b.done
+	return b.sql.Close(ctx)
+}
+
+// StopBackup ends it on the session that began it, and yields the backup label.
+type StopBackup struct {
+	Host string `json:"host"`
+}
+
+func (e *StopBackup) Kind() string    { return "stop-backup" }
+func (e *StopBackup) On() string      { return e.Host }
+func (e *StopBackup) Inverse() Effect { return nil }
+func (e *StopBackup) Predict(World)   {}
+func (e *StopBackup) Describe() Description {
+	return Description{Verb: "stop", Subject: "the base backup", Detail: "(without waiting for the archiver)"}
+}
+
+func (e *StopBackup) Do(ctx context.Context, env Env) (Output, error) {
+	held, ok := env.TakeHeld(backupHold)
+	if !ok {
+		return nil, lostBackup(e.Host)
+	}
+	b := held.(*backupSession)
+	b.end()
+	<-b.done
+	defer b.sql.Close(context.WithoutCancel(ctx))
+	select {
+	case <-b.sql.Lost():
+		return nil, lostBackup(e.Host)
+	default:
+	}
+	var got []struct {
+		LSN   string  `json:"lsn"`
+		Label string  `json:"labelfile"`
+		Map   *string `json:"spcmapfile"`
+	}
+	if err := b.sql.Query(ctx, &got, b.stop); err != nil {
+		return nil, fmt.Errorf("stop the base backup: %w", err)
+	}
+	if len(got) != 1 || got[0].Label == "" {
+		return nil, errors.New("stop the base backup: the server gave no backup label")
+	}
+	out := Output{BackupStopLSN: got[0].LSN, BackupLabel: got[0].Label}
+	if got[0].Map != nil {
+		out[BackupMap] = *got[0].Map
+	}
+	return out, nil
+}
+
+func lostBackup(name string) error {
+	return &fault.Error{Class: fault.Failed, Host: name, Op: "stop the base backup",
+		Err:   errors.New("the session that began the backup is gone, and with it the backup"),
+		State: "the server has left backup mode by itself; the copy cannot be used, and cannot start"}
+}

@@ -1,0 +1,267 @@
+package effect
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/event"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+)
+
+// Copy pulls one directory tree with rsync, from the host that Argv names. It
+// runs as the owner of the target, leashed: it does not outlive its client.
+type Copy struct {
+	Host string   `json:"host"`
+	As   string   `json:"as"`
+	Argv []string `json:"argv"`
+	// What is the subject shown: "data directory".
+	What string `json:"what"`
+	From string `json:"from"`
+	Into string `json:"into"`
+	// Fresh: the target directory was empty, so undo may empty it again.
+	Fresh bool `json:"fresh"`
+	// Total is the expected number of bytes, 0 when not known.
+	Total int64 `json:"-"`
+
+	Then func(*facts.Host) `json:"-"`
+}
+
+func (e *Copy) Kind() string { return "copy" }
+func (e *Copy) On() string   { return e.Host }
+func (e *Copy) Predict(w World) {
+	if h := w.Known(e.Host); h != nil {
+		then(h, e.Then)
+	}
+}
+
+func (e *Copy) Describe() Description {
+	d := Description{Verb: "copy", Subject: e.What, Detail: "from " + e.From + " into " + e.Into + " (rsync)"}
+	if !e.Fresh {
+		d.NoReturn = "what " + e.Into + " held before is overwritten by what differs on " + e.From
+	}
+	return d
+}
+
+// Interruptible: it may last for hours, and what it has copied stays.
+func (e *Copy) Interruptible() bool { return true }
+
+func (e *Copy) Inverse() Effect {
+	if !e.Fresh {
+		return nil
+	}
+	return &EmptyDirectory{Host: e.Host, As: e.As, Path: e.Into}
+}
+
+// rsyncVanished is rsync's exit code for files that were gone when their turn
+// came: usual on a live server, where tables are dropped. Once the copy is run
+// again and sees the same, or nothing, it is complete. 23 is never accepted:
+// it hides real read errors.
+const rsyncVanished = 24
+
+func (e *Copy) Do(ctx context.Context, env Env) (Output, error) {
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	for try := 0; ; try++ {
+		pr, pw := io.Pipe()
+		read := make(chan struct{})
+		go func() {
+			defer close(read)
+			progress(pr, e.Total, env.Progress)
+		}()
+		start := time.Now()
+		err := h.Run(ctx, host.Cmd{Argv: e.Argv, As: e.As, Leash: true}, host.Stdio{Out: pw})
+		_ = pw.Close()
+		<-read
+		var exit *host.ExitError
+		if errors.As(err, &exit) && exit.Code == rsyncVanished && try == 0 {
+			env.Warn(e.Host, "files vanished while they were copied (dropped tables); checking once more")
+			continue
+		}
+		if errors.As(err, &exit) && exit.Code == rsyncVanished {
+			err = nil
+		}
+		if err != nil {
+			return nil, e.explain(ctx, err)
+		}
+		return Output{"copy.seconds." + path.Base(e.Into): fmt.Sprintf("%.2f", time.Since(start).Seconds())}, nil
+	}
+}
+
+func (e *Copy) explain(ctx context.Context, err error) error {
+	f := &fault.Error{Class: fault.Failed, Host: e.Host, Op: "copy " + e.What + " from " + e.From, Err: err,
+		Stderr: host.Tail(host.StderrOf(err), 5),
+		State:  "the copy on " + e.Host + " has no pg_control, so it cannot start; what was copied stays"}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		f.Err = cause
+	}
+	return f
+}
+
+var progressLine = regexp.MustCompile(`^\s*([0-9,.]+)\s+([0-9]+)%`)
+
+// progress reads what `rsync --info=progress2 --outbuf=L` prints: lines ended
+// by CR that begin with the bytes so far.
+func progress(r io.Reader, total int64, emit func(event.Progress)) {
+	sc := bufio.NewScanner(r)
+	sc.Buffer(make([]byte, 0, 4096), 1<<20)
+	sc.Split(func(data []byte, eof bool) (int, []byte, error) {
+		if i := bytes.IndexAny(data, "\r\n"); i >= 0 {
+			return i + 1, data[:i], nil
+		}
+		if eof && len(data) > 0 {
+			return len(data), data, nil
+		}
+		return 0, nil, nil
+	})
+	for sc.Scan() {
+		m := progressLine.FindSubmatch(sc.Bytes())
+		if m == nil {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.NewReplacer(",", "", ".", "").Replace(string(m[1])), 10, 64)
+		if err == nil {
+			emit(event.Progress{Bytes: n, Total: total})
+		}
+	}
+	_, _ = io.Copy(io.Discard, r)
+}
+
+type FetchControl struct {
+	Host     string `json:"host"`
+	As       string `json:"as"`
+	From     string `json:"from"`
+	FromAs   string `json:"from_as"`
+	Source   string `json:"source"` // the upstream's data directory
+	Target   string `json:"target"`
+	SystemID string `json:"system_id"`
+}
+
+func (e *FetchControl) Kind() string  { return "fetch-control" }
+func (e *FetchControl) On() string    { return e.Host }
+func (e *FetchControl) Predict(World) {}
+func (e *FetchControl) Describe() Description {
+	return Description{Verb: "copy", Subject: "global/pg_control", Detail: "last, under another name"}
+}
+
+func (e *FetchControl) Inverse() Effect {
+	return &RemoveFile{Host: e.Host, As: e.As, Path: path.Join(e.Target, facts.PendingControl)}
+}
+
+func (e *FetchControl) Do(ctx context.Context, env Env) (Output, error) {
+	src, err := env.Host(ctx, e.From)
+	if err != nil {
+		return nil, err
+	}
+	dst, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	// The server rewrites this one block in place, so a reader may see it
+	// torn; its CRC tells, and the next reading is whole.
+	var f host.File
+	for try := 0; ; try++ {
+		f, err = src.Files(e.FromAs).Read(ctx, path.Join(e.Source, "global/pg_control"))
+		if err != nil {
+			return nil, fmt.Errorf("read pg_control of %s: %w", e.From, err)
+		}
+		c, err := postgres.ParseControl(f.Data)
+		if err == nil && strconv.FormatUint(c.SystemID, 10) != e.SystemID {
+			return nil, fmt.Errorf("pg_control of %s: system identifier %d, expected %s", e.From, c.SystemID, e.SystemID)
+		}
+		if err == nil {
+			break
+		}
+		if try == 5 {
+			return nil, fmt.Errorf("pg_control of %s: %w", e.From, err)
+		}
+	}
+	w := host.File{Path: path.Join(e.Target, facts.PendingControl), Data: f.Data, Mode: 0o600, UID: -1, GID: -1}
+	if err := dst.Files(e.As).Write(ctx, w, nil); err != nil {
+		return nil, fmt.Errorf("write pg_control: %w", err)
+	}
+	return nil, nil
+}
+
+// EmptyDirectory removes what a copy brought into a directory that the journal
+// says was empty before. No step plans it: it exists only as an inverse.
+type EmptyDirectory struct {
+	Host string `json:"host"`
+	As   string `json:"as"`
+	Path string `json:"path"`
+}
+
+func (e *EmptyDirectory) Kind() string    { return "empty-directory" }
+func (e *EmptyDirectory) On() string      { return e.Host }
+func (e *EmptyDirectory) Inverse() Effect { return nil }
+func (e *EmptyDirectory) Predict(World)   {}
+func (e *EmptyDirectory) Describe() Description {
+	return Description{Verb: "empty", Subject: e.Path, Detail: "which this run filled, and which was empty before"}
+}
+
+func (e *EmptyDirectory) Do(ctx context.Context, env Env) (Output, error) {
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	names, err := h.Files(e.As).List(ctx, e.Path)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", e.Path, err)
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	if _, err := h.Files(e.As).Stat(ctx, path.Join(e.Path, "postmaster.pid")); err == nil {
+		return nil, fault.Refuse(e.Host, "stop the server and type the same command again",
+			fmt.Errorf("empty %s: a server may be running in it", e.Path))
+	}
+	// -xdev: a file system mounted inside is not ours to empty.
+	argv := []string{"find", e.Path, "-xdev", "-mindepth", "1", "-delete"}
+	if err := h.Run(ctx, host.Cmd{Argv: argv, As: e.As}, host.Stdio{}); err != nil {
+		return nil, fmt.Errorf("empty %s: %w", e.Path, err)
+	}
+	return nil, nil
+}
+
+// Exec runs a command that changes nothing that would have to be undone, such
+// as an fsync.
+type Exec struct {
+	Host string   `json:"host"`
+	As   string   `json:"as"`
+	Argv []string `json:"argv"`
+	Verb string   `json:"verb"`
+	What string   `json:"what"`
+	Why  string   `json:"why,omitempty"`
+}
+
+func (e *Exec) Kind() string    { return "exec" }
+func (e *Exec) On() string      { return e.Host }
+func (e *Exec) Inverse() Effect { return nil }
+func (e *Exec) Predict(World)   {}
+func (e *Exec) Describe() Description {
+	return Description{Verb: e.Verb, Subject: e.What, Detail: e.Why}
+}
+
+func (e *Exec) Do(ctx context.Context, env Env) (Output, error) {
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.Run(ctx, host.Cmd{Argv: e.Argv, As: e.As}, host.Stdio{}); err != nil {
+		return nil, fmt.Errorf("%s %s: %w", e.Verb, e.What, err)
+	}
+	return nil, nil
+}

@@ -1,0 +1,156 @@
+// Package effect is the closed set of acts. An Effect is one act on one host,
+// as data: it can be shown, journalled, predicted and undone without being
+// done. Only pkg/engine calls Do.
+package effect
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/pgrepctl/pgrepctl/pkg/event"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+)
+
+// Effect is one act on one host.
+type Effect interface {
+	// Kind names the act in the journal.
+	Kind() string
+	// On is the inventory name of the host that it acts on.
+	On() string
+	// Describe says what Do will do, in words that are the same before and
+	// after: a preview and the run that follows are compared by them.
+	Describe() Description
+	Do(ctx context.Context, env Env) (Output, error)
+	// Inverse undoes the act, as data that survives the operator's machine:
+	// it is journalled, with the intent, before Do. It must be harmless when
+	// Do never happened, happened half, or was undone already. nil means
+	// that there is nothing to undo or, when Describe gives NoReturn, that
+	// it cannot be undone.
+	Inverse() Effect
+	// Predict changes the facts as Do would.
+	Predict(w World)
+}
+
+// Claimer is an effect that makes something with a name of its own on a server.
+// The claim is journalled with the intent, so that a run knows its own things
+// again after a crash at any instant, and takes nothing of anybody else's.
+type Claimer interface{ Claim() string }
+
+// Description is what the user reads.
+type Description struct {
+	Verb    string `json:"verb"`
+	Subject string `json:"subject"`
+	Detail  string `json:"detail,omitempty"`
+	// Diff is a unified diff, with no secret in it.
+	Diff string `json:"diff,omitempty"`
+	// NoReturn says why the act cannot be undone.
+	NoReturn string `json:"no_return,omitempty"`
+}
+
+func (d Description) String() string {
+	return strings.TrimSpace(strings.TrimSpace(d.Verb+" "+d.Subject) + " " + d.Detail)
+}
+
+// Output is what an act found out that later steps need. It is journalled, so
+// it holds no secret.
+type Output map[string]string
+
+// World is the predicted state in a preview; a host that nobody asked for yet
+// is nil.
+type World interface {
+	Known(name string) *facts.Host
+}
+
+// Env is what an act acts through.
+type Env interface {
+	Host(ctx context.Context, name string) (host.Host, error)
+	// Database says how to reach the host's server.
+	Database(ctx context.Context, name string) (host.Database, error)
+	// SQL is the run's ordinary session on that host's server, opened anew
+	// when it was lost. For anything that must not be lost, open one and
+	// Hold it.
+	SQL(ctx context.Context, name string) (host.SQL, error)
+	// Hold keeps a session open after Do returned. What follows in the
+	// bracket is cancelled at once when it is lost.
+	Hold(key string, h Held)
+	// Held returns it; TakeHeld also ends the engine's care for it.
+	Held(key string) (Held, bool)
+	TakeHeld(key string) (Held, bool)
+	Progress(event.Progress)
+	Warn(host, text string)
+	Run() Run
+}
+
+// Run says who acts.
+type Run struct {
+	ID       string // "20261122T041002Z-7f3a"
+	Operator string // "anna@desk"
+}
+
+// Application names the run in pg_stat_activity: "pgrepctl RUN OPERATOR", at
+// most 63 bytes (NAMEDATALEN - 1; the server cuts off the rest).
+func (r Run) Application() string {
+	s := "pgrepctl " + r.ID + " " + r.Operator
+	return s[:min(len(s), 63)]
+}
+
+// Held is something that stays open between effects.
+type Held interface {
+	Lost() <-chan struct{}
+	Close(ctx context.Context) error
+}
+
+// kinds is the one list of what may stand in a journal as an inverse.
+func kinds() map[string]func() Effect {
+	return map[string]func() Effect{
+		"restore-file":    func() Effect { return &RestoreFile{} },
+		"remove-file":     func() Effect { return &RemoveFile{} },
+		"remove-dir":      func() Effect { return &RemoveDir{} },
+		"remove-line":     func() Effect { return &RemoveLine{} },
+		"sql":             func() Effect { return &SQL{} },
+		"service":         func() Effect { return &Service{} },
+		"rename":          func() Effect { return &Rename{} },
+		"empty-directory": func() Effect { return &EmptyDirectory{} },
+		"reload":          func() Effect { return &Reload{} },
+	}
+}
+
+type envelope struct {
+	Kind   string          `json:"kind"`
+	Effect json.RawMessage `json:"effect"`
+}
+
+// Encode turns an inverse into journal bytes; nil gives nil.
+func Encode(e Effect) (json.RawMessage, error) {
+	if e == nil {
+		return nil, nil
+	}
+	if _, ok := kinds()[e.Kind()]; !ok {
+		return nil, fmt.Errorf("effect %q cannot be journalled as an inverse", e.Kind())
+	}
+	b, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", e.Kind(), err)
+	}
+	return json.Marshal(envelope{Kind: e.Kind(), Effect: b})
+}
+
+// Decode reads it back.
+func Decode(raw json.RawMessage) (Effect, error) {
+	var env envelope
+	if err := json.Unmarshal(raw, &env); err != nil {
+		return nil, fmt.Errorf("decode inverse: %w", err)
+	}
+	mk, ok := kinds()[env.Kind]
+	if !ok {
+		return nil, fmt.Errorf("decode inverse: unknown effect %q", env.Kind)
+	}
+	e := mk()
+	if err := json.Unmarshal(env.Effect, e); err != nil {
+		return nil, fmt.Errorf("decode %s: %w", env.Kind, err)
+	}
+	return e, nil
+}

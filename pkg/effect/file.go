@@ -1,0 +1,503 @@
+package effect
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+
+	"github.com/aymanbagabas/go-udiff"
+
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+)
+
+// WriteFile replaces a file, or makes it. It refuses when the file is no longer
+// what the plan was made from. The bytes before are kept on the host, in Image,
+// because they may hold passwords; the journal has only their hash.
+type WriteFile struct {
+	Host   string      `json:"host"`
+	As     string      `json:"as"` // empty: login user
+	Path   string      `json:"path"`
+	Before host.File   `json:"-"`
+	Data   []byte      `json:"-"`
+	Mode   fs.FileMode `json:"mode"` // of a new file; an existing one keeps its own
+	Image  string      `json:"image"`
+	// Judge, if set, asks the server about the file before anybody else can
+	// be hurt by it; a bad verdict puts the old bytes back.
+	Judge *Judge `json:"-"`
+	// Sensitive: no diff is shown.
+	Sensitive bool `json:"sensitive"`
+	// What is the subject shown, default the path.
+	What string `json:"what"`
+	// Why goes into the detail.
+	Why string `json:"why"`
+	// Then is what else it makes true, for a preview.
+	Then func(*facts.Host) `json:"-"`
+}
+
+func (e *WriteFile) Kind() string { return "write-file" }
+func (e *WriteFile) On() string   { return e.Host }
+
+func (e *WriteFile) Describe() Description {
+	d := Description{Verb: "create", Subject: e.Path, Detail: e.Why}
+	if e.What != "" {
+		d.Subject = e.What
+	}
+	if e.Before.Exists {
+		d.Verb = "edit"
+	}
+	if !e.Sensitive {
+		d.Diff = udiff.Unified(e.Path, e.Path, string(e.Before.Data), string(e.Data))
+	}
+	return d
+}
+
+func (e *WriteFile) Do(ctx context.Context, env Env) (Output, error) {
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	files := h.Files(e.As)
+	f := host.File{Path: e.Path, Exists: true, Data: e.Data, Mode: e.Mode, UID: -1, GID: -1}
+	if e.Before.Exists {
+		f.Mode, f.UID, f.GID = e.Before.Mode, e.Before.UID, e.Before.GID
+		if err := keepImage(ctx, files, e.Image, e.Before.Data); err != nil {
+			return nil, err
+		}
+	}
+	if err := files.Write(ctx, f, &e.Before); err != nil {
+		if errors.Is(err, host.ErrChanged) {
+			return nil, &fault.Error{Class: fault.Refused, Host: e.Host, Op: "write " + e.Path, Err: err,
+				State: "the file was left as the other editor made it", Hint: "run the same command again: it plans from the file as it is now"}
+		}
+		return nil, fmt.Errorf("write %s: %w", e.Path, err)
+	}
+	if e.Judge == nil {
+		return nil, nil
+	}
+	verdict := e.Judge.check(ctx, env, e.Host)
+	if verdict == nil {
+		return nil, nil
+	}
+	if err := e.putBack(context.WithoutCancel(ctx), files, f); err != nil {
+		return nil, errors.Join(verdict, err)
+	}
+	return nil, &fault.Error{Class: fault.Failed, Host: e.Host, Op: "edit " + e.Path, Err: verdict,
+		State: "the file was put back byte for byte; nothing was reloaded"}
+}
+
+func (e *WriteFile) putBack(ctx context.Context, files host.Files, now host.File) error {
+	if !e.Before.Exists {
+		return files.Remove(ctx, e.Path)
+	}
+	old := now
+	old.Data = e.Before.Data
+	if err := files.Write(ctx, old, &now); err != nil {
+		return fmt.Errorf("put back %s (its bytes are in %s): %w", e.Path, e.Image, err)
+	}
+	return nil
+}
+
+func (e *WriteFile) Inverse() Effect {
+	if e.Before.Exists {
+		return &RestoreFile{Host: e.Host, As: e.As, Path: e.Path, Image: e.Image,
+			BeforeSHA: sum(e.Before.Data), AfterSHA: sum(e.Data)}
+	}
+	return &RemoveFile{Host: e.Host, As: e.As, Path: e.Path, IfSHA: sum(e.Data)}
+}
+
+func (e *WriteFile) Predict(w World) {
+	if h := w.Known(e.Host); h != nil {
+		mode := e.Mode
+		if e.Before.Exists {
+			mode = e.Before.Mode
+		}
+		h.SetFile(e.As, host.File{Path: e.Path, Exists: true, Data: e.Data, Mode: mode, UID: e.Before.UID, GID: e.Before.GID})
+		then(h, e.Then)
+	}
+}
+
+func then(h *facts.Host, f func(*facts.Host)) {
+	if f != nil {
+		f(h)
+	}
+}
+
+func sum(b []byte) string {
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:])
+}
+
+// keepImage stores the bytes before an edit in a 0600 file below a 0700
+// directory of the same OS user.
+func keepImage(ctx context.Context, files host.Files, image string, data []byte) error {
+	if image == "" {
+		return nil
+	}
+	for _, dir := range []string{path.Dir(path.Dir(image)), path.Dir(image)} {
+		if err := files.Mkdir(ctx, dir, 0o700); err != nil {
+			return fmt.Errorf("make %s: %w", dir, err)
+		}
+	}
+	f := host.File{Path: image, Data: data, Mode: 0o600, UID: -1, GID: -1}
+	if err := files.Write(ctx, f, nil); err != nil {
+		return fmt.Errorf("keep the old bytes in %s: %w", image, err)
+	}
+	return nil
+}
+
+// RestoreFile is the inverse of an edit.
+type RestoreFile struct {
+	Host      string `json:"host"`
+	As        string `json:"as"`
+	Path      string `json:"path"`
+	Image     string `json:"image"`
+	BeforeSHA string `json:"before_sha256"`
+	AfterSHA  string `json:"after_sha256"`
+}
+
+func (e *RestoreFile) Kind() string    { return "restore-file" }
+func (e *RestoreFile) On() string      { return e.Host }
+func (e *RestoreFile) Inverse() Effect { return nil }
+func (e *RestoreFile) Predict(World)   {}
+func (e *RestoreFile) Describe() Description {
+	return Description{Verb: "restore", Subject: e.Path, Detail: "as it was before the run"}
+}
+
+func (e *RestoreFile) Do(ctx context.Context, env Env) (Output, error) {
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	files := h.Files(e.As)
+	now, err := files.Read(ctx, e.Path)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", e.Path, err)
+	}
+	if sum(now.Data) == e.BeforeSHA && now.Exists {
+		return nil, nil
+	}
+	if !now.Exists || sum(now.Data) != e.AfterSHA {
+		return nil, fault.Refuse(e.Host, "compare it with "+e.Image+", which holds the bytes from before the run, and restore by hand what is missing",
+			fmt.Errorf("restore %s: somebody else changed it after the run", e.Path))
+	}
+	old, err := files.Read(ctx, e.Image)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", e.Image, err)
+	}
+	if !old.Exists || sum(old.Data) != e.BeforeSHA {
+		return nil, fmt.Errorf("restore %s: %s is missing or damaged", e.Path, e.Image)
+	}
+	f := now
+	f.Data = old.Data
+	if err := files.Write(ctx, f, &now); err != nil {
+		return nil, fmt.Errorf("restore %s: %w", e.Path, err)
+	}
+	return nil, nil
+}
+
+// DropImage removes the bytes kept from before, once an undo is complete, and
+// the run's directory with the last of them.
+func (e *RestoreFile) DropImage(ctx context.Context, env Env) error {
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return err
+	}
+	files := h.Files(e.As)
+	if err := files.Remove(ctx, e.Image); err != nil {
+		return fmt.Errorf("remove %s: %w", e.Image, err)
+	}
+	for _, dir := range []string{path.Dir(e.Image), path.Dir(path.Dir(e.Image))} {
+		if _, err := (&RemoveDir{Host: e.Host, As: e.As, Path: dir}).Do(ctx, env); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RemoveFile removes a file, only if it still holds what was written to it.
+type RemoveFile struct {
+	Host  string `json:"host"`
+	As    string `json:"as"`
+	Path  string `json:"path"`
+	IfSHA string `json:"if_sha256,omitempty"`
+	// NoReturn is set when the removal is a step of its own and not the
+	// undoing of one.
+	NoReturn string `json:"no_return,omitempty"`
+	Why      string `json:"why,omitempty"`
+
+	Then func(*facts.Host) `json:"-"`
+}
+
+func (e *RemoveFile) Kind() string    { return "remove-file" }
+func (e *RemoveFile) On() string      { return e.Host }
+func (e *RemoveFile) Inverse() Effect { return nil }
+func (e *RemoveFile) Describe() Description {
+	return Description{Verb: "remove", Subject: e.Path, Detail: e.Why, NoReturn: e.NoReturn}
+}
+
+func (e *RemoveFile) Predict(w World) {
+	if h := w.Known(e.Host); h != nil {
+		h.SetFile(e.As, host.File{Path: e.Path})
+		then(h, e.Then)
+	}
+}
+
+func (e *RemoveFile) Do(ctx context.Context, env Env) (Output, error) {
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	files := h.Files(e.As)
+	if e.IfSHA != "" {
+		now, err := files.Read(ctx, e.Path)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", e.Path, err)
+		}
+		if !now.Exists {
+			return nil, nil
+		}
+		if sum(now.Data) != e.IfSHA {
+			return nil, fault.Refuse(e.Host, "look at the file, and remove it by hand if it is not needed",
+				fmt.Errorf("remove %s: somebody else changed it after the run", e.Path))
+		}
+	}
+	if err := files.Remove(ctx, e.Path); err != nil {
+		return nil, fmt.Errorf("remove %s: %w", e.Path, err)
+	}
+	return nil, nil
+}
+
+// MakeDir makes one directory.
+type MakeDir struct {
+	Host string      `json:"host"`
+	As   string      `json:"as"`
+	Path string      `json:"path"`
+	Mode fs.FileMode `json:"mode"`
+	Why  string      `json:"why,omitempty"`
+	What string      `json:"what,omitempty"`
+
+	Then func(*facts.Host) `json:"-"`
+}
+
+func (e *MakeDir) Kind() string { return "make-dir" }
+func (e *MakeDir) On() string   { return e.Host }
+func (e *MakeDir) Predict(w World) {
+	if h := w.Known(e.Host); h != nil {
+		then(h, e.Then)
+	}
+}
+func (e *MakeDir) Describe() Description {
+	d := Description{Verb: "make", Subject: "directory " + e.Path, Detail: e.Why}
+	if e.What != "" {
+		d.Subject = e.What
+	}
+	return d
+}
+func (e *MakeDir) Inverse() Effect { return &RemoveDir{Host: e.Host, As: e.As, Path: e.Path} }
+
+func (e *MakeDir) Do(ctx context.Context, env Env) (Output, error) {
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.Files(e.As).Mkdir(ctx, e.Path, e.Mode); err != nil {
+		return nil, fmt.Errorf("make directory %s: %w", e.Path, err)
+	}
+	return nil, nil
+}
+
+// RemoveDir removes a directory if it is empty.
+type RemoveDir struct {
+	Host string `json:"host"`
+	As   string `json:"as"`
+	Path string `json:"path"`
+}
+
+func (e *RemoveDir) Kind() string    { return "remove-dir" }
+func (e *RemoveDir) On() string      { return e.Host }
+func (e *RemoveDir) Inverse() Effect { return nil }
+func (e *RemoveDir) Predict(World)   {}
+func (e *RemoveDir) Describe() Description {
+	return Description{Verb: "remove", Subject: "directory " + e.Path, Detail: "if it is empty"}
+}
+
+func (e *RemoveDir) Do(ctx context.Context, env Env) (Output, error) {
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	files := h.Files(e.As)
+	names, err := files.List(ctx, e.Path)
+	if errors.Is(err, fs.ErrNotExist) || len(names) > 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", e.Path, err)
+	}
+	if err := files.Remove(ctx, e.Path); err != nil {
+		return nil, fmt.Errorf("remove directory %s: %w", e.Path, err)
+	}
+	return nil, nil
+}
+
+// Rename moves a file within one file system and makes the move durable.
+type Rename struct {
+	Host string `json:"host"`
+	As   string `json:"as"`
+	From string `json:"from"`
+	To   string `json:"to"`
+	Why  string `json:"why,omitempty"`
+
+	Then func(*facts.Host) `json:"-"`
+}
+
+func (e *Rename) Kind() string { return "rename" }
+func (e *Rename) On() string   { return e.Host }
+func (e *Rename) Describe() Description {
+	return Description{Verb: "rename", Subject: e.From + " to " + path.Base(e.To), Detail: e.Why}
+}
+
+func (e *Rename) Inverse() Effect {
+	return &Rename{Host: e.Host, As: e.As, From: e.To, To: e.From, Why: "undo"}
+}
+
+func (e *Rename) Predict(w World) {
+	if h := w.Known(e.Host); h != nil {
+		then(h, e.Then)
+	}
+}
+
+func (e *Rename) Do(ctx context.Context, env Env) (Output, error) {
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	files := h.Files(e.As)
+	if _, err := files.Stat(ctx, e.From); errors.Is(err, fs.ErrNotExist) {
+		if _, err := files.Stat(ctx, e.To); err == nil || e.Why == "undo" {
+			return nil, nil // done already, or never done
+		}
+	}
+	if err := files.Rename(ctx, e.From, e.To); err != nil {
+		return nil, fmt.Errorf("rename %s: %w", e.From, err)
+	}
+	return nil, syncPath(ctx, h, e.As, path.Dir(e.To))
+}
+
+// syncPath fsyncs a file or directory: SFTP cannot do it for a directory.
+func syncPath(ctx context.Context, r host.Runner, as, p string) error {
+	if err := r.Run(ctx, host.Cmd{Argv: []string{"sync", p}, As: as}, host.Stdio{}); err != nil {
+		return fmt.Errorf("fsync %s: %w", p, err)
+	}
+	return nil
+}
+
+// AddLine appends one line to a file that others edit too, authorized_keys
+// above all; its inverse removes that line and no other.
+type AddLine struct {
+	Host string      `json:"host"`
+	As   string      `json:"as"`
+	Path string      `json:"path"`
+	Line string      `json:"-"`
+	Mark string      `json:"mark"` // occurs in our line and in no other
+	Mode fs.FileMode `json:"mode"`
+	What string      `json:"what"`
+}
+
+func (e *AddLine) Kind() string  { return "add-line" }
+func (e *AddLine) On() string    { return e.Host }
+func (e *AddLine) Predict(World) {}
+func (e *AddLine) Describe() Description {
+	return Description{Verb: "add", Subject: e.What, Detail: "to " + e.Path}
+}
+
+func (e *AddLine) Inverse() Effect {
+	return &RemoveLine{Host: e.Host, As: e.As, Path: e.Path, Mark: e.Mark, What: e.What}
+}
+
+func (e *AddLine) Do(ctx context.Context, env Env) (Output, error) {
+	return nil, editLines(ctx, env, e.Host, e.As, e.Path, e.Mode, func(lines [][]byte) [][]byte {
+		return append(lines, []byte(e.Line+"\n"))
+	})
+}
+
+// RemoveLine removes every line that holds Mark.
+type RemoveLine struct {
+	Host string `json:"host"`
+	As   string `json:"as"`
+	Path string `json:"path"`
+	Mark string `json:"mark"`
+	What string `json:"what"`
+}
+
+func (e *RemoveLine) Kind() string    { return "remove-line" }
+func (e *RemoveLine) On() string      { return e.Host }
+func (e *RemoveLine) Inverse() Effect { return nil }
+func (e *RemoveLine) Predict(World)   {}
+func (e *RemoveLine) Describe() Description {
+	return Description{Verb: "remove", Subject: e.What, Detail: "from " + e.Path}
+}
+
+func (e *RemoveLine) Do(ctx context.Context, env Env) (Output, error) {
+	return nil, editLines(ctx, env, e.Host, e.As, e.Path, 0, func(lines [][]byte) [][]byte {
+		var keep [][]byte
+		for _, l := range lines {
+			if !bytes.Contains(l, []byte(e.Mark)) {
+				keep = append(keep, l)
+			}
+		}
+		return keep
+	})
+}
+
+// editLines is a compare-and-swap loop: somebody else may edit at the same
+// moment. A file that we made and that has no line left is removed.
+func editLines(ctx context.Context, env Env, name, as, p string, mode fs.FileMode, edit func([][]byte) [][]byte) error {
+	h, err := env.Host(ctx, name)
+	if err != nil {
+		return err
+	}
+	files := h.Files(as)
+	for try := 0; ; try++ {
+		before, err := files.Read(ctx, p)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", p, err)
+		}
+		var lines [][]byte
+		if len(before.Data) > 0 {
+			data := before.Data
+			if !bytes.HasSuffix(data, []byte("\n")) {
+				data = append(bytes.Clone(data), '\n')
+			}
+			lines = bytes.SplitAfter(data, []byte("\n"))
+			lines = lines[:len(lines)-1]
+		}
+		after := bytes.Join(edit(lines), nil)
+		switch {
+		case bytes.Equal(after, before.Data):
+			return nil
+		case len(after) == 0:
+			err = files.Remove(ctx, p)
+		default:
+			f := host.File{Path: p, Exists: true, Data: after, Mode: mode, UID: -1, GID: -1}
+			if before.Exists {
+				f.Mode, f.UID, f.GID = before.Mode, before.UID, before.GID
+			}
+			err = files.Write(ctx, f, &before)
+		}
+		if errors.Is(err, host.ErrChanged) && try < 5 {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("edit %s: %w", p, err)
+		}
+		return nil
+	}
+}

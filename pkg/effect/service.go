@@ -1,0 +1,184 @@
+package effect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+)
+
+// Control is how one server is started and stopped: the commands of the service
+// manager that owns it.
+type Control struct {
+	Start   Command `json:"start"`
+	Stop    Command `json:"stop"`
+	Restart Command `json:"restart"`
+	// Log is the file that gets the server's first words, for error messages.
+	Log   string `json:"log,omitempty"`
+	LogAs string `json:"log_as,omitempty"`
+}
+
+// Command is an argv and the OS user to run it as.
+type Command struct {
+	Argv []string `json:"argv"`
+	As   string   `json:"as"`
+}
+
+// Expect is what a server must be once it runs.
+type Expect string
+
+const (
+	ExpectStandby Expect = "standby" // in recovery; a writable one is stopped at once
+	ExpectPrimary Expect = "primary"
+)
+
+// Service starts, stops or restarts a server. It returns when the server
+// answers (start) or is gone (stop).
+type Service struct {
+	Host    string        `json:"host"`
+	Action  string        `json:"action"` // start, stop, restart
+	Control Control       `json:"control"`
+	Expect  Expect        `json:"expect,omitempty"`
+	Timeout time.Duration `json:"timeout"`
+	Why     string        `json:"why,omitempty"`
+}
+
+func (e *Service) Kind() string { return "service" }
+func (e *Service) On() string   { return e.Host }
+func (e *Service) Describe() Description {
+	return Description{Verb: e.Action, Subject: "the server", Detail: e.Why}
+}
+
+func (e *Service) Inverse() Effect {
+	inv := &Service{Host: e.Host, Control: e.Control, Timeout: e.Timeout, Why: "undo"}
+	switch e.Action {
+	case "start":
+		inv.Action = "stop"
+	case "stop":
+		inv.Action = "start"
+	default:
+		return nil
+	}
+	return inv
+}
+
+func (e *Service) Predict(w World) {
+	if h := w.Known(e.Host); h != nil {
+		h.Server.Running = e.Action != "stop"
+		if e.Action == "stop" {
+			h.Server = facts.Server{}
+			h.Data.PID = 0
+			return
+		}
+		h.Server.InRecovery = e.Expect == ExpectStandby
+	}
+}
+
+func (e *Service) command() Command {
+	switch e.Action {
+	case "start":
+		return e.Control.Start
+	case "stop":
+		return e.Control.Stop
+	default:
+		return e.Control.Restart
+	}
+}
+
+func (e *Service) Do(ctx context.Context, env Env) (Output, error) {
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	if e.Why == "undo" {
+		if up := answers(ctx, env, e.Host); up == (e.Action == "start") {
+			return nil, nil
+		}
+	}
+	c := e.command()
+	if err := h.Run(ctx, host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{}); err != nil {
+		return nil, e.explain(ctx, h, err)
+	}
+	if e.Action == "stop" {
+		return nil, nil
+	}
+	return nil, e.up(ctx, env, h)
+}
+
+// up waits until the server answers and is what it must be. A start command
+// that returned 0 proves neither (reliability: pg_ctl -w start).
+func (e *Service) up(ctx context.Context, env Env, h host.Host) error {
+	var last error
+	var rec []struct {
+		In bool `json:"in_recovery"`
+	}
+	err := poll(ctx, e.Timeout, func(ctx context.Context) (bool, error) {
+		s, err := session(ctx, env, e.Host, false)
+		if err == nil {
+			defer s.Close(ctx)
+			err = s.Query(ctx, &rec, "select pg_is_in_recovery() as in_recovery")
+		}
+		var sqlErr *host.SQLError
+		if err != nil && (errors.Is(err, host.ErrNoServer) || errors.As(err, &sqlErr) && sqlErr.Code == "57P03") {
+			last = err // not up yet: no socket, or "the database system is starting up"
+			return false, nil
+		}
+		return err == nil, err
+	}, func() error {
+		return fmt.Errorf("the server did not answer within %s: %w", e.Timeout, last)
+	})
+	if err != nil {
+		return e.explain(ctx, h, err)
+	}
+	writable := len(rec) == 1 && !rec[0].In
+	if e.Expect == ExpectStandby && writable {
+		return e.fence(ctx, h)
+	}
+	if e.Expect == ExpectPrimary && !writable {
+		return &fault.Error{Class: fault.Failed, Host: e.Host, Op: e.Action, Err: errors.New("the server is in recovery, and should be a primary")}
+	}
+	return nil
+}
+
+// fence stops a server that came up writable where a standby was meant: a
+// second writable server of the same system is the worst outcome there is.
+func (e *Service) fence(ctx context.Context, h host.Host) error {
+	f := &fault.Error{Class: fault.Failed, Host: e.Host, Op: e.Action + " the standby",
+		Err:   errors.New("the server opened read-write instead of following its upstream"),
+		State: "it was stopped at once",
+		Hint:  "do not start it by hand; look for standby.signal in its data directory, then run the same command again"}
+	c := e.Control.Stop
+	if err := h.Run(context.WithoutCancel(ctx), host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{}); err != nil {
+		f.State = "IT IS STILL RUNNING, AND WRITABLE: stopping it failed: " + err.Error()
+		f.Hint = "stop it now: " + fmt.Sprint(c.Argv)
+	}
+	return f
+}
+
+// explain adds the last lines that the server itself logged.
+func (e *Service) explain(ctx context.Context, h host.Host, err error) error {
+	f := &fault.Error{Class: fault.Failed, Host: e.Host, Op: e.Action + " the server", Err: err, Stderr: host.Tail(host.StderrOf(err), 5)}
+	if e.Control.Log != "" {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		out, lerr := host.Output(ctx, h, host.Cmd{Argv: []string{"tail", "-n", "8", e.Control.Log}, As: e.Control.LogAs})
+		if lerr == nil {
+			f.Stderr = host.Tail(f.Stderr+"\n"+string(out), 10)
+			f.Hint = "read " + e.Control.Log + " on " + e.Host
+		}
+	}
+	return f
+}
+
+func answers(ctx context.Context, env Env, name string) bool {
+	s, err := session(ctx, env, name, false)
+	if err != nil {
+		return false
+	}
+	_ = s.Close(ctx)
+	return true
+}

@@ -1,0 +1,209 @@
+package effect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/secret"
+)
+
+// SQL runs statements on a host's server, each as a message of its own: in one
+// query string the first SET LOCAL would come too late to keep the rest out of
+// the server's log (log_statement is read when the string arrives).
+type SQL struct {
+	Host string `json:"host"`
+	Verb string `json:"verb"`
+	What string `json:"what"`
+	Why  string `json:"why,omitempty"`
+	// Statements run in order. Private ones are used instead of them when
+	// they hold a secret; they are never shown nor journalled.
+	Statements []string       `json:"statements"`
+	Private    []secret.Value `json:"-"`
+	// Unless is a query of one boolean column "done"; true skips it all. It
+	// makes an inverse harmless when there is nothing to undo.
+	Unless string `json:"unless,omitempty"`
+	Undo   *SQL   `json:"undo,omitempty"`
+	// Change is what it does to the facts.
+	Change Change `json:"-"`
+	Hint   string `json:"-"`
+	// Claims names what it makes: see Claimer.
+	Claims string `json:"-"`
+}
+
+func (e *SQL) Claim() string { return e.Claims }
+
+// Change is a prediction for the facts of one server.
+type Change struct {
+	SetSlot  *facts.Slot
+	DropSlot string
+	SetRole  *facts.Role
+}
+
+func (e *SQL) Kind() string { return "sql" }
+func (e *SQL) On() string   { return e.Host }
+func (e *SQL) Describe() Description {
+	return Description{Verb: e.Verb, Subject: e.What, Detail: e.Why}
+}
+
+func (e *SQL) Inverse() Effect {
+	if e.Undo == nil {
+		return nil
+	}
+	return e.Undo
+}
+
+func (e *SQL) Predict(w World) {
+	h := w.Known(e.Host)
+	if h == nil {
+		return
+	}
+	if e.Change.SetSlot != nil {
+		h.Server.SetSlot(*e.Change.SetSlot)
+	}
+	if e.Change.DropSlot != "" {
+		h.Server.DropSlot(e.Change.DropSlot)
+	}
+	if e.Change.SetRole != nil {
+		h.SetRole(*e.Change.SetRole)
+	}
+}
+
+func (e *SQL) Do(ctx context.Context, env Env) (Output, error) {
+	s, err := env.SQL(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	if e.Unless != "" {
+		var rows []struct {
+			Done bool `json:"done"`
+		}
+		if err := s.Query(ctx, &rows, e.Unless); err != nil {
+			return nil, fmt.Errorf("%s %s: %w", e.Verb, e.What, err)
+		}
+		if len(rows) == 1 && rows[0].Done {
+			return nil, nil
+		}
+	}
+	run := make([]string, 0, len(e.Statements))
+	if e.Private != nil {
+		for _, p := range e.Private {
+			run = append(run, p.Reveal())
+		}
+	} else {
+		run = append(run, e.Statements...)
+	}
+	for i, q := range run {
+		if err := e.exec(ctx, s, q); err != nil {
+			if i > 0 { // the session may be left inside our transaction
+				_ = s.Exec(context.WithoutCancel(ctx), "ROLLBACK")
+			}
+			return nil, &fault.Error{Class: fault.Failed, Host: e.Host, Op: e.Verb + " " + e.What, Err: err, Hint: e.Hint}
+		}
+	}
+	return nil, nil
+}
+
+// inUse (55006) is what dropping a slot gives while its walsender still ends:
+// a vanished standby keeps it for up to wal_sender_timeout, 60 s by default.
+const (
+	inUse        = "55006"
+	inUseTimeout = 90 * time.Second
+)
+
+func (e *SQL) exec(ctx context.Context, s host.SQL, q string) error {
+	var last error
+	return poll(ctx, inUseTimeout, func(ctx context.Context) (bool, error) {
+		last = s.Exec(ctx, q)
+		var sqlErr *host.SQLError
+		if errors.As(last, &sqlErr) && sqlErr.Code == inUse {
+			return false, nil
+		}
+		return last == nil, last
+	}, func() error { return last })
+}
+
+// Reload makes the server read its configuration again, and waits until it has.
+type Reload struct {
+	Host string `json:"host"`
+	Why  string `json:"why,omitempty"`
+}
+
+func (e *Reload) Kind() string    { return "reload" }
+func (e *Reload) On() string      { return e.Host }
+func (e *Reload) Inverse() Effect { return nil } // a settle: the engine reloads again after an undo
+func (e *Reload) Predict(World)   {}
+func (e *Reload) Describe() Description {
+	return Description{Verb: "reload", Subject: "the server", Detail: e.Why}
+}
+
+// reloadTimeout is far above the moment that a postmaster needs to take a
+// SIGHUP; a loaded machine may need seconds.
+const reloadTimeout = 30 * time.Second
+
+func (e *Reload) Do(ctx context.Context, env Env) (Output, error) {
+	s, err := env.SQL(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	var before, after []struct {
+		At string `json:"at"`
+	}
+	// pg_conf_load_time is that of this backend, which takes the signal at
+	// its next message: hence asked until it moves.
+	const q = `select pg_conf_load_time()::text as at`
+	if err := s.Query(ctx, &before, q); err != nil {
+		return nil, fmt.Errorf("reload: %w", err)
+	}
+	if err := s.Exec(ctx, "select pg_reload_conf()"); err != nil {
+		return nil, fmt.Errorf("reload: %w", err)
+	}
+	return nil, poll(ctx, reloadTimeout, func(ctx context.Context) (bool, error) {
+		if err := s.Query(ctx, &after, q); err != nil {
+			return false, err
+		}
+		return len(after) == 1 && len(before) == 1 && after[0].At != before[0].At, nil
+	}, func() error {
+		return errors.New("the server did not take the reload within " + reloadTimeout.String())
+	})
+}
+
+// poll asks until done, an error, the context's end or the time-out, first
+// quickly and then every half second.
+func poll(ctx context.Context, timeout time.Duration, done func(context.Context) (bool, error), expired func() error) error {
+	deadline := time.Now().Add(timeout)
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
+		ok, err := done(ctx)
+		if err != nil || ok {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return expired()
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return context.Cause(ctx)
+		case <-t.C:
+		}
+	}
+}
+
+// session opens an SQL session of its own for an act that holds it.
+func session(ctx context.Context, env Env, name string, own bool) (host.SQL, error) {
+	h, err := env.Host(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	db, err := env.Database(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	db.Own = own
+	return h.SQL(ctx, db)
+}

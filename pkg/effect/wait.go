@@ -1,0 +1,233 @@
+package effect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+)
+
+// AwaitStreaming waits until a standby streams: its upstream shows its
+// walsender as "streaming", and it has replayed (received, when it is delayed)
+// a position that was taken from the upstream after that.
+type AwaitStreaming struct {
+	Host        string        `json:"host"`
+	Upstream    string        `json:"upstream"`
+	Application string        `json:"application"`
+	Delayed     bool          `json:"delayed"`
+	Timeout     time.Duration `json:"timeout"`
+	Log         string        `json:"-"`
+	LogAs       string        `json:"-"`
+}
+
+func (e *AwaitStreaming) Kind() string    { return "await-streaming" }
+func (e *AwaitStreaming) On() string      { return e.Host }
+func (e *AwaitStreaming) Inverse() Effect { return nil }
+func (e *AwaitStreaming) Describe() Description {
+	what := "has replayed"
+	if e.Delayed {
+		what = "has received"
+	}
+	return Description{Verb: "wait until", Subject: "it streams from " + e.Upstream,
+		Detail: "and " + what + " what " + e.Upstream + " wrote after its start (at most " + e.Timeout.String() + ")"}
+}
+
+// Interruptible: waiting changes nothing.
+func (e *AwaitStreaming) Interruptible() bool { return true }
+
+func (e *AwaitStreaming) Predict(w World) {
+	if h := w.Known(e.Upstream); h != nil {
+		if _, ok := h.Server.Sender(e.Application); !ok {
+			h.Server.Senders = append(h.Server.Senders, facts.Sender{Application: e.Application, State: "streaming"})
+		}
+	}
+	if h := w.Known(e.Host); h != nil {
+		h.Server.Replay.ReceiverStatus = "streaming"
+	}
+}
+
+func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
+	up, err := env.SQL(ctx, e.Upstream)
+	if err != nil {
+		return nil, err
+	}
+	sb, err := env.SQL(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	var senders []struct {
+		State string `json:"state"`
+	}
+	last := "no walsender for it"
+	err = poll(ctx, e.Timeout, func(ctx context.Context) (bool, error) {
+		if err := up.Query(ctx, &senders, "select state from pg_stat_replication where application_name = $1", e.Application); err != nil {
+			return false, err
+		}
+		if len(senders) > 0 {
+			last = "its walsender is in state " + senders[0].State
+		}
+		return len(senders) == 1 && senders[0].State == "streaming", nil
+	}, func() error {
+		return fmt.Errorf("not streaming after %s: %s", e.Timeout, last)
+	})
+	if err != nil {
+		return nil, e.explain(err)
+	}
+	var mark []struct {
+		LSN postgres.LSN `json:"lsn"`
+	}
+	if err := up.Query(ctx, &mark, `select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end as lsn`); err != nil {
+		return nil, fmt.Errorf("take a position on %s: %w", e.Upstream, err)
+	}
+	var at []struct {
+		Receive *postgres.LSN `json:"receive"`
+		Replay  *postgres.LSN `json:"replay"`
+		Paused  bool          `json:"paused"`
+	}
+	err = poll(ctx, e.Timeout, func(ctx context.Context) (bool, error) {
+		if err := sb.Query(ctx, &at, `select pg_last_wal_receive_lsn() as receive, pg_last_wal_replay_lsn() as replay, pg_is_wal_replay_paused() as paused`); err != nil {
+			return false, err
+		}
+		pos := at[0].Replay
+		if e.Delayed {
+			pos = at[0].Receive
+		} else if at[0].Paused {
+			return false, errors.New("replay is paused")
+		}
+		return pos != nil && *pos >= mark[0].LSN, nil
+	}, func() error {
+		return fmt.Errorf("did not reach %s within %s", mark[0].LSN, e.Timeout)
+	})
+	if err != nil {
+		return nil, e.explain(err)
+	}
+	return Output{"streaming.lsn": mark[0].LSN.String()}, nil
+}
+
+func (e *AwaitStreaming) explain(err error) error {
+	f := &fault.Error{Class: fault.Failed, Host: e.Host, Op: "wait until it streams from " + e.Upstream, Err: err,
+		State: "the standby runs, in recovery"}
+	if e.Log != "" {
+		f.Hint = "its walreceiver says why in " + e.Log
+	}
+	return f
+}
+
+// VerifyStandby proves that a standby is what it should be: in recovery, of the
+// upstream's system and timeline, its slot in use, replay not paused. Then it
+// takes a restart point, so that a crash from here on begins behind the copy.
+type VerifyStandby struct {
+	Host     string `json:"host"`
+	Upstream string `json:"upstream"`
+	Slot     string `json:"slot"`
+	Delayed  bool   `json:"delayed"`
+}
+
+func (e *VerifyStandby) Kind() string    { return "verify-standby" }
+func (e *VerifyStandby) On() string      { return e.Host }
+func (e *VerifyStandby) Inverse() Effect { return nil }
+func (e *VerifyStandby) Predict(World)   {}
+func (e *VerifyStandby) Describe() Description {
+	return Description{Verb: "verify", Subject: "the standby", Detail: "(in recovery, same system and timeline, slot in use, replay not paused), then a restart point"}
+}
+
+func (e *VerifyStandby) Do(ctx context.Context, env Env) (Output, error) {
+	type state struct {
+		System   string `json:"system"`
+		Timeline int    `json:"timeline"`
+		Recovery bool   `json:"recovery"`
+		Paused   bool   `json:"paused"`
+	}
+	const q = `select (select system_identifier::text from pg_control_system()) as system,
+		(select case when pg_is_in_recovery() then coalesce((select received_tli from pg_stat_wal_receiver), timeline_id) else timeline_id end from pg_control_checkpoint()) as timeline,
+		pg_is_in_recovery() as recovery,
+		case when pg_is_in_recovery() then pg_is_wal_replay_paused() else false end as paused`
+	var up, sb []state
+	us, err := env.SQL(ctx, e.Upstream)
+	if err != nil {
+		return nil, err
+	}
+	ss, err := env.SQL(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	if err := us.Query(ctx, &up, q); err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	if err := ss.Query(ctx, &sb, q); err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	var errs []error
+	if !sb[0].Recovery {
+		errs = append(errs, errors.New("it is not in recovery"))
+	}
+	if sb[0].System != up[0].System {
+		errs = append(errs, fmt.Errorf("system identifier %s, that of %s is %s", sb[0].System, e.Upstream, up[0].System))
+	}
+	if sb[0].Timeline != up[0].Timeline {
+		errs = append(errs, fmt.Errorf("timeline %d, %s is on %d", sb[0].Timeline, e.Upstream, up[0].Timeline))
+	}
+	if sb[0].Paused && !e.Delayed {
+		errs = append(errs, errors.New("replay is paused"))
+	}
+	if e.Slot != "" {
+		var slots []struct {
+			Active bool `json:"active"`
+		}
+		if err := us.Query(ctx, &slots, "select active from pg_replication_slots where slot_name = $1", e.Slot); err != nil {
+			return nil, fmt.Errorf("verify: %w", err)
+		}
+		if len(slots) != 1 || !slots[0].Active {
+			errs = append(errs, fmt.Errorf("slot %s on %s is not in use", e.Slot, e.Upstream))
+		}
+	}
+	if len(errs) > 0 {
+		return nil, &fault.Error{Class: fault.Failed, Host: e.Host, Op: "verify the standby", Err: errors.Join(errs...)}
+	}
+	if err := ss.Exec(ctx, "CHECKPOINT"); err != nil {
+		return nil, fmt.Errorf("take a restart point: %w", err)
+	}
+	return nil, nil
+}
+
+// ProveLogin makes a real replication login from the standby's host: only that
+// shows that network, pg_hba.conf, role, password and TLS fit together.
+type ProveLogin struct {
+	Host     string `json:"host"`
+	Upstream string `json:"upstream"`
+	SystemID string `json:"system_id"`
+	// Login holds the password.
+	Login host.Login `json:"-"`
+}
+
+func (e *ProveLogin) Kind() string    { return "prove-login" }
+func (e *ProveLogin) On() string      { return e.Host }
+func (e *ProveLogin) Inverse() Effect { return nil }
+func (e *ProveLogin) Predict(World)   {}
+func (e *ProveLogin) Describe() Description {
+	return Description{Verb: "log in", Subject: "for replication from here to " + e.Upstream,
+		Detail: fmt.Sprintf("(%s@%s:%d, sslmode=%s)", e.Login.User, e.Login.Address, e.Login.Port, e.Login.SSLMode)}
+}
+
+func (e *ProveLogin) Do(ctx context.Context, env Env) (Output, error) {
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	sys, err := h.ReplicationLogin(ctx, e.Login)
+	if err != nil {
+		return nil, &fault.Error{Class: fault.Auth, Host: e.Host, Op: "log in for replication to " + e.Upstream, Err: err,
+			State: "nothing was copied yet",
+			Hint:  "the server log of " + e.Upstream + " says why; a rule for this address must stand in pg_hba.conf before any that rejects it"}
+	}
+	if sys.ID != e.SystemID {
+		return nil, fault.Refuse(e.Host, "check the address of "+e.Upstream+" in the inventory",
+			fmt.Errorf("%s:%d, seen from here, is another server: system identifier %s, expected %s", e.Login.Address, e.Login.Port, sys.ID, e.SystemID))
+	}
+	return nil, nil
+}

@@ -1,0 +1,378 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/event"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/journal"
+	"github.com/pgrepctl/pgrepctl/pkg/plan"
+	"github.com/pgrepctl/pgrepctl/pkg/steps"
+)
+
+// Report says how a run ended.
+type Report struct {
+	Run     string            `json:"run"`
+	Plan    string            `json:"plan"`
+	Status  journal.Status    `json:"status"`
+	Done    []string          `json:"done"` // "host: description" of each effect, in order
+	Noops   int               `json:"noops"`
+	Outputs map[string]string `json:"outputs,omitempty"`
+	Seconds float64           `json:"seconds"`
+}
+
+// Apply runs a plan. An interrupted run of the same plan with the same
+// variables is resumed; any other open run is refused.
+func (e *Engine) Apply(ctx context.Context, p *plan.Plan) (*Report, error) {
+	open, _, err := e.interrupted(p)
+	if err != nil {
+		return nil, err
+	}
+	if open != nil {
+		return e.resume(ctx, p, open.Path)
+	}
+	s := e.newState(e.NewID())
+	r := &run{state: s, e: e, plan: p, holds: map[string]*hold{}, sessions: newSessions(e.Cluster), report: &Report{Run: s.id, Plan: p.Name}}
+	return r.do(ctx)
+}
+
+// run is one apply.
+type run struct {
+	*state
+	e        *Engine
+	plan     *plan.Plan
+	journal  *journal.Journal
+	holds    map[string]*hold
+	sessions *sessions
+	report   *Report
+	frame    *frame
+	node     *plan.Node
+}
+
+// begin opens the journal, before the first effect and not earlier: a run that
+// had nothing to do leaves nothing behind.
+func (r *run) begin() error {
+	if r.journal != nil {
+		return nil
+	}
+	j, err := journal.Create(r.e.Dir, journal.Run{ID: r.id, Cluster: r.plan.Cluster.Name, Inventory: r.plan.Cluster.File, Plan: r.plan.Name,
+		PlanText: r.plan.Text, Vars: r.plan.Vars, Operator: r.e.Operator, Version: r.e.Version}, r.e.Now)
+	r.journal = j
+	return err
+}
+
+func (r *run) do(ctx context.Context) (*Report, error) {
+	start := r.e.Now()
+	r.emit(event.Event{Type: event.RunStart, Text: r.plan.Name})
+	err := r.nodes(ctx, r.plan.Nodes)
+	r.sessions.close(context.WithoutCancel(ctx))
+	r.report.Outputs = maps.Clone(r.outputs)
+	r.report.Seconds = r.e.Now().Sub(start).Seconds()
+	r.report.Status = journal.Succeeded
+	if errors.Is(err, ErrStopped) {
+		r.report.Status = journal.Interrupted
+	} else if err != nil {
+		r.report.Status = journal.FailedRun
+	}
+	if r.journal != nil {
+		end := journal.Record{Type: journal.End, Status: r.report.Status}
+		if err != nil {
+			end.Error = err.Error()
+		}
+		_, jerr := r.journal.Append(end)
+		err = errors.Join(err, jerr, r.journal.Close())
+	}
+	r.emit(event.Event{Type: event.RunEnd, Text: string(r.report.Status)})
+	return r.report, r.explain(err)
+}
+
+// explain adds what to type next to an error that left something behind.
+func (r *run) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	f := &fault.Error{Class: fault.ClassOf(err), Err: err}
+	if errors.Is(err, ErrStopped) {
+		f.Class = fault.Interrupted
+	}
+	if r.journal == nil {
+		f.State = "nothing was changed"
+		return f
+	}
+	f.State = fmt.Sprintf("%d effects of run %s are done, and all that it held open is closed", len(r.report.Done), r.id)
+	f.Hint = "pgrepctl runs resume " + r.id + " goes on; pgrepctl runs undo " + r.id + " takes it back"
+	return f
+}
+
+func (r *run) nodes(ctx context.Context, nodes []plan.Node) error {
+	for i := range nodes {
+		if err := r.stopped(ctx); err != nil {
+			return err
+		}
+		if err := r.one(ctx, &nodes[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) stopped(ctx context.Context) error {
+	select {
+	case <-r.e.Stop:
+		return ErrStopped
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	default:
+		return nil
+	}
+}
+
+func (r *run) one(ctx context.Context, n *plan.Node) error {
+	if n.Bracket != nil {
+		return r.bracket(ctx, n)
+	}
+	r.emit(event.Event{Type: event.NodeStart, Node: n.ID, Host: n.Host.Name, Step: n.Kind})
+	p, err := n.Step.Plan(ctx, input(r.plan, n, newWorld(r.e.Cluster), r.state))
+	if err != nil {
+		return r.failed(n, at(n, err))
+	}
+	if len(p.Effects) == 0 {
+		return r.noop(n, p.Noop)
+	}
+	if _, err := r.effects(ctx, n, p); err != nil {
+		return err
+	}
+	r.emit(event.Event{Type: event.NodeDone, Node: n.ID, Host: n.Host.Name, Step: n.Kind})
+	return nil
+}
+
+func (r *run) noop(n *plan.Node, why string) error {
+	r.report.Noops++
+	r.emit(event.Event{Type: event.NodeNoop, Node: n.ID, Host: n.Host.Name, Step: n.Kind, Text: why})
+	if r.journal == nil {
+		return nil
+	}
+	_, err := r.journal.Append(journal.Record{Type: journal.Noop, Node: n.ID, Host: n.Host.Name, Step: n.Kind, Text: why})
+	return err
+}
+
+func (r *run) failed(n *plan.Node, err error) error {
+	r.emit(event.Event{Type: event.Failed, Node: n.ID, Host: n.Host.Name, Step: n.Kind, Error: err.Error()})
+	if r.journal == nil {
+		return err
+	}
+	_, jerr := r.journal.Append(journal.Record{Type: journal.Failed, Node: n.ID, Host: n.Host.Name, Step: n.Kind, Error: err.Error()})
+	return errors.Join(err, jerr)
+}
+
+// done is an effect that happened, and how to take it back.
+type done struct {
+	seq     int
+	inverse effect.Effect
+}
+
+func (r *run) effects(ctx context.Context, n *plan.Node, p steps.Planned) ([]done, error) {
+	var out []done
+	for i, e := range p.Effects {
+		if i > 0 {
+			if err := r.stopped(ctx); err != nil {
+				return out, err
+			}
+		}
+		d, err := r.effect(ctx, n, e)
+		if d.seq > 0 {
+			out = append(out, d)
+		}
+		if err != nil {
+			return out, err
+		}
+	}
+	for _, s := range p.Settles {
+		rec := journal.Record{Type: journal.Settle, Host: s.Host, Text: s.Why, Effect: "reload"}
+		if s.Restart {
+			rec.Effect = "restart"
+		}
+		if _, err := r.journal.Append(rec); err != nil {
+			return out, err
+		}
+	}
+	r.owe(p.Settles)
+	return out, nil
+}
+
+// effect is the one place that changes the world: intent, act, result.
+func (r *run) effect(ctx context.Context, n *plan.Node, e effect.Effect) (done, error) {
+	if err := r.begin(); err != nil {
+		return done{}, err
+	}
+	d, inv := e.Describe(), e.Inverse()
+	raw, err := effect.Encode(inv)
+	if err != nil {
+		return done{}, err
+	}
+	intent := journal.Record{Type: journal.Intent, Node: n.ID, Host: e.On(), Step: n.Kind, Effect: e.Kind(), Text: d.String(), Inverse: raw, NoReturn: d.NoReturn}
+	if c, ok := e.(effect.Claimer); ok {
+		intent.Claim = c.Claim()
+	}
+	seq, err := r.journal.Append(intent)
+	if err != nil {
+		return done{}, err
+	}
+	ev := event.Event{Node: n.ID, Host: e.On(), Step: n.Kind, Text: d.String()}
+	ev.Type = event.EffectStart
+	r.emit(ev)
+	r.node = n
+	doCtx, cancel := r.interruptible(ctx, e)
+	out, err := e.Do(doCtx, r)
+	if err != nil && context.Cause(doCtx) != nil && ctx.Err() == nil {
+		err = ErrStopped
+	}
+	cancel()
+	result := done{seq: seq, inverse: inv}
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) && !errors.Is(cause, context.Canceled) {
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
+		err = at(n, err)
+		ev.Type, ev.Error = event.Failed, err.Error()
+		r.emit(ev)
+		_, jerr := r.journal.Append(journal.Record{Type: journal.Failed, Of: seq, Node: n.ID, Host: e.On(), Step: n.Kind, Effect: e.Kind(), Error: err.Error()})
+		return result, errors.Join(err, jerr)
+	}
+	if _, err := r.journal.Append(journal.Record{Type: journal.Done, Of: seq, Node: n.ID, Host: e.On(), Effect: e.Kind(), Output: out}); err != nil {
+		return result, err
+	}
+	maps.Copy(r.outputs, out)
+	r.note(e)
+	if _, ok := e.(*effect.Service); ok {
+		r.sessions.forget(context.WithoutCancel(ctx), e.On())
+	}
+	r.report.Done = append(r.report.Done, e.On()+": "+d.String())
+	ev.Type = event.EffectDone
+	ev.Diff = d.Diff
+	r.emit(ev)
+	return result, nil
+}
+
+// interruptible lets the first Ctrl-C end an effect that may last for hours and
+// loses nothing by it.
+func (r *run) interruptible(ctx context.Context, e effect.Effect) (context.Context, context.CancelFunc) {
+	if i, ok := e.(interface{ Interruptible() bool }); !ok || !i.Interruptible() {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	ended := make(chan struct{})
+	go func() {
+		select {
+		case <-r.e.Stop:
+			cancel(ErrStopped)
+		case <-ended:
+		}
+	}()
+	return ctx, func() { close(ended); cancel(nil) }
+}
+
+// bracket opens, runs the body, and closes whatever happened.
+func (r *run) bracket(ctx context.Context, n *plan.Node) error {
+	work, err := hasWork(ctx, r.plan, n.Body, newWorld(r.e.Cluster), r.state)
+	if err != nil {
+		return r.failed(n, err)
+	}
+	if !work {
+		if err := r.noop(n, nothingInside); err != nil {
+			return err
+		}
+		return r.nodes(ctx, n.Body)
+	}
+	r.emit(event.Event{Type: event.NodeStart, Node: n.ID, Host: n.Host.Name, Step: n.Kind})
+	if err := r.begin(); err != nil {
+		return err
+	}
+	if _, err := r.journal.Append(journal.Record{Type: journal.Open, Node: n.ID, Host: n.Host.Name, Step: n.Kind}); err != nil {
+		return err
+	}
+	inside, cancel := context.WithCancelCause(ctx)
+	f := &frame{outer: r.frame, cancel: cancel}
+	r.frame = f
+	opened, err := r.open(inside, n)
+	if err == nil {
+		err = r.nodes(inside, n.Body)
+	}
+	if err == nil {
+		err = r.finish(inside, n)
+	}
+	r.frame = f.outer
+	cancel(nil)
+	closing := context.WithoutCancel(ctx)
+	if err != nil {
+		var stop context.CancelFunc
+		closing, stop = context.WithTimeout(closing, closeTimeout)
+		defer stop()
+	}
+	return errors.Join(err, r.close(closing, n, f, opened))
+}
+
+func (r *run) open(ctx context.Context, n *plan.Node) ([]done, error) {
+	p, err := n.Bracket.Open(ctx, input(r.plan, n, newWorld(r.e.Cluster), r.state))
+	if err != nil {
+		return nil, r.failed(n, at(n, err))
+	}
+	return r.effects(ctx, n, p)
+}
+
+func (r *run) finish(ctx context.Context, n *plan.Node) error {
+	p, err := n.Bracket.Close(ctx, input(r.plan, n, newWorld(r.e.Cluster), r.state))
+	if err != nil {
+		return r.failed(n, at(n, err))
+	}
+	_, err = r.effects(ctx, n, p)
+	return err
+}
+
+// close runs the inverses of what open did, in reverse order, and ends what
+// is still held. One failure does not keep the others from being tried.
+func (r *run) close(ctx context.Context, n *plan.Node, f *frame, opened []done) error {
+	var errs []error
+	for _, key := range f.keys {
+		if h, ok := r.TakeHeld(key); ok {
+			errs = append(errs, h.Close(ctx))
+		}
+	}
+	for i := len(opened) - 1; i >= 0; i-- {
+		if opened[i].inverse != nil {
+			errs = append(errs, r.undo(ctx, n.ID, n.Kind, opened[i]))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return at(n, fmt.Errorf("close the bracket: %w", err))
+	}
+	_, err := r.journal.Append(journal.Record{Type: journal.Close, Node: n.ID, Host: n.Host.Name, Step: n.Kind})
+	return err
+}
+
+// undo runs one recorded inverse.
+func (r *run) undo(ctx context.Context, node, step string, d done) error {
+	text := d.inverse.Describe().String()
+	if _, err := d.inverse.Do(ctx, r); err != nil {
+		r.emit(event.Event{Type: event.Failed, Node: node, Host: d.inverse.On(), Step: step, Error: err.Error()})
+		return fmt.Errorf("%s: %w", text, err)
+	}
+	if _, ok := d.inverse.(*effect.Service); ok {
+		r.sessions.forget(ctx, d.inverse.On())
+	}
+	if _, err := r.journal.Append(journal.Record{Type: journal.Undone, Of: d.seq, Node: node, Host: d.inverse.On(), Effect: d.inverse.Kind(), Text: text}); err != nil {
+		return err
+	}
+	r.report.Done = append(r.report.Done, d.inverse.On()+": "+text)
+	r.emit(event.Event{Type: event.EffectUndo, Node: node, Host: d.inverse.On(), Step: step, Text: text})
+	return nil
+}
+
+func (r *run) emit(e event.Event) {
+	e.At, e.Run = r.e.Now(), r.id
+	r.e.Sink.Emit(e)
+}

@@ -1,0 +1,192 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/journal"
+	"github.com/pgrepctl/pgrepctl/pkg/plan"
+	"github.com/pgrepctl/pgrepctl/pkg/steps"
+)
+
+// Phase of a node's effects.
+type Phase string
+
+const (
+	Plain Phase = ""
+	Open  Phase = "open"
+	Close Phase = "close"
+)
+
+// Line is what one node, or one end of a bracket, will do.
+type Line struct {
+	Node  string `json:"node"`
+	Host  string `json:"host"`
+	Step  string `json:"step"`
+	Phase Phase  `json:"phase,omitempty"`
+	Depth int    `json:"depth"`
+	// Hosts has the host of each effect: a bracket may act on two.
+	Hosts   []string             `json:"hosts,omitempty"`
+	Effects []effect.Description `json:"effects,omitempty"`
+	Noop    string               `json:"noop,omitempty"`
+}
+
+// Preview is what an apply would do now.
+type Preview struct {
+	Plan  string `json:"plan"`
+	Lines []Line `json:"lines"`
+	// Run is the interrupted run that an apply would resume.
+	Run string `json:"run,omitempty"`
+}
+
+// Effects counts them.
+func (p *Preview) Effects() int {
+	n := 0
+	for _, l := range p.Lines {
+		n += len(l.Effects)
+	}
+	return n
+}
+
+// Preview plans every node over the real facts and the predictions of the nodes
+// before it. It has no Env, so it cannot change anything.
+func (e *Engine) Preview(ctx context.Context, p *plan.Plan) (*Preview, error) {
+	s := e.newState(e.NewID())
+	out := &Preview{Plan: p.Name}
+	if open, recs, err := e.interrupted(p); err != nil {
+		return nil, err
+	} else if open != nil {
+		s.id, out.Run = open.ID, open.ID
+		s.replay(recs)
+	}
+	v := &previewer{world: newWorld(e.Cluster), state: s, plan: p, out: out}
+	return out, v.nodes(ctx, p.Nodes, 0)
+}
+
+type previewer struct {
+	world *world
+	state *state
+	plan  *plan.Plan
+	out   *Preview
+}
+
+func (v *previewer) nodes(ctx context.Context, nodes []plan.Node, depth int) error {
+	for i := range nodes {
+		if err := v.node(ctx, &nodes[i], depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *previewer) node(ctx context.Context, n *plan.Node, depth int) error {
+	in := input(v.plan, n, v.world, v.state)
+	line := Line{Node: n.ID, Host: n.Host.Name, Step: n.Kind, Depth: depth}
+	if n.Bracket == nil {
+		p, err := n.Step.Plan(ctx, in)
+		if err != nil {
+			return at(n, err)
+		}
+		v.take(line, p)
+		return nil
+	}
+	work, err := hasWork(ctx, v.plan, n.Body, v.world, v.state)
+	if err != nil {
+		return err
+	}
+	if !work {
+		line.Noop = nothingInside
+		v.out.Lines = append(v.out.Lines, line)
+		return v.nodes(ctx, n.Body, depth+1)
+	}
+	p, err := n.Bracket.Open(ctx, in)
+	if err != nil {
+		return at(n, err)
+	}
+	line.Phase = Open
+	v.take(line, p)
+	if err := v.nodes(ctx, n.Body, depth+1); err != nil {
+		return err
+	}
+	last, err := n.Bracket.Close(ctx, in)
+	if err != nil {
+		return at(n, err)
+	}
+	line.Phase = Close
+	for i := len(p.Effects) - 1; i >= 0; i-- {
+		if inv := p.Effects[i].Inverse(); inv != nil {
+			last.Effects = append(last.Effects, inv)
+		}
+	}
+	v.take(line, last)
+	return nil
+}
+
+func (v *previewer) take(line Line, p steps.Planned) {
+	line.Noop = p.Noop
+	for _, e := range p.Effects {
+		line.Effects = append(line.Effects, e.Describe())
+		line.Hosts = append(line.Hosts, e.On())
+		e.Predict(v.world)
+		v.state.note(e)
+	}
+	v.state.owe(p.Settles)
+	if len(line.Effects) > 0 || line.Noop != "" {
+		v.out.Lines = append(v.out.Lines, line)
+	}
+}
+
+const nothingInside = "nothing to do inside"
+
+// hasWork plans nodes until one has something to do. Nothing was predicted up
+// to there, so the facts need no copy.
+func hasWork(ctx context.Context, p *plan.Plan, nodes []plan.Node, w *world, s *state) (bool, error) {
+	for i := range nodes {
+		n := &nodes[i]
+		if n.Bracket != nil {
+			work, err := hasWork(ctx, p, n.Body, w, s)
+			if err != nil || work {
+				return work, err
+			}
+			continue
+		}
+		planned, err := n.Step.Plan(ctx, input(p, n, w, s))
+		if err != nil {
+			return false, at(n, err)
+		}
+		if len(planned.Effects) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func input(p *plan.Plan, n *plan.Node, w *world, s *state) steps.In {
+	return steps.In{Cluster: p.Cluster, Self: n.Host, Standby: p.Standby, Facts: w, Run: s}
+}
+
+// at says where in the plan an error came up.
+func at(n *plan.Node, err error) error {
+	return fmt.Errorf("%s (step %s): %w", n.Kind, n.ID, err)
+}
+
+// interrupted finds the open run that an apply of p would resume; another open
+// run is refused.
+func (e *Engine) interrupted(p *plan.Plan) (*journal.Summary, []journal.Record, error) {
+	runs, err := journal.List(e.Dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, r := range runs {
+		if !r.Open() {
+			continue
+		}
+		if !sameWork(r, p) {
+			return nil, nil, openRun(r)
+		}
+		recs, err := journal.Read(r.Path)
+		return &r, recs, err
+	}
+	return nil, nil, nil
+}

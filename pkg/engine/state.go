@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"context"
+	"maps"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/journal"
+	"github.com/pgrepctl/pgrepctl/pkg/secret"
+	"github.com/pgrepctl/pgrepctl/pkg/steps"
+)
+
+// state is what a run knows of itself. It implements steps.Run, for a preview
+// and an apply alike.
+type state struct {
+	e       *Engine
+	id      string
+	outputs map[string]string
+	claims  map[string]bool
+	changed map[string]bool
+	owed    map[string][]steps.Settle
+	keys    map[int]steps.Key
+}
+
+var _ steps.Run = (*state)(nil)
+
+func (e *Engine) newState(id string) *state {
+	return &state{e: e, id: id, outputs: map[string]string{}, claims: map[string]bool{}, changed: map[string]bool{},
+		owed: map[string][]steps.Settle{}, keys: map[int]steps.Key{}}
+}
+
+// replay rebuilds the state of an interrupted run from its journal.
+func (s *state) replay(recs []journal.Record) {
+	kinds := map[int]journal.Record{}
+	for _, r := range recs {
+		switch r.Type {
+		case journal.Intent:
+			kinds[r.Seq] = r
+			if r.Claim != "" {
+				s.claims[r.Claim] = true // begun counts: it may have happened
+			}
+		case journal.Done:
+			maps.Copy(s.outputs, r.Output)
+			of := kinds[r.Of]
+			s.changed[of.Host] = true
+			if of.Effect == "reload" || of.Effect == "service" {
+				delete(s.owed, of.Host)
+			}
+		case journal.Settle:
+			s.owed[r.Host] = append(s.owed[r.Host], steps.Settle{Host: r.Host, Why: r.Text, Restart: r.Effect == "restart"})
+		}
+	}
+}
+
+func (s *state) ID() string       { return s.id }
+func (s *state) Operator() string { return s.e.Operator }
+
+func (s *state) Output(key string) (string, bool) {
+	v, ok := s.outputs[key]
+	return v, ok
+}
+
+func (s *state) Claimed(claim string) bool                          { return s.claims[claim] }
+func (s *state) Changed(name string) bool                           { return s.changed[name] }
+func (s *state) Owed(name string) []steps.Settle                    { return s.owed[name] }
+func (s *state) Accepted() []string                                 { return s.e.Accept }
+func (s *state) Password(ctx context.Context) (secret.Value, error) { return s.e.Password(ctx) }
+
+func (s *state) CopyKey(n int) (steps.Key, error) {
+	if k, ok := s.keys[n]; ok {
+		return k, nil
+	}
+	k, err := s.e.NewKey()
+	if err != nil {
+		return steps.Key{}, err
+	}
+	s.keys[n] = k
+	return k, nil
+}
+
+// note records that an effect happened, or is predicted to happen.
+func (s *state) note(e effect.Effect) {
+	s.changed[e.On()] = true
+	if c, ok := e.(effect.Claimer); ok && c.Claim() != "" {
+		s.claims[c.Claim()] = true
+	}
+	switch e.(type) {
+	case *effect.Reload, *effect.Service:
+		delete(s.owed, e.On())
+	}
+}
+
+func (s *state) owe(list []steps.Settle) {
+	for _, x := range list {
+		s.owed[x.Host] = append(s.owed[x.Host], x)
+	}
+}

@@ -1,0 +1,44 @@
+package engine
+
+import (
+	"context"
+	"sync"
+
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+)
+
+// world is the facts of all hosts, each gathered at the first question. An
+// apply makes a new one for each node; a preview keeps one and lets effects
+// predict into it.
+type world struct {
+	cluster Cluster
+	mu      sync.Mutex
+	hosts   map[string]*facts.Host
+}
+
+func newWorld(c Cluster) *world { return &world{cluster: c, hosts: map[string]*facts.Host{}} }
+
+func (w *world) Of(ctx context.Context, name string) (*facts.Host, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if h, ok := w.hosts[name]; ok {
+		return h, nil
+	}
+	g, err := w.cluster.Gatherer(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	h, err := g.Gather(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w.hosts[name] = h
+	return h, nil
+}
+
+// Known is for predictions: a host that nobody asked for needs none.
+func (w *world) Known(name string) *facts.Host {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.hosts[name]
+}

@@ -1,0 +1,267 @@
+// Package facts is what is true of a host: the read model that every step plans
+// from. A Host is a snapshot; facts/live fills it from the host itself, tests
+// write it down, and a preview changes a copy of it by what each effect
+// predicts, so that step n+1 is planned against the outcome of step n.
+package facts
+
+import (
+	"context"
+	"io/fs"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+	"github.com/pgrepctl/pgrepctl/pkg/secret"
+)
+
+// Host is everything a step may know of one host.
+type Host struct {
+	Name    string
+	Machine Machine
+	Server  Server
+	Data    DataDir
+	Config  ConfigDir
+
+	source   Source
+	files    map[string]host.File
+	settings postgres.Settings
+	roles    map[string]Role
+}
+
+// Source reads what is too large or too rarely needed to be read every time.
+// All of it is read-only.
+type Source interface {
+	File(ctx context.Context, as, path string) (host.File, error)
+	List(ctx context.Context, as, dir string) ([]host.Entry, error)
+	Settings(ctx context.Context) (postgres.Settings, error)
+	Role(ctx context.Context, name string) (Role, error)
+	// ConfigErrors is the server's own judgement of its configuration files
+	// as they are on disk now.
+	ConfigErrors(ctx context.Context) ([]ConfigError, error)
+	// RsyncServer is the command that this host's rsync would run on the
+	// other end to pull path with these flags. It differs between rsync
+	// versions, so it is asked for, never guessed.
+	RsyncServer(ctx context.Context, flags []string, path string) ([]string, error)
+	// ReplicationLogin tries a replication login from this host.
+	ReplicationLogin(ctx context.Context, l host.Login) (host.System, error)
+}
+
+// Machine is the operating system's side.
+type Machine struct {
+	LoginUser  string        `json:"login_user"`
+	LoginHome  string        `json:"login_home"`
+	OSUser     string        `json:"os_user"` // owner of the data directory
+	OSUserHome string        `json:"os_user_home"`
+	UID        int           `json:"uid"` // of OSUser
+	MachineID  string        `json:"machine_id"`
+	BootID     string        `json:"boot_id"`
+	Arch       string        `json:"arch"`
+	Glibc      string        `json:"glibc"`
+	Cores      int           `json:"cores"`
+	AES        bool          `json:"aes"`  // the processor has AES instructions
+	Skew       time.Duration `json:"skew"` // host clock minus ours, within half a round trip
+	Clock      time.Time     `json:"clock"`
+	// Tools maps a program's name to its path; a missing one has no entry.
+	Tools map[string]string `json:"tools"`
+	// RsyncVersion is "3.2.7", empty when there is no rsync.
+	RsyncVersion string `json:"rsync_version"`
+	// BinDirectory holds the server binaries of the inventory's version.
+	BinDirectory string `json:"bin_directory"`
+	// BinVersion is what `postgres --version` there says.
+	BinVersion postgres.Version `json:"bin_version"`
+	HostKey    string           `json:"host_key"` // "ssh-ed25519 AAAA…"
+	// TmpFS is a directory on a memory file system that OSUser can write,
+	// usually /dev/shm.
+	TmpFS string `json:"tmpfs"`
+	// FreeBytes and TotalBytes of the file system that holds, or will hold,
+	// the data directory.
+	FreeBytes  int64 `json:"free_bytes"`
+	TotalBytes int64 `json:"total_bytes"`
+	// SocketDir is the directory of the server's unix socket: the
+	// inventory's, else the one found.
+	SocketDir string `json:"socket_dir"`
+	// PortInUse: something on this host listens on the inventory's port.
+	PortInUse bool `json:"port_in_use"`
+}
+
+// Server is the PostgreSQL server, as it says itself. Everything but Running
+// is zero when it does not run.
+type Server struct {
+	Running bool `json:"running"`
+	// NotReady is why a live postmaster (Data.PID) accepts no session:
+	// starting up, shutting down, hot_standby off. Running is then false.
+	NotReady      string           `json:"not_ready,omitempty"`
+	Version       postgres.Version `json:"version"`
+	InRecovery    bool             `json:"in_recovery"`
+	SystemID      string           `json:"system_id"`
+	Timeline      int              `json:"timeline"`
+	LSN           postgres.LSN     `json:"lsn"` // written on a primary, replayed on a standby
+	DataDirectory string           `json:"data_directory"`
+	ConfigFile    string           `json:"config_file"`
+	HBAFile       string           `json:"hba_file"`
+	IdentFile     string           `json:"ident_file"`
+	SSL           bool             `json:"ssl"`
+	SizeBytes     int64            `json:"size_bytes"` // of all databases
+	StartedAt     time.Time        `json:"started_at"`
+	Slots         []Slot           `json:"slots"`
+	Senders       []Sender         `json:"senders"`
+	Replay        Replay           `json:"replay"`
+	Tablespaces   []Tablespace     `json:"tablespaces"`
+	// PendingRestart names settings that were changed but need a restart.
+	PendingRestart []string `json:"pending_restart"`
+	Archiver       Archiver `json:"archiver"`
+	// ExclusiveBackup: the server is in exclusive backup mode (to 14).
+	ExclusiveBackup bool `json:"exclusive_backup"`
+}
+
+// Archiver is pg_stat_archiver.
+type Archiver struct {
+	Mode         string     `json:"mode"` // archive_mode
+	LastArchived *time.Time `json:"last_archived"`
+	LastFailed   *time.Time `json:"last_failed"`
+	FailedFile   string     `json:"failed_file"`
+}
+
+// Failing reports that the last attempt to archive a WAL file failed.
+func (a Archiver) Failing() bool {
+	return a.LastFailed != nil && (a.LastArchived == nil || a.LastFailed.After(*a.LastArchived))
+}
+
+// Slot is a row of pg_replication_slots.
+type Slot struct {
+	Name          string        `json:"name"`
+	Type          string        `json:"type"` // physical or logical
+	Active        bool          `json:"active"`
+	ActivePID     int           `json:"active_pid"`
+	Temporary     bool          `json:"temporary"`
+	RestartLSN    *postgres.LSN `json:"restart_lsn"`
+	WALStatus     string        `json:"wal_status"`     // 13+: reserved, extended, unreserved, lost
+	SafeWALSize   *int64        `json:"safe_wal_size"`  // 13+, bytes
+	RetainedBytes *int64        `json:"retained_bytes"` // from restart_lsn to now
+	Client        string        `json:"client"`         // application_name of the walsender that uses it
+}
+
+// Sender is a row of pg_stat_replication.
+type Sender struct {
+	PID         int           `json:"pid"`
+	User        string        `json:"user"`
+	Application string        `json:"application"`
+	Client      string        `json:"client"` // address
+	State       string        `json:"state"`  // startup, catchup, streaming, backup, stopping
+	SyncState   string        `json:"sync_state"`
+	Sent        *postgres.LSN `json:"sent"`
+	Write       *postgres.LSN `json:"write"`
+	Flush       *postgres.LSN `json:"flush"`
+	Replay      *postgres.LSN `json:"replay"`
+	ReplayLag   *float64      `json:"replay_lag"` // seconds
+}
+
+// Replay is the standby's side.
+type Replay struct {
+	ReceiverStatus string        `json:"receiver_status"` // of pg_stat_wal_receiver, empty when there is none
+	SenderHost     string        `json:"sender_host"`
+	SenderPort     int           `json:"sender_port"`
+	SlotName       string        `json:"slot_name"`
+	Receive        *postgres.LSN `json:"receive"`
+	Replay         *postgres.LSN `json:"replay"`
+	Paused         bool          `json:"paused"`
+	// Seconds since the commit time of the last transaction replayed, nil
+	// when none was. On an idle primary it grows without any lag.
+	LastReplayAge *float64 `json:"last_replay_age"`
+}
+
+// Tablespace outside the data directory.
+type Tablespace struct {
+	OID      int64  `json:"oid"`
+	Name     string `json:"name"`
+	Location string `json:"location"`
+}
+
+// Role is a database role. It may not exist.
+type Role struct {
+	Name        string       `json:"name"`
+	Exists      bool         `json:"exists"`
+	Login       bool         `json:"login"`
+	Replication bool         `json:"replication"`
+	Superuser   bool         `json:"superuser"`
+	Verifier    secret.Value `json:"-"` // pg_authid.rolpassword
+	ValidUntil  *time.Time   `json:"valid_until"`
+	Expired     bool         `json:"expired"`
+}
+
+// ConfigError is a fault in a configuration file, found by the server.
+type ConfigError struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+	Name    string `json:"name"` // setting, empty for pg_hba.conf
+	Message string `json:"message"`
+}
+
+// DataState says what a data directory is.
+type DataState string
+
+const (
+	Absent  DataState = "absent"
+	Empty   DataState = "empty"
+	Partial DataState = "partial" // a copy by pgrepctl that did not end: it has our marker
+	Cluster DataState = "cluster" // it has a valid pg_control
+	Foreign DataState = "foreign" // not empty, and not a data directory
+)
+
+// DataDir is the data directory on disk, read without the server's help.
+type DataDir struct {
+	Path  string    `json:"path"` // symlinks resolved
+	State DataState `json:"state"`
+	// Mode and UID of the directory itself.
+	Mode fs.FileMode `json:"mode"`
+	UID  int         `json:"uid"`
+	// PID of a live postmaster, 0 when there is none.
+	PID     int              `json:"pid"`
+	Control postgres.Control `json:"control"` // valid when State is Cluster
+	Marker  Marker           `json:"marker"`  // valid when State is Partial
+	// Standby is true when standby.signal (recovery.conf before 12) exists.
+	Standby bool `json:"standby"`
+	// HasConfig is true when postgresql.conf lies in the data directory.
+	HasConfig bool     `json:"has_config"`
+	Sample    []string `json:"sample"` // a few names in it, for messages
+	// HasData: something is in it besides what is put there before a copy
+	// begins (the marker, standby.signal, postgresql.auto.conf).
+	HasData bool `json:"has_data"`
+	// Version is PG_VERSION: "15", "9.6"; empty when there is no such file.
+	Version string `json:"version"`
+	// Inode is device:inode, which two paths to one directory share.
+	Inode string `json:"inode"`
+	// MountPoint: a file system is mounted right on the directory.
+	MountPoint bool `json:"mount_point"`
+	// Note says why a directory is Foreign when its names do not.
+	Note string `json:"note,omitempty"`
+}
+
+// ConfigDir is the directory of postgresql.conf and pg_hba.conf.
+type ConfigDir struct {
+	Path      string `json:"path"`
+	Exists    bool   `json:"exists"`
+	HasConfig bool   `json:"has_config"` // postgresql.conf
+	HasHBA    bool   `json:"has_hba"`    // pg_hba.conf
+}
+
+// Marker is the file pgrepctl.run in a data directory that is being copied. It
+// is written before the first byte and removed when the copy can be started.
+type Marker struct {
+	Run      string `json:"run"`
+	SystemID string `json:"system_id"`
+	Source   string `json:"source"`
+	// WasEmpty: nothing was in the directory before the first copy into it,
+	// so that undoing the copy may empty it.
+	WasEmpty bool `json:"was_empty"`
+	// Operator is user@host of whoever started the run, so that another
+	// operator can ask.
+	Operator string `json:"operator"`
+}
+
+// MarkerName is the marker's file name in the data directory.
+const MarkerName = "pgrepctl.run"
+
+// PendingControl is where pg_control waits, under another name so that the
+// server cannot start, until everything else is on disk.
+const PendingControl = "global/pg_control.pgrepctl.tmp"

@@ -1,0 +1,158 @@
+package facts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+)
+
+// errNoSource is met only in tests that forgot to write a fact down.
+var errNoSource = errors.New("fact not given")
+
+// New returns an empty snapshot that reads the rest from src on demand.
+func New(name string, src Source) *Host {
+	return &Host{Name: name, source: src, files: map[string]host.File{}, roles: map[string]Role{}}
+}
+
+func fileKey(as, path string) string { return as + "\x00" + path }
+
+// File returns a file as OS user as sees it; the first reading is kept, so that
+// one plan is made from one state.
+func (h *Host) File(ctx context.Context, as, path string) (host.File, error) {
+	if f, ok := h.files[fileKey(as, path)]; ok {
+		return f, nil
+	}
+	if h.source == nil {
+		return host.File{Path: path}, nil
+	}
+	f, err := h.source.File(ctx, as, path)
+	if err != nil {
+		return host.File{}, fmt.Errorf("read %s on %s: %w", path, h.Name, err)
+	}
+	h.SetFile(as, f)
+	return f, nil
+}
+
+// SetFile is how a preview, or a test, says what a file holds.
+func (h *Host) SetFile(as string, f host.File) {
+	if h.files == nil {
+		h.files = map[string]host.File{}
+	}
+	h.files[fileKey(as, f.Path)] = f
+}
+
+// List returns a directory's entries.
+func (h *Host) List(ctx context.Context, as, dir string) ([]host.Entry, error) {
+	if h.source == nil {
+		return nil, nil
+	}
+	return h.source.List(ctx, as, dir)
+}
+
+// Settings returns pg_settings.
+func (h *Host) Settings(ctx context.Context) (postgres.Settings, error) {
+	if h.settings != nil {
+		return h.settings, nil
+	}
+	if h.source == nil {
+		return nil, fmt.Errorf("settings of %s: %w", h.Name, errNoSource)
+	}
+	s, err := h.source.Settings(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read settings of %s: %w", h.Name, err)
+	}
+	h.settings = s
+	return s, nil
+}
+
+// SetSettings replaces them.
+func (h *Host) SetSettings(s postgres.Settings) { h.settings = maps.Clone(s) }
+
+// Role returns a database role.
+func (h *Host) Role(ctx context.Context, name string) (Role, error) {
+	if r, ok := h.roles[name]; ok {
+		return r, nil
+	}
+	if h.source == nil {
+		return Role{Name: name}, nil
+	}
+	r, err := h.source.Role(ctx, name)
+	if err != nil {
+		return Role{}, fmt.Errorf("read role %s on %s: %w", name, h.Name, err)
+	}
+	h.SetRole(r)
+	return r, nil
+}
+
+// SetRole says what a role is.
+func (h *Host) SetRole(r Role) {
+	if h.roles == nil {
+		h.roles = map[string]Role{}
+	}
+	h.roles[r.Name] = r
+}
+
+// ConfigErrors asks the server to judge its files.
+func (h *Host) ConfigErrors(ctx context.Context) ([]ConfigError, error) {
+	if h.source == nil {
+		return nil, nil
+	}
+	return h.source.ConfigErrors(ctx)
+}
+
+// RsyncServer asks this host's rsync for the command it would run remotely.
+func (h *Host) RsyncServer(ctx context.Context, flags []string, path string) ([]string, error) {
+	if h.source == nil {
+		return nil, fmt.Errorf("rsync server command of %s: %w", h.Name, errNoSource)
+	}
+	return h.source.RsyncServer(ctx, flags, path)
+}
+
+// ReplicationLogin tries a replication login from this host.
+func (h *Host) ReplicationLogin(ctx context.Context, l host.Login) (host.System, error) {
+	if h.source == nil {
+		return host.System{}, fmt.Errorf("replication login from %s: %w", h.Name, errNoSource)
+	}
+	return h.source.ReplicationLogin(ctx, l)
+}
+
+// Slot finds a slot by name.
+func (s *Server) Slot(name string) (Slot, bool) {
+	i := slices.IndexFunc(s.Slots, func(x Slot) bool { return x.Name == name })
+	if i < 0 {
+		return Slot{}, false
+	}
+	return s.Slots[i], true
+}
+
+// SetSlot adds or replaces a slot.
+func (s *Server) SetSlot(slot Slot) {
+	s.DropSlot(slot.Name)
+	s.Slots = append(slices.Clone(s.Slots), slot)
+	slices.SortFunc(s.Slots, func(a, b Slot) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+}
+
+// DropSlot removes it.
+func (s *Server) DropSlot(name string) {
+	s.Slots = slices.DeleteFunc(slices.Clone(s.Slots), func(x Slot) bool { return x.Name == name })
+}
+
+// Sender finds a walsender by application_name.
+func (s *Server) Sender(application string) (Sender, bool) {
+	for _, x := range s.Senders {
+		if x.Application == application {
+			return x, true
+		}
+	}
+	return Sender{}, false
+}

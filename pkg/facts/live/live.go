@@ -1,0 +1,179 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+)
+
+// Gatherer reads the facts of one host. It keeps what does not change during a
+// run. Gather and the methods of facts.Source are for one goroutine at a time;
+// Database may be called from within open.
+type Gatherer struct {
+	h    host.Host
+	inv  *inventory.Host
+	open func(context.Context) (host.SQL, error)
+	now  func() time.Time
+
+	mu      sync.Mutex
+	machine *facts.Machine
+	scan    *scan
+	dialect dialect
+	size    int64
+	own     host.SQL
+}
+
+var _ facts.Source = (*Gatherer)(nil)
+
+// New returns a Gatherer of the host h, which the inventory calls inv. open
+// gives the run's ordinary SQL session on that host, opened again when it was
+// lost; it may use Database. With a nil open the Gatherer keeps a session of its
+// own until Close.
+func New(h host.Host, inv *inventory.Host, open func(context.Context) (host.SQL, error)) *Gatherer {
+	g := &Gatherer{h: h, inv: inv, open: open, now: time.Now}
+	if open == nil {
+		g.open = g.openOwn
+	}
+	return g
+}
+
+// Gather reads the host. A server that does not run is a fact, not an error.
+func (g *Gatherer) Gather(ctx context.Context) (*facts.Host, error) {
+	m, err := g.readMachine(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read machine of %s: %w", g.h.Name(), err)
+	}
+	s, err := g.rescan(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read data directory of %s: %w", g.h.Name(), err)
+	}
+	out := facts.New(g.h.Name(), g)
+	out.Machine, out.Data, out.Config = s.complete(*m), s.data, s.config
+	out.Server, err = g.readServer(ctx, s)
+	if err != nil {
+		return nil, fmt.Errorf("read server of %s: %w", g.h.Name(), err)
+	}
+	return out, nil
+}
+
+// Database says how to open a session on the host's server. The socket
+// directory is the inventory's, else where the server says that it is, else
+// where packages put it.
+func (g *Gatherer) Database(ctx context.Context) (host.Database, error) {
+	g.mu.Lock()
+	s := g.scan
+	g.mu.Unlock()
+	if s == nil {
+		var err error
+		if s, err = g.rescan(ctx); err != nil {
+			return host.Database{}, fmt.Errorf("find socket of %s: %w", g.h.Name(), err)
+		}
+	}
+	pg := g.inv.Postgres
+	return host.Database{As: pg.OSUser, SocketDir: s.socketDir, Port: pg.Port, User: pg.Superuser, Name: "postgres"}, nil
+}
+
+// Close ends the session that the Gatherer opened itself, if any.
+func (g *Gatherer) Close(ctx context.Context) error {
+	g.mu.Lock()
+	s := g.own
+	g.own = nil
+	g.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	return s.Close(ctx)
+}
+
+func (g *Gatherer) openOwn(ctx context.Context) (host.SQL, error) {
+	g.mu.Lock()
+	s := g.own
+	g.mu.Unlock()
+	if s != nil && !lost(s) {
+		return s, nil
+	}
+	db, err := g.Database(ctx)
+	if err != nil {
+		return nil, err
+	}
+	db.Application = "pgrepctl"
+	if s, err = g.h.SQL(ctx, db); err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	g.own = s
+	g.mu.Unlock()
+	return s, nil
+}
+
+func lost(s host.SQL) bool {
+	select {
+	case <-s.Lost():
+		return true
+	default:
+		return false
+	}
+}
+
+// readMachine asks once: what it reads does not change during a run.
+func (g *Gatherer) readMachine(ctx context.Context) (*facts.Machine, error) {
+	g.mu.Lock()
+	m := g.machine
+	g.mu.Unlock()
+	if m != nil {
+		return m, nil
+	}
+	before := g.now()
+	rec, err := probe(ctx, g.h, "", machineScript, g.inv.Postgres.OSUser)
+	if err != nil {
+		return nil, err
+	}
+	got, err := parseMachine(rec)
+	if err != nil {
+		return nil, err
+	}
+	if !got.Clock.IsZero() {
+		got.Skew = got.Clock.Sub(before.Add(g.now().Sub(before) / 2))
+	}
+	got.HostKey = g.h.HostKey()
+	if got.LoginUser == "" {
+		got.LoginUser = g.h.User()
+	}
+	g.mu.Lock()
+	g.machine = &got
+	g.mu.Unlock()
+	return &got, nil
+}
+
+// tornReads bounds the readings of a control file that the server is rewriting
+// at that moment.
+const tornReads = 5
+
+func (g *Gatherer) rescan(ctx context.Context) (*scan, error) {
+	pg := g.inv.Postgres
+	for try := 1; ; try++ {
+		rec, err := probe(ctx, g.h, pg.OSUser, scanScript,
+			pg.DataDirectory, pg.ConfigDirectory, strconv.Itoa(pg.Port), pg.Version, pg.BinDirectory, pg.SocketDirectory)
+		if err != nil {
+			return nil, err
+		}
+		s, err := parseScan(rec, pg)
+		if errors.Is(err, errTorn) && try < tornReads {
+			continue
+		}
+		if err != nil && !errors.Is(err, errTorn) {
+			return nil, err
+		}
+		g.mu.Lock()
+		g.scan = s
+		g.mu.Unlock()
+		return s, nil
+	}
+}

@@ -1,0 +1,104 @@
+package live
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+)
+
+// machineScript runs as the login user: sh of dash, bash or busybox. The whole
+// of it is a function so that no command can read the rest of the script as its
+// input.
+const machineScript = `main() {
+LC_ALL=C; export LC_ALL
+PATH=$PATH:/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin; export PATH
+kv() { printf '%s=%s\0' "$1" "$2"; }
+printf '\0begin:%s\0' "$1"
+kv clock "$(date '+%s.%N %z')"
+kv login "$(id -un)"
+kv login_home "$HOME"
+kv os "$(getent passwd "$2" 2>/dev/null || awk -F: -v u="$2" '$1 == u' /etc/passwd)"
+kv machine_id "$(cat /etc/machine-id 2>/dev/null || cat /var/lib/dbus/machine-id 2>/dev/null)"
+kv boot_id "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
+kv arch "$(uname -m)"
+kv glibc "$(getconf GNU_LIBC_VERSION 2>/dev/null)"
+kv cores "$(getconf _NPROCESSORS_ONLN 2>/dev/null || nproc 2>/dev/null)"
+grep -Eiqs '^(flags|features)[[:space:]]*:.* aes( |$)' /proc/cpuinfo && kv aes yes
+for t in rsync perl python3 python socat sync find sudo ssh tar flock setsid systemctl pg_ctlcluster pg_createcluster restorecon; do
+	p=$(command -v "$t") && kv tool "$t=$p"
+done
+kv rsync "$(rsync --version 2>/dev/null | head -n 1)"
+printf 'end:%s\0' "$1"
+}
+main "$@" </dev/null
+`
+
+func parseMachine(r record) (facts.Machine, error) {
+	m := facts.Machine{
+		LoginUser: r.get("login"), LoginHome: r.get("login_home"),
+		MachineID: strings.TrimSpace(r.get("machine_id")), BootID: strings.TrimSpace(r.get("boot_id")),
+		Arch: r.get("arch"), AES: r.has("aes"), Tools: map[string]string{},
+		RsyncVersion: parseRsyncVersion(r.get("rsync")),
+		Clock:        parseClock(r.get("clock")),
+	}
+	m.Glibc, _ = strings.CutPrefix(r.get("glibc"), "glibc ")
+	if n, err := strconv.Atoi(r.get("cores")); err == nil && n > 0 {
+		m.Cores = n
+	}
+	for _, t := range r.values["tool"] {
+		// A function or alias of a profile has a name and no path.
+		if name, path, _ := strings.Cut(t, "="); strings.HasPrefix(path, "/") {
+			m.Tools[name] = path
+		}
+	}
+	if os := r.get("os"); os != "" {
+		f := strings.Split(os, ":")
+		if len(f) < 7 {
+			return facts.Machine{}, fmt.Errorf("password entry %q: not of seven fields", os)
+		}
+		uid, err := strconv.Atoi(f[2])
+		if err != nil || uid < 0 {
+			return facts.Machine{}, fmt.Errorf("password entry %q: no user id", os)
+		}
+		m.OSUser, m.UID, m.OSUserHome = f[0], uid, f[5]
+	}
+	return m, nil
+}
+
+// parseClock reads `date '+%s.%N %z'`; busybox has no %N and prints it, or
+// nothing, in its place. The location is the host's own, which the expiry-time
+// of an authorized_keys line is read in.
+func parseClock(s string) time.Time {
+	stamp, zone, _ := strings.Cut(strings.TrimSpace(s), " ")
+	sec, frac, _ := strings.Cut(stamp, ".")
+	n, err := strconv.ParseInt(sec, 10, 64)
+	if err != nil || n < 0 || n > 1<<40 {
+		return time.Time{}
+	}
+	nano := int64(0)
+	if len(frac) == 9 {
+		if v, err := strconv.ParseUint(frac, 10, 32); err == nil {
+			nano = int64(v)
+		}
+	}
+	t := time.Unix(n, nano).UTC()
+	if z, err := time.Parse("-0700", zone); err == nil {
+		_, offset := z.Zone()
+		return t.In(time.FixedZone("", offset))
+	}
+	return t
+}
+
+// parseRsyncVersion takes the number out of "rsync  version 3.2.7  protocol
+// version 31"; openrsync of the BSDs has another form and counts as none.
+func parseRsyncVersion(s string) string {
+	m := regexp.MustCompile(`^rsync\s+version\s+v?(\d+\.\d+(?:\.\d+)?)`).FindStringSubmatch(s)
+	if m == nil {
+		return ""
+	}
+	return m[1]
+}

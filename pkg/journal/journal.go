@@ -1,0 +1,239 @@
+// Package journal is the durable memory of runs: one file a run, one JSON
+// object a line, each fsynced before the act it announces. It holds no secret.
+package journal
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+)
+
+// Type of a record.
+type Type string
+
+const (
+	Start  Type = "start"  // the first record: what was asked, by whom
+	Open   Type = "open"   // a bracket's opening begins
+	Close  Type = "close"  // a bracket was closed; nothing of it is owed any more
+	Noop   Type = "noop"   // a node had nothing to do; Text says why
+	Intent Type = "intent" // an act is about to happen; Inverse undoes it
+	Done   Type = "done"   // the act of record Of happened
+	Failed Type = "failed" // the act of record Of, or the planning of Node, failed
+	Settle Type = "settle" // a reload or restart is owed to Host
+	Undone Type = "undone" // the inverse of record Of was run
+	End    Type = "end"    // the run ended; Status says how
+)
+
+// Status of a run.
+type Status string
+
+const (
+	Running     Status = "interrupted" // no end record: the tool died, or still runs
+	Succeeded   Status = "done"
+	FailedRun   Status = "failed"
+	UndoneRun   Status = "undone"
+	Interrupted Status = "stopped" // by the operator, at a safe place
+)
+
+// Record is one line.
+type Record struct {
+	Seq      int               `json:"seq"`
+	At       time.Time         `json:"at"`
+	Type     Type              `json:"type"`
+	Node     string            `json:"node,omitempty"`
+	Host     string            `json:"host,omitempty"`
+	Step     string            `json:"step,omitempty"`
+	Effect   string            `json:"effect,omitempty"`
+	Text     string            `json:"text,omitempty"`
+	Of       int               `json:"of,omitempty"`
+	Inverse  json.RawMessage   `json:"inverse,omitempty"`
+	NoReturn string            `json:"no_return,omitempty"`
+	Claim    string            `json:"claim,omitempty"`
+	Output   map[string]string `json:"output,omitempty"`
+	Error    string            `json:"error,omitempty"`
+	Status   Status            `json:"status,omitempty"`
+	Run      *Run              `json:"run,omitempty"`
+}
+
+// Run is what the first record says.
+type Run struct {
+	ID        string            `json:"id"`
+	Cluster   string            `json:"cluster"`
+	Inventory string            `json:"inventory"`
+	Plan      string            `json:"plan"`      // name
+	PlanText  string            `json:"plan_text"` // the plan file itself: a resume runs what was begun
+	Vars      map[string]string `json:"vars"`
+	Operator  string            `json:"operator"`
+	Version   string            `json:"version"` // of pgrepctl
+}
+
+// Journal appends to one run's file.
+type Journal struct {
+	f    *os.File
+	seq  int
+	now  func() time.Time
+	path string
+}
+
+// Create begins a run's journal below dir.
+func Create(dir string, run Run, now func() time.Time) (*Journal, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create journal: %w", err)
+	}
+	p := filepath.Join(dir, run.ID+".jsonl")
+	f, err := os.OpenFile(p, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("create journal: %w", err)
+	}
+	j := &Journal{f: f, now: now, path: p}
+	if _, err := j.Append(Record{Type: Start, Run: &run}); err != nil {
+		return nil, err
+	}
+	return j, syncDir(dir)
+}
+
+// Reopen continues one, after an interruption. A torn last line is cut off:
+// what it announced was not done, because it was not yet durable.
+func Reopen(p string, now func() time.Time) (*Journal, []Record, error) {
+	recs, whole, err := read(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := os.OpenFile(p, os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open journal: %w", err)
+	}
+	if err := f.Truncate(whole); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("open journal: %w", err), f.Close())
+	}
+	return &Journal{f: f, seq: len(recs), now: now, path: p}, recs, nil
+}
+
+// Append writes one record and returns its number when it is durable.
+func (j *Journal) Append(r Record) (int, error) {
+	j.seq++
+	r.Seq, r.At = j.seq, j.now().UTC()
+	b, err := json.Marshal(r)
+	if err != nil {
+		return 0, fmt.Errorf("journal: %w", err)
+	}
+	if _, err := j.f.Write(append(b, '\n')); err != nil {
+		return 0, fmt.Errorf("journal %s: %w", j.path, err)
+	}
+	if err := j.f.Sync(); err != nil {
+		return 0, fmt.Errorf("journal %s: %w", j.path, err)
+	}
+	return r.Seq, nil
+}
+
+// Path of the file.
+func (j *Journal) Path() string { return j.path }
+
+// Close ends writing.
+func (j *Journal) Close() error { return j.f.Close() }
+
+// Read returns a run's records.
+func Read(p string) ([]Record, error) {
+	recs, _, err := read(p)
+	return recs, err
+}
+
+func read(p string) (recs []Record, whole int64, err error) {
+	b, err := os.ReadFile(p)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read journal: %w", err)
+	}
+	sc := bufio.NewReader(bytes.NewReader(b))
+	for n := 1; ; n++ {
+		line, err := sc.ReadBytes('\n')
+		if err != nil {
+			break // end, or a last line that was torn by a crash
+		}
+		var r Record
+		if err := json.Unmarshal(line, &r); err != nil {
+			return nil, 0, fmt.Errorf("read journal %s:%d: %w", p, n, err)
+		}
+		if r.Seq != n {
+			return nil, 0, fmt.Errorf("read journal %s:%d: record %d out of order", p, n, r.Seq)
+		}
+		whole += int64(len(line))
+		recs = append(recs, r)
+	}
+	if len(recs) == 0 || recs[0].Type != Start || recs[0].Run == nil {
+		return nil, 0, fmt.Errorf("read journal %s: it does not begin with a start record", p)
+	}
+	return recs, whole, nil
+}
+
+// Summary of a run.
+type Summary struct {
+	Run
+	Path    string    `json:"path"`
+	Status  Status    `json:"status"`
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended"`
+	Records int       `json:"records"`
+}
+
+// Open reports whether the run still owes something: it neither succeeded nor
+// was undone.
+func (s Summary) Open() bool { return s.Status != Succeeded && s.Status != UndoneRun }
+
+// Summarize reads the state of a run off its records.
+func Summarize(p string, recs []Record) Summary {
+	s := Summary{Run: *recs[0].Run, Path: p, Status: Running, Started: recs[0].At, Records: len(recs)}
+	for _, r := range recs {
+		s.Ended = r.At
+		if r.Type == End {
+			s.Status = r.Status
+		} else {
+			s.Status = Running // resumed after an end
+		}
+	}
+	return s
+}
+
+// List returns the runs below dir, oldest first. No directory is no runs.
+func List(dir string) ([]Summary, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list runs: %w", err)
+	}
+	var out []Summary
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".jsonl") {
+			continue
+		}
+		p := filepath.Join(dir, e.Name())
+		recs, err := Read(p)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Summarize(p, recs))
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].ID < out[j].ID })
+	return out, nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("fsync %s: %w", dir, err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("fsync %s: %w", dir, err)
+	}
+	return nil
+}

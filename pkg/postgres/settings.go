@@ -1,0 +1,111 @@
+package postgres
+
+import (
+	"fmt"
+	"math"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// Setting is one row of pg_settings, as Version.SettingsQuery selects it.
+type Setting struct {
+	Name           string `json:"name"`
+	Value          string `json:"setting"` // in Unit
+	Unit           string `json:"unit"`    // "8kB", "ms", … or empty
+	Context        string `json:"context"`
+	Vartype        string `json:"vartype"` // bool, integer, real, enum, string
+	Source         string `json:"source"`
+	SourceFile     string `json:"sourcefile"` // empty to those who may not see it
+	SourceLine     int    `json:"sourceline"`
+	PendingRestart bool   `json:"pending_restart"`
+	BootValue      string `json:"boot_val"`
+	ResetValue     string `json:"reset_val"`
+}
+
+// Settings are the settings of one server by name, spelled as pg_settings does.
+type Settings map[string]Setting
+
+// NewSettings indexes rows by name.
+func NewSettings(rows []Setting) Settings {
+	s := make(Settings, len(rows))
+	for _, r := range rows {
+		s[r.Name] = r
+	}
+	return s
+}
+
+// Lookup finds a setting whatever the case of its name, as the server does.
+func (s Settings) Lookup(name string) (Setting, bool) {
+	if v, ok := s[name]; ok {
+		return v, true
+	}
+	for _, n := range s.Names() {
+		if strings.EqualFold(n, name) {
+			return s[n], true
+		}
+	}
+	return Setting{}, false
+}
+
+// Names are the names in order.
+func (s Settings) Names() []string {
+	out := make([]string, 0, len(s))
+	for n := range s {
+		out = append(out, n)
+	}
+	sort.Strings(out)
+	return out
+}
+
+// PendingRestart names the settings whose files hold a value that only a
+// restart will bring in, in order. Always empty on 9.4, which cannot tell.
+func (s Settings) PendingRestart() []string {
+	var out []string
+	for _, n := range s.Names() {
+		if s[n].PendingRestart {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// NeedsRestart reports whether a change takes effect only when the server
+// starts. The server's own answer is the only source: primary_conninfo, ssl and
+// others moved between versions.
+func (s Setting) NeedsRestart() bool { return s.Context == "postmaster" }
+
+// ReadOnly reports whether the value is fixed at build or initdb time.
+func (s Setting) ReadOnly() bool { return s.Context == "internal" }
+
+// Bool reads a bool setting.
+func (s Setting) Bool() (bool, error) { return parseBool(s.Value) }
+
+// Bytes reads a setting with a memory unit. Values below 0 mean what the
+// setting says they mean (wal_keep… -1) and are not multiplied.
+func (s Setting) Bytes() (int64, error) {
+	n, err := strconv.ParseInt(s.Value, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read setting %s: %w", s.Name, err)
+	}
+	u, ok := unitOf(s.Unit)
+	if !ok || !u.memory {
+		return 0, fmt.Errorf("read setting %s: unit %q is not of memory", s.Name, s.Unit)
+	}
+	if n < 0 {
+		return n, nil
+	}
+	if n > math.MaxInt64/int64(u.size) {
+		return 0, fmt.Errorf("read setting %s: %s %s is out of range", s.Name, s.Value, s.Unit)
+	}
+	return n * int64(u.size), nil
+}
+
+// Int reads an integer setting in its own unit.
+func (s Setting) Int() (int64, error) {
+	n, err := strconv.ParseInt(s.Value, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read setting %s: %w", s.Name, err)
+	}
+	return n, nil
+}

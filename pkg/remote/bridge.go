@@ -1,0 +1,196 @@
+package remote
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+)
+
+//go:embed bridge.sh
+var bridgeScript string
+
+//go:embed bridge.pl
+var bridgePerl string
+
+//go:embed bridge.py
+var bridgePython string
+
+// Error numbers of Linux, as the bridge reports them from the host.
+const (
+	enoent       = 2
+	eacces       = 13
+	econnrefused = 111
+)
+
+// bridgeError is a socket that the bridge could not connect to.
+type bridgeError struct {
+	to    string
+	errno int
+	text  string
+}
+
+func (e *bridgeError) Error() string { return fmt.Sprintf("connect %s: %s", e.to, e.text) }
+
+// Unwrap makes a missing or deserted socket host.ErrNoServer.
+func (e *bridgeError) Unwrap() error {
+	if e.errno == enoent || e.errno == econnrefused {
+		return host.ErrNoServer
+	}
+	return nil
+}
+
+// DialSocket connects to a unix socket on the host as OS user as, over a bridge
+// process: peer authentication sees as, and it works where sshd forbids
+// forwarding. Deadlines work. Nothing listening there is host.ErrNoServer.
+// ctx bounds the connecting only.
+func (c *Conn) DialSocket(ctx context.Context, as, path string) (net.Conn, error) {
+	b, err := c.bridge(ctx, as, &net.UnixAddr{Name: path, Net: "unix"}, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// dialTCP connects from the host to an address, as the login user.
+func (c *Conn) dialTCP(ctx context.Context, address string) (*bridged, error) {
+	h, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	return c.bridge(ctx, "", tcpAddr(address), "tcp", h, port)
+}
+
+// tcpAddr is an address that this machine may not be able to resolve.
+type tcpAddr string
+
+func (tcpAddr) Network() string  { return "tcp" }
+func (a tcpAddr) String() string { return string(a) }
+
+func (c *Conn) bridge(ctx context.Context, as string, addr net.Addr, to ...string) (*bridged, error) {
+	e, err := c.elevation(ctx, as)
+	if err != nil {
+		return nil, err
+	}
+	mark := nonce()
+	argv := append([]string{"/bin/sh", "-c", bridgeScript, "pgrepctl-bridge", mark, bridgePerl, bridgePython}, to...)
+	p, err := c.start(ctx, e, host.Cmd{Argv: []string{"socket bridge"}, As: as}, argv, nil)
+	if err != nil {
+		return nil, err
+	}
+	said := make(chan string, 1)
+	go func() {
+		if skipPast(p.stdout, mark+" ") != nil {
+			close(said)
+			return
+		}
+		said <- readLine(p.stdout)
+	}()
+	var answer string
+	select {
+	case <-ctx.Done():
+		p.stop(0)
+		return nil, fmt.Errorf("connect %s: %w", addr, context.Cause(ctx))
+	case answer = <-said:
+	}
+	switch word, rest, _ := strings.Cut(answer, " "); word {
+	case "ok":
+		return newBridged(p, addr), nil
+	case "fail":
+		p.stop(closeGrace)
+		no, text, _ := strings.Cut(rest, " ")
+		errno, err := strconv.Atoi(no)
+		if err != nil {
+			return nil, fmt.Errorf("connect %s: %s", addr, rest)
+		}
+		return nil, c.bridgeFault(as, &bridgeError{to: addr.String(), errno: errno, text: text})
+	case "none":
+		p.stop(closeGrace)
+		return nil, &fault.Error{
+			Class: fault.Failed, Host: c.Name(), Op: "connect " + addr.String(),
+			Err:  errors.New("no perl, python3 or socat on the host"),
+			Hint: "install one of them, perl-base is enough",
+		}
+	}
+	if err := p.result(ctx); err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("connect %s: the bridge ended: %s", addr, host.Tail(p.stderr.String(), 1))
+}
+
+func (c *Conn) bridgeFault(as string, e *bridgeError) error {
+	if e.errno != eacces {
+		return fmt.Errorf("%s: %w", c.Name(), e)
+	}
+	if as == "" {
+		as = c.user
+	}
+	return &fault.Error{
+		Class: fault.Auth, Host: c.Name(), Op: "connect", Err: e,
+		Hint: "the socket's directory must be open to " + as + "; see unix_socket_permissions and unix_socket_group",
+	}
+}
+
+// readLine reads to the end of a line, one byte at a time.
+func readLine(r io.Reader) string {
+	var b []byte
+	one := make([]byte, 1)
+	for len(b) < 4096 {
+		if _, err := io.ReadFull(r, one); err != nil || one[0] == '\n' {
+			break
+		}
+		b = append(b, one[0])
+	}
+	return string(b)
+}
+
+// bridged is a bridge process as a net.Conn. SSH channels have no deadlines
+// (go#65930); the pipe in between has them.
+type bridged struct {
+	net.Conn // our end of the pipe
+	far      net.Conn
+	addr     net.Addr
+	process  *process
+	closing  sync.Once
+	over     chan struct{} // closed when either side has ended
+	pumps    sync.WaitGroup
+}
+
+func newBridged(p *process, addr net.Addr) *bridged {
+	near, far := net.Pipe()
+	b := &bridged{Conn: near, far: far, addr: addr, process: p, over: make(chan struct{})}
+	b.pumps.Go(func() {
+		_, _ = io.Copy(far, p.stdout)
+		_ = far.Close()
+		close(b.over)
+	})
+	b.pumps.Go(func() {
+		_, _ = io.Copy(p.stdin, far)
+		_ = p.stdin.Close()
+	})
+	return b
+}
+
+// RemoteAddr is what the bridge connected to: pgx dials it to cancel a query.
+func (b *bridged) RemoteAddr() net.Addr { return b.addr }
+
+// Close ends the bridge by the end of its input, which the server sees as the
+// end of the client, and after a second by closing the session.
+func (b *bridged) Close() error {
+	b.closing.Do(func() {
+		_ = b.Conn.Close()
+		if !b.process.endsWithin(time.Second) {
+			b.process.stop(0)
+		}
+	})
+	return nil
+}

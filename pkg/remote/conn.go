@@ -1,0 +1,105 @@
+package remote
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+)
+
+// maxSessions keeps below sshd's default of MaxSessions 10: the eleventh
+// session fails with a message that names no cause.
+const maxSessions = 8
+
+// Conn is one SSH connection to a host.
+type Conn struct {
+	target Target
+	dialer *dialer
+	owns   *dialer // closed with the connection; nil in a pool
+
+	client   *ssh.Client
+	user     string
+	hostKey  string
+	warnings []string
+
+	slots chan struct{} // one token for each running session
+	lost  chan struct{}
+	stop  func()
+
+	mu      sync.Mutex
+	files   map[string]*files
+	elevate map[string]elevation
+	closed  bool
+}
+
+var _ host.Host = (*Conn)(nil)
+
+func newConn(d *dialer, t Target, l *login) *Conn {
+	c := &Conn{
+		target: t, dialer: d, client: l.client, user: l.user,
+		hostKey:  strings.TrimSpace(string(ssh.MarshalAuthorizedKey(l.hostKey))),
+		warnings: l.warnings,
+		slots:    make(chan struct{}, maxSessions),
+		lost:     make(chan struct{}),
+		files:    map[string]*files{},
+		elevate:  map[string]elevation{},
+	}
+	c.stop = keepAlive(l.client, t.KeepAlive, c.lost)
+	return c
+}
+
+// Name is the host's name in the inventory.
+func (c *Conn) Name() string { return c.target.Name }
+
+// User is the login user.
+func (c *Conn) User() string { return c.user }
+
+// HostKey is the verified host key, as "ssh-ed25519 AAAA…". Of a host
+// certificate it is the certified key.
+func (c *Conn) HostKey() string { return c.hostKey }
+
+// Warnings are what was odd while connecting, such as corrupt lines in
+// known_hosts.
+func (c *Conn) Warnings() []string { return slices.Clone(c.warnings) }
+
+// Lost is closed when the connection has ended.
+func (c *Conn) Lost() <-chan struct{} { return c.lost }
+
+// Close ends every session and the connection. Calls that are in progress
+// return ErrLost.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	open := c.files
+	c.files, c.closed = map[string]*files{}, true
+	c.mu.Unlock()
+	c.stop()
+	for _, f := range open {
+		f.wait()
+	}
+	if c.owns != nil {
+		c.owns.close()
+	}
+	return nil
+}
+
+// slot waits for one of the sessions that sshd grants a connection.
+func (c *Conn) slot(ctx context.Context) (release func(), _ error) {
+	select {
+	case c.slots <- struct{}{}:
+		return sync.OnceFunc(func() { <-c.slots }), nil
+	default:
+	}
+	select {
+	case c.slots <- struct{}{}:
+		return sync.OnceFunc(func() { <-c.slots }), nil
+	case <-c.lost:
+		return nil, c.lostError(nil)
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for a free SSH session (all %d are in use): %w", maxSessions, context.Cause(ctx))
+	}
+}

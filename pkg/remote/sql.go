@@ -1,0 +1,385 @@
+package remote
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+)
+
+const (
+	// cancelGrace is how long a cancelled query may take to end before the
+	// session is given up.
+	cancelGrace = 5 * time.Second
+	// loginGrace bounds the login to a server when ctx does not.
+	loginGrace = 30 * time.Second
+	// consoleDatabase is the name that PgBouncer reserves for its console,
+	// which knows no SET.
+	consoleDatabase = "pgbouncer"
+)
+
+// session implements host.SQL.
+type session struct {
+	conn *Conn // of its own; nil when shared
+	host string
+	pg   *pgconn.PgConn
+	lost <-chan struct{}
+}
+
+var _ host.SQL = (*session)(nil)
+
+// SQL implements host.Host. A server that is down, or whose socket is
+// elsewhere, is host.ErrNoServer; a refusal by the server is *host.SQLError.
+func (c *Conn) SQL(ctx context.Context, db host.Database) (host.SQL, error) {
+	via := c
+	if db.Own {
+		own, err := c.dialer.dial(ctx, c.target)
+		if err != nil {
+			return nil, err
+		}
+		via = own
+	}
+	s, err := via.openSQL(ctx, db)
+	if err != nil {
+		if via != c {
+			err = errors.Join(err, via.Close())
+		}
+		return nil, err
+	}
+	if via != c {
+		s.conn = via
+	}
+	return s, nil
+}
+
+func (c *Conn) openSQL(ctx context.Context, db host.Database) (*session, error) {
+	if db.User == "" {
+		db.User = db.As
+	}
+	if db.User == "" {
+		db.User = c.user
+	}
+	if db.Name == "" {
+		db.Name = "postgres"
+	}
+	if !path.IsAbs(db.SocketDir) {
+		return nil, fmt.Errorf("open SQL session: socket directory %q is not absolute", db.SocketDir)
+	}
+	cfg, err := pgConfig(db.SocketDir, db.Port, db.User)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Database = db.Name
+	cfg.RuntimeParams = map[string]string{"client_encoding": "UTF8"}
+	if db.Application != "" {
+		cfg.RuntimeParams["application_name"] = db.Application
+	}
+	var wires bridges
+	cfg.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return wires.add(c.bridgeToServer(ctx, db))
+	}
+	cfg.BuildContextWatcherHandler = func(pg *pgconn.PgConn) ctxwatch.Handler {
+		// The default closes the connection: backup mode and locks would end
+		// with every cancelled query.
+		return &pgconn.CancelRequestContextWatcherHandler{Conn: pg, DeadlineDelay: cancelGrace}
+	}
+	pg, err := connectPG(ctx, cfg, &wires)
+	if err != nil {
+		return nil, fmt.Errorf("open SQL session on %s: %w", c.Name(), err)
+	}
+	s := &session{host: c.Name(), pg: pg, lost: wires.first().over}
+	if db.Name == consoleDatabase {
+		return s, nil
+	}
+	if err := s.Exec(ctx, sessionSettings(pg)); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare SQL session on %s: %w", c.Name(), err), s.Close(ctx))
+	}
+	return s, nil
+}
+
+func (c *Conn) bridgeToServer(ctx context.Context, db host.Database) (*bridged, error) {
+	name := path.Join(db.SocketDir, ".s.PGSQL."+strconv.Itoa(db.Port))
+	return c.bridge(ctx, db.As, &net.UnixAddr{Name: name, Net: "unix"}, "unix", name)
+}
+
+// bridges remembers the bridges of one pgx connection: the first is the
+// session, later ones carry cancel requests.
+type bridges struct {
+	mu  sync.Mutex
+	all []*bridged
+	err error
+}
+
+func (w *bridges) add(b *bridged, err error) (net.Conn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		w.err = err
+		return nil, err
+	}
+	w.all = append(w.all, b)
+	return b, nil
+}
+
+// first is the bridge of the session: of several attempts (sslmode prefer) the
+// last one that was made while connecting.
+func (w *bridges) first() *bridged {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.all[len(w.all)-1]
+}
+
+// connectPG logs in and gives errors that do not repeat pgx's preamble.
+func connectPG(ctx context.Context, cfg *pgconn.Config, wires *bridges) (*pgconn.PgConn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, loginGrace, errTimeout)
+	defer cancel()
+	pg, err := pgconn.ConnectConfig(ctx, cfg)
+	if err == nil {
+		return pg, nil
+	}
+	var server *pgconn.PgError
+	if errors.As(err, &server) {
+		return nil, sqlError(server)
+	}
+	wires.mu.Lock()
+	defer wires.mu.Unlock()
+	if wires.err != nil {
+		return nil, wires.err
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	for _, b := range wires.all {
+		// socat says only now why it could not connect.
+		if e := socatError(b); e != nil {
+			return nil, e
+		}
+	}
+	return nil, err
+}
+
+func socatError(b *bridged) error {
+	if !b.process.endsWithin(time.Second) {
+		return nil
+	}
+	said := host.Tail(b.process.stderr.String(), 1)
+	for text, errno := range map[string]int{
+		"No such file or directory": enoent, "Connection refused": econnrefused, "Permission denied": eacces,
+	} {
+		if strings.HasSuffix(said, text) {
+			return b.process.conn.bridgeFault(b.process.cmd.As, &bridgeError{to: b.addr.String(), errno: errno, text: text})
+		}
+	}
+	return nil
+}
+
+// pgConfig is a configuration that owes nothing to PG* variables, ~/.pgpass or
+// a service file of the operator.
+func pgConfig(address string, port int, user string) (*pgconn.Config, error) {
+	dsn := fmt.Sprintf("host=%s port=%d user=%s sslmode=disable sslrootcert='' sslcert='' sslkey='' passfile=/dev/null target_session_attrs=any",
+		dsnQuote(address), port, dsnQuote(user))
+	if os.Getenv("PGSERVICE") != "" {
+		// pgx would refuse an unknown service; give it an empty one.
+		f, err := os.CreateTemp("", "pgrepctl-service-")
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = os.Remove(f.Name()) }()
+		_, err = f.WriteString("[pgrepctl]\n")
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+		dsn += " service=pgrepctl servicefile=" + dsnQuote(f.Name())
+	}
+	cfg, err := pgconn.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("configure SQL session: %w", err)
+	}
+	cfg.Password, cfg.Fallbacks, cfg.RuntimeParams = "", nil, nil
+	cfg.ConnectTimeout, cfg.ValidateConnect, cfg.AfterConnect = 0, nil, nil
+	cfg.SSLNegotiation, cfg.SSLCertMode, cfg.RequireAuth, cfg.ChannelBinding = "", "", "", "prefer"
+	cfg.MinProtocolVersion, cfg.MaxProtocolVersion = "3.0", "3.0"
+	cfg.LookupFunc = func(_ context.Context, name string) ([]string, error) {
+		return []string{name}, nil // resolved on the host
+	}
+	return cfg, nil
+}
+
+func dsnQuote(s string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
+}
+
+// sessionSettings makes a session independent of what ALTER ROLE and
+// postgresql.conf set for people. They are one query string: one round trip.
+func sessionSettings(pg *pgconn.PgConn) string {
+	sql := []string{
+		"SET statement_timeout = 0", "SET lock_timeout = 0", // 9.3
+		"SET client_min_messages = warning",
+	}
+	version := serverVersion(pg.ParameterStatus("server_version"))
+	if version >= 9.6 {
+		sql = append(sql, "SET idle_in_transaction_session_timeout = 0")
+	}
+	if version >= 14 {
+		sql = append(sql, "SET idle_session_timeout = 0",
+			// Else a busy backend outlives a client that has gone.
+			"SET client_connection_check_interval = '10s'")
+	}
+	if version >= 17 {
+		sql = append(sql, "SET transaction_timeout = 0")
+	}
+	if pg.ParameterStatus("is_superuser") == "on" {
+		sql = append(sql, "SET lc_messages = 'C'")
+	}
+	return strings.Join(sql, "; ")
+}
+
+// serverVersion reads "15.4 (Debian …)", "9.6.24" or "18beta1".
+func serverVersion(s string) float64 {
+	end := strings.IndexFunc(s, func(r rune) bool { return r != '.' && (r < '0' || r > '9') })
+	if end >= 0 {
+		s = s[:end]
+	}
+	if parts := strings.Split(s, "."); len(parts) > 2 {
+		s = parts[0] + "." + parts[1]
+	}
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return 0
+	}
+	return v
+}
+
+// Exec implements host.SQL.
+func (s *session) Exec(ctx context.Context, sql string) error {
+	return s.explain(ctx, s.pg.Exec(ctx, sql).Close())
+}
+
+// rowAlias must not be the name of a column: json_agg(x) prefers the column.
+const rowAlias = "pgrepctl_row_"
+
+// Query implements host.SQL. It leaves no prepared statement behind.
+func (s *session) Query(ctx context.Context, dst any, sql string, args ...any) error {
+	params := make([][]byte, len(args))
+	for i, a := range args {
+		text, err := paramText(a)
+		if err != nil {
+			return fmt.Errorf("argument $%d: %w", i+1, err)
+		}
+		params[i] = text
+	}
+	sql = strings.TrimRight(sql, "; \t\r\n")
+	wrapped := "select coalesce(json_agg(" + rowAlias + "), '[]') from (\n" + sql + "\n) " + rowAlias
+	result := s.pg.ExecParams(ctx, wrapped, params, nil, nil, nil).Read()
+	if result.Err != nil {
+		return s.explain(ctx, result.Err)
+	}
+	if len(result.Rows) != 1 || len(result.Rows[0]) != 1 {
+		return fmt.Errorf("query on %s: unexpected result shape", s.host)
+	}
+	if err := json.Unmarshal(result.Rows[0][0], dst); err != nil {
+		return fmt.Errorf("decode rows from %s: %w", s.host, err)
+	}
+	return nil
+}
+
+// paramText is the text form of an argument; the server finds its type.
+func paramText(a any) ([]byte, error) {
+	switch v := a.(type) {
+	case nil:
+		return nil, nil
+	case string:
+		return []byte(v), nil
+	case bool:
+		return strconv.AppendBool(nil, v), nil
+	case int:
+		return strconv.AppendInt(nil, int64(v), 10), nil
+	case int32:
+		return strconv.AppendInt(nil, int64(v), 10), nil
+	case int64:
+		return strconv.AppendInt(nil, v, 10), nil
+	case uint32:
+		return strconv.AppendUint(nil, uint64(v), 10), nil
+	case uint64:
+		return strconv.AppendUint(nil, v, 10), nil
+	case float64:
+		return strconv.AppendFloat(nil, v, 'g', -1, 64), nil
+	case []string:
+		return []byte(arrayText(v)), nil
+	case fmt.Stringer:
+		return []byte(v.String()), nil
+	}
+	return nil, fmt.Errorf("unsupported type %T", a)
+}
+
+// arrayText is an array literal.
+func arrayText(items []string) string {
+	out := make([]string, len(items))
+	for i, s := range items {
+		out[i] = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	}
+	return "{" + strings.Join(out, ",") + "}"
+}
+
+// explain keeps what the server said and what ctx said: a cancelled query is
+// both SQLSTATE 57014 and the context's error.
+func (s *session) explain(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	var server *pgconn.PgError
+	if errors.As(err, &server) {
+		err = sqlError(server)
+	}
+	switch {
+	case ctx.Err() != nil && s.pg.IsClosed():
+		return fmt.Errorf("%w: %w: %w", context.Cause(ctx), ErrLost, err)
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	case s.pg.IsClosed():
+		return &fault.Error{
+			Class: fault.Unreachable, Host: s.host, Op: "SQL session", Err: fmt.Errorf("%w: %w", ErrLost, err),
+			Hint: "the server or the SSH connection ended it; look with: pgrepctl status",
+		}
+	}
+	return err
+}
+
+func sqlError(e *pgconn.PgError) *host.SQLError {
+	return &host.SQLError{Code: e.Code, Message: e.Message, Detail: e.Detail, Hint: e.Hint}
+}
+
+// Lost implements host.SQL.
+func (s *session) Lost() <-chan struct{} { return s.lost }
+
+// Close implements host.SQL.
+func (s *session) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, cancelGrace)
+	defer cancel()
+	err := s.pg.Close(ctx)
+	if isClosedErr(err) {
+		err = nil
+	}
+	if s.conn != nil {
+		err = errors.Join(err, s.conn.Close())
+	}
+	return err
+}
+
+// isClosedErr is the end of something that had ended already.
+func isClosedErr(err error) bool {
+	return errors.Is(err, net.ErrClosed) || dropped(err) || errors.Is(err, os.ErrDeadlineExceeded) || strings.HasSuffix(fmt.Sprint(err), "closed pipe")
+}

@@ -1,0 +1,95 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+)
+
+// proxyConn is the stdin and stdout of a ProxyCommand.
+type proxyConn struct {
+	net.Conn // the local end; deadlines work
+	cmd      *exec.Cmd
+	stderr   *tail
+	once     sync.Once
+	done     chan struct{}
+}
+
+// dialProxy starts a ProxyCommand. The process lives as long as the
+// connection, not as long as ctx: ctx bounds only the dialing.
+func dialProxy(s settings, address string) (*proxyConn, error) {
+	tokens := strings.NewReplacer("%%", "%", "%h", s.host, "%n", address, "%p", strconv.Itoa(s.port), "%r", s.user)
+	var argv []string
+	if len(s.proxyArgv) > 0 {
+		for _, w := range s.proxyArgv {
+			argv = append(argv, tokens.Replace(w))
+		}
+	} else {
+		// ssh runs the string by the user's shell with exec, so that the
+		// proxy itself gets the signal that ends it.
+		argv = []string{"/bin/sh", "-c", "exec " + tokens.Replace(s.proxyCommand)}
+	}
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, fmt.Errorf("start proxy command: %w", err)
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
+	stderr := newTail(maxStderr)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, stderr
+	// A grandchild may keep stderr open.
+	cmd.WaitDelay = time.Second
+	err = cmd.Start()
+	_ = theirs.Close()
+	if err != nil {
+		_ = ours.Close()
+		return nil, fmt.Errorf("start proxy command: %w", err)
+	}
+	p := &proxyConn{Conn: ours, cmd: cmd, stderr: stderr, done: make(chan struct{})}
+	go func() {
+		_ = cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// Close ends the process: first by the end of its input, then by a signal.
+func (p *proxyConn) Close() error {
+	err := p.Conn.Close()
+	p.once.Do(func() {
+		select {
+		case <-p.done:
+			return
+		case <-time.After(200 * time.Millisecond):
+		}
+		if kerr := p.cmd.Process.Kill(); kerr != nil && !errors.Is(kerr, os.ErrProcessDone) {
+			err = errors.Join(err, kerr)
+		}
+		<-p.done
+	})
+	return err
+}
+
+// complaint is what the proxy said last, when it has ended.
+func (p *proxyConn) complaint() string {
+	select {
+	case <-p.done:
+		return host.Tail(p.stderr.String(), 2)
+	case <-time.After(200 * time.Millisecond):
+		return ""
+	}
+}
+
+// dialTCP bounds a TCP connection by ctx.
+func dialTCP(ctx context.Context, s settings) (net.Conn, error) {
+	d := net.Dialer{KeepAlive: defaultKeepAlive}
+	return d.DialContext(ctx, s.network, s.addr())
+}

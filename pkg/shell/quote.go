@@ -1,0 +1,39 @@
+// Package shell quotes for POSIX shells, in the one place that does.
+package shell
+
+import (
+	"errors"
+	"strings"
+)
+
+// ErrNUL is returned for a word that no shell and no exec can carry.
+var ErrNUL = errors.New("NUL byte in an argument")
+
+// Quote returns argv as one line for a POSIX shell. Every word that holds
+// anything but a few safe characters is put in single quotes, inside which a
+// POSIX shell knows no special character but the quote itself.
+func Quote(argv ...string) (string, error) {
+	words := make([]string, len(argv))
+	for i, w := range argv {
+		if strings.IndexByte(w, 0) >= 0 {
+			return "", ErrNUL
+		}
+		words[i] = quote(w)
+	}
+	return strings.Join(words, " "), nil
+}
+
+func quote(w string) string {
+	if w != "" && strings.IndexFunc(w, unsafe) < 0 {
+		return w
+	}
+	return "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+}
+
+func unsafe(r rune) bool {
+	switch {
+	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+		return false
+	}
+	return !strings.ContainsRune("_-+.,:/=@%", r)
+}

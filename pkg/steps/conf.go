@@ -1,0 +1,255 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres/conf"
+)
+
+// Conf sets settings in the server's configuration files.
+type Conf struct {
+	// Set is name to value, or to {min: value}.
+	Set map[string]Wanted `yaml:"set"`
+	// Inventory adds the settings that the inventory gives for the host.
+	Inventory bool `yaml:"inventory"`
+	// NotBelow names the host whose running values of the settings that a
+	// standby must not have lower are the floor: "upstream".
+	NotBelow string `yaml:"not-below"`
+}
+
+// Wanted is a value, or the least value.
+type Wanted struct {
+	Value   string
+	AtLeast bool
+}
+
+// UnmarshalYAML keeps a value's spelling: on, 0640, 1_000.
+func (w *Wanted) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		w.Value = n.Value
+		return nil
+	}
+	if n.Kind == yaml.MappingNode && len(n.Content) == 2 && n.Content[0].Value == "min" && n.Content[1].Kind == yaml.ScalarNode {
+		w.Value, w.AtLeast = n.Content[1].Value, true
+		return nil
+	}
+	return fmt.Errorf("line %d: a setting is a value, or {min: value}", n.Line)
+}
+
+var _ Step = (*Conf)(nil)
+
+// Plan edits only what differs, in the file whose line takes effect.
+func (s *Conf) Plan(ctx context.Context, in In) (Planned, error) {
+	h, err := in.self(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	wanted, err := s.wanted(ctx, in)
+	if err != nil {
+		return Planned{}, err
+	}
+	names := slices.Sorted(maps.Keys(wanted))
+	if len(names) == 0 {
+		return noop("no setting is asked for"), nil
+	}
+	c, err := s.open(ctx, in, h)
+	if err != nil {
+		return Planned{}, err
+	}
+	var settles []Settle
+	var changed []string
+	for _, name := range names {
+		want := wanted[name]
+		ok, err := c.holds(name, want)
+		if err != nil {
+			return Planned{}, err
+		}
+		if ok {
+			continue
+		}
+		if err := c.refuseOverride(in.Self.Name, name); err != nil {
+			return Planned{}, err
+		}
+		if _, err := c.tree.Set(name, want.Value); err != nil {
+			return Planned{}, fmt.Errorf("set %s: %w", name, err)
+		}
+		changed = append(changed, name+" = "+want.Value)
+		if h.Server.Running {
+			settles = append(settles, Settle{Host: in.Self.Name, Restart: c.settings[strings.ToLower(name)].NeedsRestart(), Why: name})
+		}
+	}
+	if len(changed) == 0 {
+		return noop("%s: already as wanted", strings.Join(names, ", ")), nil
+	}
+	p := Planned{Settles: settles}
+	for _, src := range c.tree.Files() {
+		before := c.before[src.Path]
+		if string(before.Data) == string(src.Data) {
+			continue
+		}
+		e := in.edit(h, in.Self, before, src.Data)
+		e.Why = "(" + strings.Join(changed, ", ") + ")"
+		p.Effects = append(p.Effects, e)
+	}
+	return p, nil
+}
+
+func (s *Conf) wanted(ctx context.Context, in In) (map[string]Wanted, error) {
+	out := map[string]Wanted{}
+	if s.NotBelow != "" {
+		up, f, err := in.upstream(ctx)
+		if err != nil {
+			return nil, err
+		}
+		settings, err := f.Settings(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range f.Server.Version.StandbyParameters() {
+			v, ok := settings.Lookup(name)
+			if !ok {
+				return nil, fmt.Errorf("%s does not know the setting %s", up.Name, name)
+			}
+			out[name] = Wanted{Value: v.Value, AtLeast: true}
+		}
+	}
+	for name, w := range s.Set {
+		out[strings.ToLower(name)] = w
+	}
+	if s.Inventory {
+		for _, set := range in.Self.Postgres.Settings {
+			out[strings.ToLower(set.Name)] = Wanted{Value: set.Value, AtLeast: set.AtLeast}
+		}
+	}
+	return out, nil
+}
+
+// config is the files of one server, with what is known of each setting.
+type config struct {
+	tree     *conf.Tree
+	auto     *conf.File
+	autoPath string
+	before   map[string]host.File
+	settings postgres.Settings // types and contexts; values too if running
+	running  bool
+	version  postgres.Version
+}
+
+func (s *Conf) open(ctx context.Context, in In, h *facts.Host) (*config, error) {
+	c := &config{before: map[string]host.File{}, running: h.Server.Running}
+	as := in.Self.Postgres.OSUser
+	main := h.Server.ConfigFile
+	dataDir := h.Server.DataDirectory
+	src := h
+	if !h.Server.Running {
+		main, dataDir = path.Join(in.Self.Postgres.ConfigDirectory, "postgresql.conf"), in.Self.Postgres.DataDirectory
+		_, up, err := in.upstream(ctx)
+		if err != nil {
+			return nil, err
+		}
+		src = up // types and defaults are those of the version, wherever it runs
+	}
+	var err error
+	if c.settings, err = src.Settings(ctx); err != nil {
+		return nil, err
+	}
+	c.version = src.Server.Version
+	read := func(p string) ([]byte, bool, error) {
+		f, err := h.File(ctx, as, p)
+		if err != nil {
+			return nil, false, err
+		}
+		c.before[p] = f
+		return f.Data, f.Exists, nil
+	}
+	list := func(dir string) ([]string, error) {
+		entries, err := h.List(ctx, as, dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		var names []string
+		for _, e := range entries {
+			names = append(names, e.Name)
+		}
+		return names, err
+	}
+	if c.tree, err = conf.Load(main, read, list); err != nil {
+		return nil, fmt.Errorf("configuration of %s: %w", in.Self.Name, err)
+	}
+	c.autoPath = path.Join(dataDir, "postgresql.auto.conf")
+	auto, err := h.File(ctx, as, c.autoPath)
+	if err != nil {
+		return nil, err
+	}
+	c.auto = conf.Parse(auto.Data)
+	return c, nil
+}
+
+// holds reports whether what is in the files, or else the default, is as
+// wanted. What the server runs with is not asked: a value that was only started
+// on a command line is gone at the next start.
+func (c *config) holds(name string, want Wanted) (bool, error) {
+	known, ok := c.settings.Lookup(name)
+	if !ok && !strings.Contains(name, ".") {
+		return false, fmt.Errorf("PostgreSQL %s has no setting %s", c.version.Major(), name)
+	}
+	have, _, _, inFile := c.tree.Get(name)
+	if s, ok := c.auto.Get(name); ok {
+		have, inFile = s.Value, true
+	}
+	if !inFile {
+		have = known.BootValue
+		if c.running && known.Source != "configuration file" {
+			have = known.Value // also what initdb or the environment gave
+		}
+	}
+	kind := conf.Kind{Vartype: known.Vartype, Unit: known.Unit}
+	if !inFile {
+		// pg_settings gives bare numbers in the setting's own unit.
+		have += bareUnit(known)
+	}
+	if name == "wal_level" && want.AtLeast {
+		return c.version.WALLevelServesStandby(have), nil
+	}
+	if !want.AtLeast {
+		return kind.Equal(have, want.Value), nil
+	}
+	cmp, err := kind.Compare(have, want.Value)
+	if err != nil {
+		return false, fmt.Errorf("compare %s: %w", name, err)
+	}
+	return cmp >= 0, nil
+}
+
+// bareUnit: "8kB" blocks cannot be written as a unit; a bare number means them.
+func bareUnit(s postgres.Setting) string {
+	switch s.Unit {
+	case "kB", "MB", "GB", "TB", "B", "us", "ms", "s", "min", "h", "d":
+		return s.Unit
+	}
+	return ""
+}
+
+// refuseOverride: ALTER SYSTEM's file is read last and wins over any line that
+// could be written here.
+func (c *config) refuseOverride(name, setting string) error {
+	s, ok := c.auto.Get(setting)
+	if !ok {
+		return nil
+	}
+	return fault.Refuse(name, fmt.Sprintf("ALTER SYSTEM RESET %s; then type the same command again", setting),
+		fmt.Errorf("%s = %s in %s:%d (ALTER SYSTEM) wins over postgresql.conf", setting, s.Value, c.autoPath, s.Line))
+}

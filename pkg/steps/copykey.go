@@ -1,0 +1,113 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/shell"
+)
+
+// CopyKey lets the standby pull from its upstream, around its body, with keys
+// made for this run alone: each opens one rsync sender, for one directory, from
+// one address, and expires by itself if everything else fails.
+type CopyKey struct {
+	From    string        `yaml:"from"` // upstream
+	Expires time.Duration `yaml:"expires"`
+}
+
+var _ Bracket = (*CopyKey)(nil)
+
+// Open authorises a key on the upstream for each tree of the copy, and puts the
+// private halves on the standby's memory file system.
+func (s *CopyKey) Open(ctx context.Context, in In) (Planned, error) {
+	self, err := in.self(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	up, uf, err := in.upstream(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	trees, err := copyTrees(in.Self, uf)
+	if err != nil {
+		return Planned{}, err
+	}
+	expires := s.Expires
+	if expires == 0 {
+		expires = 24 * time.Hour
+	}
+	var p Planned
+	add := func(e effect.Effect) { p.Effects = append(p.Effects, e) }
+	sshDir := path.Join(uf.Machine.LoginHome, ".ssh")
+	add(&effect.MakeDir{Host: up.Name, Path: sshDir, Mode: 0o700, Why: "(if it is missing)"})
+	as, dir := in.Self.Postgres.OSUser, copyDir(in, self)
+	var keys []effect.Effect
+	for n, t := range trees {
+		key, err := in.Run.CopyKey(n)
+		if err != nil {
+			return Planned{}, err
+		}
+		line, mark, err := s.authorize(ctx, in, self, uf, up, t, key, n, expires)
+		if err != nil {
+			return Planned{}, err
+		}
+		what := "key of this run, for rsync of " + t.source + " only, for " + expires.String()
+		add(&effect.AddLine{Host: up.Name, Path: path.Join(sshDir, "authorized_keys"), Line: line, Mark: mark, Mode: 0o600, What: what})
+		keys = append(keys, &effect.WriteFile{Host: in.Self.Name, As: as, Path: keyFile(dir, n), Data: []byte(key.Private.Reveal()), Mode: 0o600,
+			Before: host.File{Path: keyFile(dir, n)}, Sensitive: true, What: fmt.Sprintf("private key %d", n+1), Why: "(0600, in memory)"})
+	}
+	add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: dir, Mode: 0o700, What: "directory for the key", Why: "(0700, in memory)"})
+	known := host.File{Path: path.Join(dir, "known_hosts")}
+	add(&effect.WriteFile{Host: in.Self.Name, As: as, Path: known.Path, Before: known, Data: []byte(hostKeyAlias + " " + uf.Machine.HostKey + "\n"),
+		Mode: 0o600, Sensitive: true, What: "known_hosts", Why: "(the host key of " + up.Name + " as it was verified)"})
+	p.Effects = append(p.Effects, keys...)
+	return p, nil
+}
+
+// Close has nothing to add: the inverses of Open take everything away.
+func (*CopyKey) Close(context.Context, In) (Planned, error) { return Planned{}, nil }
+
+const hostKeyAlias = "pgrepctl-source"
+
+func copyDir(in In, h *facts.Host) string {
+	return path.Join(h.Machine.TmpFS, "pgrepctl-"+in.Run.ID())
+}
+
+func keyFile(dir string, n int) string { return path.Join(dir, fmt.Sprintf("key%d", n)) }
+
+func (s *CopyKey) authorize(ctx context.Context, in In, self, uf *facts.Host, up *inventory.Host, t tree, key Key, n int, expires time.Duration) (line, mark string, err error) {
+	argv, err := self.RsyncServer(ctx, rsyncFlags(fresh(self)), t.source+"/")
+	if err != nil {
+		return "", "", err
+	}
+	if uf.Machine.LoginUser != up.Postgres.OSUser {
+		argv = append([]string{"sudo", "-n", "-u", up.Postgres.OSUser}, argv...)
+	}
+	command, err := shell.Quote(argv...)
+	if err != nil {
+		return "", "", fmt.Errorf("rsync command: %w", err)
+	}
+	if strings.ContainsAny(command, "\n\r") {
+		return "", "", errors.New("rsync command: line break in a path")
+	}
+	options := []string{"restrict", `command="` + strings.ReplaceAll(command, `"`, `\"`) + `"`}
+	// from= compares addresses; a name would need sshd's UseDNS, which is off
+	// almost everywhere.
+	if a, err := netip.ParseAddr(in.Self.Address); err == nil {
+		options = append(options, `from="`+a.String()+`"`)
+	}
+	// Without a Z the time is the server's local time; sshd before 9.1 knows
+	// no other.
+	options = append(options, `expiry-time="`+uf.Machine.Clock.Add(expires).Format("200601021504")+`"`)
+	mark = fmt.Sprintf("pgrepctl:%s:%s:%d", in.Run.ID(), in.Self.Name, n)
+	return strings.Join(options, ",") + " " + key.Public + " " + mark, mark, nil
+}

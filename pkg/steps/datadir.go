@@ -1,0 +1,133 @@
+package steps
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path"
+	"strconv"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+)
+
+// DataDirectory fences a data directory before anything is copied into it, or
+// makes the finished copy durable and startable.
+type DataDirectory struct {
+	State string `yaml:"state"` // fenced, startable
+}
+
+var _ Step = (*DataDirectory)(nil)
+
+// Validate is called when a plan file is read.
+func (s *DataDirectory) Validate() error {
+	if s.State != "fenced" && s.State != "startable" {
+		return fmt.Errorf("state %q: want fenced or startable", s.State)
+	}
+	return nil
+}
+
+// Plan follows one rule: without pg_control no server starts, so it goes first
+// and comes last.
+func (s *DataDirectory) Plan(ctx context.Context, in In) (Planned, error) {
+	done, reason, err := in.seeded(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	if done {
+		return noop("%s", reason), nil
+	}
+	h, err := in.self(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	if s.State == "fenced" {
+		return s.fence(ctx, in, h)
+	}
+	return s.startable(ctx, in, h)
+}
+
+func (s *DataDirectory) fence(ctx context.Context, in In, h *facts.Host) (Planned, error) {
+	copied, err := in.copied(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	if copied {
+		return noop("the copy of this run is complete in it"), nil
+	}
+	up, uf, err := in.upstream(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	if in.Self.Postgres.WALDirectory != "" {
+		return Planned{}, fmt.Errorf("%s: wal_directory is not supported yet", in.Self.Name)
+	}
+	as, dir := in.Self.Postgres.OSUser, in.Self.Postgres.DataDirectory
+	var p Planned
+	add := func(e effect.Effect) { p.Effects = append(p.Effects, e) }
+	add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: path.Join(h.Machine.OSUserHome, ".pgrepctl"), Mode: 0o700, Why: "(for what must outlive a run)"})
+	if h.Data.State == facts.Absent {
+		add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: dir, Mode: 0o700})
+	}
+	if h.Data.State == facts.Partial {
+		add(&effect.RemoveFile{Host: in.Self.Name, As: as, Path: path.Join(dir, "global/pg_control"), Why: "(without it no server starts)"})
+	}
+	marker := facts.Marker{Run: in.Run.ID(), SystemID: uf.Server.SystemID, Source: up.Name, Operator: in.Run.Operator(),
+		WasEmpty: h.Data.State == facts.Absent || h.Data.State == facts.Empty || h.Data.Marker.WasEmpty}
+	b, err := json.MarshalIndent(marker, "", "  ")
+	if err != nil {
+		return Planned{}, fmt.Errorf("marker: %w", err)
+	}
+	before, err := h.File(ctx, as, path.Join(dir, facts.MarkerName))
+	if err != nil {
+		return Planned{}, err
+	}
+	add(&effect.WriteFile{Host: in.Self.Name, As: as, Path: before.Path, Before: before, Data: append(b, '\n'), Mode: 0o600, Sensitive: true,
+		Image: in.image(h.Machine.OSUserHome, "marker"), What: "marker " + before.Path, Why: "(names this run until the copy can start)",
+		Then: func(h *facts.Host) { h.Data.State, h.Data.Marker = facts.Partial, marker }})
+	return p, nil
+}
+
+func (s *DataDirectory) startable(ctx context.Context, in In, h *facts.Host) (Planned, error) {
+	_, up, err := in.upstream(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	as, dir := in.Self.Postgres.OSUser, in.Self.Postgres.DataDirectory
+	id, err := strconv.ParseUint(up.Server.SystemID, 10, 64)
+	if err != nil {
+		return Planned{}, fmt.Errorf("system identifier of %s: %w", up.Name, err)
+	}
+	return Planned{Effects: []effect.Effect{
+		&effect.Exec{Host: in.Self.Name, As: as, Argv: []string{path.Join(h.Machine.BinDirectory, "initdb"), "--sync-only", "-D", dir}, Verb: "fsync", What: dir},
+		&effect.Rename{Host: in.Self.Name, As: as, From: path.Join(dir, facts.PendingControl), To: path.Join(dir, "global/pg_control"), Why: "(from here on it can start, in recovery)"},
+		&effect.RemoveFile{Host: in.Self.Name, As: as, Path: path.Join(dir, facts.MarkerName), Then: func(h *facts.Host) {
+			h.Data.State, h.Data.Standby = facts.Cluster, true
+			h.Data.Control.SystemID = id
+		}},
+	}}, nil
+}
+
+// configFiles are the files of a layout that keeps its configuration in the
+// data directory.
+func configFiles() []string { return []string{"postgresql.conf", "pg_hba.conf", "pg_ident.conf"} }
+
+// predictCopy puts what a copy will bring, as far as later steps ask for it.
+func predictCopy(ctx context.Context, in In, up *facts.Host, upDir, upAs string) (func(*facts.Host), error) {
+	var files []host.File
+	for _, name := range configFiles() {
+		f, err := up.File(ctx, upAs, path.Join(upDir, name))
+		if err != nil {
+			return nil, err
+		}
+		f.Path = path.Join(in.Self.Postgres.DataDirectory, name)
+		f.UID, f.GID = -1, -1
+		files = append(files, f)
+	}
+	return func(h *facts.Host) {
+		for _, f := range files {
+			h.SetFile(in.Self.Postgres.OSUser, f)
+		}
+	}, nil
+}

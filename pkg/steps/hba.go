@@ -1,0 +1,85 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres/hba"
+)
+
+// HBA adds one rule to pg_hba.conf.
+type HBA struct {
+	Allow struct {
+		Type     string `yaml:"type"`
+		Database string `yaml:"database"`
+		User     string `yaml:"user"`
+		Address  string `yaml:"address"`
+		Method   string `yaml:"method"` // default: the strongest the server knows
+	} `yaml:"allow"`
+}
+
+var _ Step = (*HBA)(nil)
+
+// Plan puts the rule where it takes effect: before the first rule that would
+// match the same connection with another outcome, for the first match wins.
+func (s *HBA) Plan(ctx context.Context, in In) (Planned, error) {
+	h, err := in.self(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	if s.Allow.Type == "hostssl" && !h.Server.SSL {
+		return Planned{}, fault.Refuse(in.Self.Name, "turn ssl on on "+in.Self.Name+", or set replication.sslmode: prefer in the inventory",
+			errors.New("a hostssl rule never matches while ssl is off"))
+	}
+	f, err := h.File(ctx, in.Self.Postgres.OSUser, h.Server.HBAFile)
+	if err != nil {
+		return Planned{}, err
+	}
+	file := hba.Parse(f.Data)
+	if bad := file.Errors(); len(bad) > 0 {
+		return Planned{}, fault.Refuse(in.Self.Name, "mend the line, then type the same command again",
+			fmt.Errorf("%s:%d is not a rule that PostgreSQL understands: %s", f.Path, bad[0].Line, bad[0].Reason))
+	}
+	method := s.Allow.Method
+	if method == "" {
+		method = string(h.Server.Version.PasswordHash())
+	}
+	rule := hba.Rule{Type: s.Allow.Type, Databases: []hba.Token{{Value: s.Allow.Database}}, Users: []hba.Token{{Value: s.Allow.User, Quoted: s.Allow.User == "all"}}, Address: s.Allow.Address, Method: method}
+	shadow, shadowed := file.Shadow(rule)
+	at, changed, err := file.Ensure(rule, "")
+	if err != nil {
+		return Planned{}, fmt.Errorf("pg_hba.conf rule: %w", err)
+	}
+	if !changed {
+		return noop("line %d of %s admits %s from %s", at, f.Path, s.Allow.User, s.Allow.Address), nil
+	}
+	why := fmt.Sprintf("(+1 rule at line %d)", at)
+	if shadowed {
+		why = fmt.Sprintf("(+1 rule at line %d, before line %d, which would match first: %s)", at, shadow.Line, shadow.Method)
+	}
+	e := in.edit(h, in.Self, f, file.Bytes())
+	e.Why = why
+	return Planned{Effects: []effect.Effect{e}, Settles: []Settle{{Host: in.Self.Name, Why: "pg_hba.conf"}}}, nil
+}
+
+// edit is a WriteFile of a configuration file of hst's server, judged by
+// PostgreSQL before it counts.
+func (in In) edit(h *facts.Host, hst *inventory.Host, before host.File, after []byte) *effect.WriteFile {
+	return &effect.WriteFile{
+		Host: hst.Name, As: hst.Postgres.OSUser, Path: before.Path, Before: before, Data: after, Mode: 0o600,
+		Image: in.image(h.Machine.OSUserHome, strings.ReplaceAll(strings.TrimPrefix(before.Path, "/"), "/", "_")),
+		Judge: judge(h, hst),
+	}
+}
+
+func judge(h *facts.Host, hst *inventory.Host) *effect.Judge {
+	return &effect.Judge{Postgres: h.Machine.BinDirectory + "/postgres", ConfigDir: hst.Postgres.ConfigDirectory,
+		As: hst.Postgres.OSUser, Running: h.Server.Running}
+}

@@ -1,0 +1,61 @@
+package steps
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+)
+
+// Passfile stores the replication password where libpq finds it and nobody else
+// can read it, so that it is in no configuration file.
+type Passfile struct{}
+
+var _ Step = (*Passfile)(nil)
+
+// Plan writes one line for every host of the inventory: any of them may be the
+// upstream one day.
+func (*Passfile) Plan(ctx context.Context, in In) (Planned, error) {
+	h, err := in.self(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	pw, err := in.Run.Password(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	if pw.IsZero() {
+		return noop("the inventory gives no replication password"), nil
+	}
+	var want bytes.Buffer
+	for _, x := range in.Cluster.Hosts {
+		line, err := postgres.PassfileLine(x.Address, x.Postgres.Port, "replication", in.Cluster.Replication.User, pw)
+		if err != nil {
+			return Planned{}, fmt.Errorf("passfile: %w", err)
+		}
+		want.WriteString(line.Reveal() + "\n")
+	}
+	p := passfilePath(in.Cluster, h)
+	f, err := h.File(ctx, in.Self.Postgres.OSUser, p)
+	if err != nil {
+		return Planned{}, err
+	}
+	if f.Exists && bytes.Equal(f.Data, want.Bytes()) && f.Mode.Perm() == 0o600 {
+		return noop("%s has the password", p), nil
+	}
+	return Planned{Effects: []effect.Effect{
+		&effect.WriteFile{
+			Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: p, Before: f, Data: want.Bytes(), Mode: 0o600,
+			Image: in.image(h.Machine.OSUserHome, "passfile"), Sensitive: true, What: "passfile " + p, Why: "(0600)",
+		},
+	}}, nil
+}
+
+func passfilePath(c *inventory.Cluster, h *facts.Host) string {
+	return path.Join(h.Machine.OSUserHome, ".pgrepctl", c.Name+".pgpass")
+}

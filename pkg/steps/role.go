@@ -1,0 +1,146 @@
+package steps
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strings"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+	"github.com/pgrepctl/pgrepctl/pkg/secret"
+)
+
+// Role makes the replication role.
+type Role struct {
+	Name        string `yaml:"name"`
+	Replication bool   `yaml:"replication"`
+}
+
+var _ Step = (*Role)(nil)
+
+// Plan compares the role with what is wanted. An existing role's password is
+// never changed: other standbys may log in with it.
+func (s *Role) Plan(ctx context.Context, in In) (Planned, error) {
+	h, err := in.self(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	role, err := h.Role(ctx, s.Name)
+	if err != nil {
+		return Planned{}, err
+	}
+	pw, err := in.Run.Password(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	if !role.Exists {
+		return s.create(in, h, pw)
+	}
+	if !pw.IsZero() && !role.Verifier.IsZero() && !postgres.VerifierMatches(role.Verifier.Reveal(), s.Name, pw) {
+		return Planned{}, fault.Refuse(in.Self.Name, "put the role's password into the inventory, or change the role's on "+in.Self.Name+" once every standby has the new one",
+			fmt.Errorf("role %s exists with another password than the inventory's", s.Name))
+	}
+	if role.Login && (role.Replication || role.Superuser || !s.Replication) {
+		return noop("role %s exists and may replicate", s.Name), nil
+	}
+	return s.alter(in, role)
+}
+
+func (s *Role) create(in In, h *facts.Host, pw secret.Value) (Planned, error) {
+	ident, err := postgres.QuoteIdent(s.Name)
+	if err != nil {
+		return Planned{}, fmt.Errorf("role name: %w", err)
+	}
+	shown := "CREATE ROLE " + ident + " LOGIN REPLICATION NOSUPERUSER NOINHERIT"
+	verifier, err := s.verifier(h.Server.Version, pw)
+	if err != nil {
+		return Planned{}, err
+	}
+	create := shown
+	if verifier != "" {
+		lit, err := postgres.QuoteLiteral(verifier)
+		if err != nil {
+			return Planned{}, fmt.Errorf("verifier: %w", err)
+		}
+		shown, create = shown+" PASSWORD '***'", create+" PASSWORD "+lit
+	}
+	undo := &effect.SQL{Host: in.Self.Name, Verb: "drop", What: "role " + s.Name, Statements: []string{"DROP ROLE " + ident},
+		Unless: "select not exists (select from pg_roles where rolname = " + literal(s.Name) + ") as done"}
+	return Planned{Effects: []effect.Effect{&effect.SQL{
+		Host: in.Self.Name, Verb: "create", What: "role " + s.Name, Why: "(LOGIN REPLICATION NOSUPERUSER, password as a verifier)",
+		Statements: quiet(shown), Private: private(quiet(create)), Undo: undo,
+		Change: effect.Change{SetRole: &facts.Role{Name: s.Name, Exists: true, Login: true, Replication: true, Verifier: secret.New(verifier)}},
+		Claims: "role " + s.Name,
+	}}}, nil
+}
+
+func (s *Role) alter(in In, role facts.Role) (Planned, error) {
+	ident, err := postgres.QuoteIdent(s.Name)
+	if err != nil {
+		return Planned{}, fmt.Errorf("role name: %w", err)
+	}
+	var add, drop []string
+	if !role.Login {
+		add, drop = append(add, "LOGIN"), append(drop, "NOLOGIN")
+	}
+	if !role.Replication && !role.Superuser && s.Replication {
+		add, drop = append(add, "REPLICATION"), append(drop, "NOREPLICATION")
+	}
+	after := role
+	after.Login, after.Replication = true, true
+	undo := &effect.SQL{Host: in.Self.Name, Verb: "alter", What: "role " + s.Name, Why: "(" + strings.Join(drop, " ") + ")",
+		Statements: []string{"ALTER ROLE " + ident + " " + strings.Join(drop, " ")}}
+	return Planned{Effects: []effect.Effect{&effect.SQL{
+		Host: in.Self.Name, Verb: "alter", What: "role " + s.Name, Why: "(" + strings.Join(add, " ") + ")",
+		Statements: []string{"ALTER ROLE " + ident + " " + strings.Join(add, " ")}, Undo: undo,
+		Change: effect.Change{SetRole: &after},
+	}}}, nil
+}
+
+const scramIterations = 4096 // PostgreSQL's own default (SCRAM_SHA_256_DEFAULT_ITERATIONS)
+
+func (s *Role) verifier(v postgres.Version, pw secret.Value) (string, error) {
+	if pw.IsZero() {
+		return "", nil
+	}
+	// Below 10 a SCRAM verifier would be taken for a plain password.
+	if v.PasswordHash() != postgres.SCRAMSHA256 {
+		return postgres.MD5Verifier(s.Name, pw), nil
+	}
+	salt := make([]byte, 16)
+	if _, err := rand.Read(salt); err != nil {
+		return "", fmt.Errorf("make a salt: %w", err)
+	}
+	out, err := postgres.SCRAMVerifier(pw, salt, scramIterations)
+	if err != nil {
+		return "", fmt.Errorf("compute the verifier: %w", err)
+	}
+	return out, nil
+}
+
+// quiet keeps a statement out of the server's log. The SETs only work as
+// messages of their own: log_statement is read when a query string arrives.
+func quiet(statement string) []string {
+	return []string{"BEGIN", "SET LOCAL log_statement = 'none'", "SET LOCAL log_min_duration_statement = -1",
+		"SET LOCAL log_min_error_statement = 'panic'", statement, "COMMIT"}
+}
+
+func private(statements []string) []secret.Value {
+	out := make([]secret.Value, len(statements))
+	for i, s := range statements {
+		out[i] = secret.New(s)
+	}
+	return out
+}
+
+// literal quotes names that were validated when they were read.
+func literal(s string) string {
+	q, err := postgres.QuoteLiteral(s)
+	if err != nil {
+		return "NULL"
+	}
+	return q
+}

@@ -1,0 +1,171 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/shell"
+)
+
+// Rsync pulls the data directory and the tablespaces from the upstream, inside
+// a backup and a copy-key bracket. pg_control comes last.
+type Rsync struct {
+	From string `yaml:"from"` // upstream
+}
+
+var _ Step = (*Rsync)(nil)
+
+// Plan copies into an empty directory, or goes on with an unfinished copy by
+// content.
+func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
+	done, reason, err := in.seeded(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	if done {
+		return noop("%s", reason), nil
+	}
+	copied, err := in.copied(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	if copied {
+		return noop("this run has copied it already, and its backup has ended"), nil
+	}
+	self, err := in.self(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	up, uf, err := in.upstream(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	trees, err := copyTrees(in.Self, uf)
+	if err != nil {
+		return Planned{}, err
+	}
+	dir := in.Self.Postgres.DataDirectory
+	as := in.Self.Postgres.OSUser
+	var p Planned
+	add := func(e effect.Effect) { p.Effects = append(p.Effects, e) }
+	for n, t := range trees {
+		transport, err := s.transport(in, self, uf, up, n)
+		if err != nil {
+			return Planned{}, err
+		}
+		argv := append([]string{"rsync"}, rsyncFlags(fresh(self))...)
+		argv = append(argv, "--info=progress2", "--no-inc-recursive", "--outbuf=L", "--stats", "--delete", "-e", transport)
+		for _, x := range t.excludes {
+			argv = append(argv, "--exclude="+x)
+		}
+		argv = append(argv, up.Address+":"+t.source+"/", t.target+"/")
+		c := &effect.Copy{Host: in.Self.Name, As: as, Argv: argv, What: t.what, From: up.Name, Into: t.target, Fresh: self.Data.Marker.WasEmpty, Total: t.size}
+		if t.target == dir {
+			if c.Then, err = predictCopy(ctx, in, uf, t.source, up.Postgres.OSUser); err != nil {
+				return Planned{}, err
+			}
+		} else {
+			add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: t.target, Mode: 0o700})
+		}
+		add(c)
+	}
+	// rsync leaves pg_wal out: on the upstream it may be a symlink to a disk
+	// that is not here. The others would be missing only if they were
+	// symlinks; a server does not start, or panics at its first checkpoint,
+	// without them.
+	for _, d := range uf.Server.Version.RequiredDirs() {
+		if d == "global" || strings.HasPrefix(d, "base") {
+			continue
+		}
+		add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: path.Join(dir, d), Mode: 0o700, Why: "(if it is missing)"})
+	}
+	add(&effect.FetchControl{Host: in.Self.Name, As: as, From: up.Name, FromAs: up.Postgres.OSUser, Source: uf.Server.DataDirectory, Target: dir, SystemID: uf.Server.SystemID})
+	return p, nil
+}
+
+// fresh: nothing was copied into the directory yet, so there is nothing to
+// compare with.
+func fresh(h *facts.Host) bool { return !h.Data.HasData }
+
+// rsyncFlags are those that both ends must agree on. Into a directory that has
+// something, every file is compared by content: size and time of a file that a
+// live server writes prove nothing (two of four re-seeds served errors).
+func rsyncFlags(fresh bool) []string {
+	f := []string{"-rlpt", "--no-devices", "--no-specials", "--inplace", "--timeout=300"}
+	if fresh {
+		return append(f, "--whole-file")
+	}
+	return append(f, "--ignore-times", "--no-whole-file")
+}
+
+// transport is rsync's -e. Nothing of the standby's own ssh configuration takes
+// part: one key, one known host.
+func (s *Rsync) transport(in In, self, uf *facts.Host, up *inventory.Host, n int) (string, error) {
+	dir := copyDir(in, self)
+	ciphers := "chacha20-poly1305@openssh.com,aes128-gcm@openssh.com"
+	if self.Machine.AES && uf.Machine.AES {
+		ciphers = "aes128-gcm@openssh.com,chacha20-poly1305@openssh.com"
+	}
+	port := up.SSH.Port
+	if port == 0 {
+		port = 22
+	}
+	argv := []string{"ssh", "-F", "/dev/null", "-i", keyFile(dir, n), "-p", strconv.Itoa(port), "-l", uf.Machine.LoginUser, "-c", ciphers}
+	for _, o := range []string{"IdentitiesOnly=yes", "IdentityAgent=none", "BatchMode=yes", "StrictHostKeyChecking=yes", "HostKeyAlias=" + hostKeyAlias,
+		"UserKnownHostsFile=" + path.Join(dir, "known_hosts"), "GlobalKnownHostsFile=/dev/null", "UpdateHostKeys=no", "KexAlgorithms=^curve25519-sha256",
+		"Compression=no", "ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=4", "ForwardAgent=no", "ClearAllForwardings=yes"} {
+		argv = append(argv, "-o", o)
+	}
+	line, err := shell.Quote(argv...)
+	if err != nil {
+		return "", fmt.Errorf("ssh command: %w", err)
+	}
+	return line, nil
+}
+
+// tree is one directory tree of the copy.
+type tree struct {
+	what, source, target string
+	excludes             []string
+	size                 int64
+}
+
+// copyTrees are the tablespaces, then the data directory.
+func copyTrees(to *inventory.Host, up *facts.Host) ([]tree, error) {
+	v := up.Server.Version
+	var excludes []string
+	for _, x := range v.BackupExcludes() {
+		excludes = append(excludes, x.Pattern)
+	}
+	// Written by the standby-config step before the copy began.
+	excludes = append(excludes, "/postgresql.auto.conf")
+	if to.Postgres.ConfigDirectory != to.Postgres.DataDirectory {
+		for _, f := range configFiles() {
+			excludes = append(excludes, "/"+f)
+		}
+	}
+	var out []tree
+	for _, ts := range up.Server.Tablespaces {
+		if strings.HasPrefix(ts.Location, up.Server.DataDirectory+"/") {
+			return nil, fault.Refuse(up.Name, "move it outside the data directory",
+				fmt.Errorf("tablespace %s lies inside the data directory, in %s", ts.Name, ts.Location))
+		}
+		if up.Data.Control.CatalogVersion == 0 {
+			return nil, errors.New("catalog version not known")
+		}
+		sub := fmt.Sprintf("PG_%s_%d", v.Major(), up.Data.Control.CatalogVersion)
+		if to.Postgres.Tablespaces[ts.Location] != "" && to.Postgres.Tablespaces[ts.Location] != ts.Location {
+			return nil, fmt.Errorf("%s: remapping tablespaces is not supported yet", to.Name)
+		}
+		out = append(out, tree{what: "tablespace " + ts.Name, source: path.Join(ts.Location, sub), target: path.Join(ts.Location, sub), excludes: []string{"pgsql_tmp*"}})
+	}
+	return append(out, tree{what: "the data directory", source: up.Server.DataDirectory, target: to.Postgres.DataDirectory, excludes: excludes, size: up.Server.SizeBytes}), nil
+}

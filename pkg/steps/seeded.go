@@ -1,0 +1,66 @@
+package steps
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+)
+
+// seeded reports whether the standby's data directory already is a standby of
+// its upstream's system: then no step that makes one has anything to do. What
+// is neither that, nor empty, nor our own unfinished copy, is refused.
+func (in In) seeded(ctx context.Context) (bool, string, error) {
+	_, up, err := in.upstream(ctx)
+	if err != nil {
+		return false, "", err
+	}
+	sb, err := in.Facts.Of(ctx, in.Standby.Name)
+	if err != nil {
+		return false, "", err
+	}
+	d := sb.Data
+	switch d.State {
+	case facts.Absent, facts.Empty:
+		return false, "", nil
+	case facts.Partial:
+		return false, "", in.refuseForeignCopy(d)
+	case facts.Cluster:
+		if id := strconv.FormatUint(d.Control.SystemID, 10); id != up.Server.SystemID {
+			return false, "", fault.Refuse(in.Standby.Name, "if nobody needs those data, move "+d.Path+" away, then type the same command again",
+				fmt.Errorf("%s holds another cluster: system identifier %s, that of %s is %s", d.Path, id, up.Name, up.Server.SystemID))
+		}
+		if !d.Standby {
+			return false, "", fault.Refuse(in.Standby.Name, "if nobody needs those data, move "+d.Path+" away, then type the same command again",
+				fmt.Errorf("%s holds a copy of this cluster that is not a standby: it has no standby.signal", d.Path))
+		}
+		return true, fmt.Sprintf("%s is a standby's, of the same system as %s", d.Path, up.Name), nil
+	}
+	return false, "", fault.Refuse(in.Standby.Name, "empty it, or name another data_directory in the inventory, then type the same command again",
+		fmt.Errorf("%s is not empty and not a PostgreSQL data directory: it holds %v", d.Path, d.Sample))
+}
+
+// refuseForeignCopy lets a run go on with its own unfinished copy and, because
+// a copy has no owner once its run is over, with any other of this system.
+func (in In) refuseForeignCopy(d facts.DataDir) error {
+	if d.PID != 0 {
+		return fault.Refuse(in.Standby.Name, "", fmt.Errorf("%s has the marker of an unfinished copy, yet a server runs in it (process %d)", d.Path, d.PID))
+	}
+	return nil
+}
+
+// copied reports whether this run has brought the whole copy over and ended its
+// backup: from there on a resumed run goes forward without copying again.
+func (in In) copied(ctx context.Context) (bool, error) {
+	if _, ok := in.Run.Output(effect.BackupStopLSN); !ok {
+		return false, nil
+	}
+	sb, err := in.Facts.Of(ctx, in.Standby.Name)
+	if err != nil {
+		return false, err
+	}
+	return sb.Data.State == facts.Partial && sb.Data.Marker.Run == in.Run.ID(), nil
+}

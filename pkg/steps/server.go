@@ -1,0 +1,170 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+)
+
+// Server starts or stops the server, or settles what edited files ask for.
+type Server struct {
+	State string `yaml:"state"` // stopped, running
+	// IfRunning, for state stopped: "refuse" (default) or "stop".
+	IfRunning string `yaml:"if-running"`
+	// Settle: reload-or-refuse, or restart.
+	Settle  string        `yaml:"settle"`
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+var _ Step = (*Server)(nil)
+
+// startTimeout bounds how long a server may take to answer. Recovery of a large
+// copy may take long; the server is never killed when it expires.
+const startTimeout = 30 * time.Minute
+
+// Validate is called when a plan file is read.
+func (s *Server) Validate() error {
+	switch {
+	case (s.State == "") == (s.Settle == ""):
+		return errors.New("give one of state and settle")
+	case s.State != "" && s.State != "stopped" && s.State != "running":
+		return fmt.Errorf("state %q: want stopped or running", s.State)
+	case s.Settle != "" && s.Settle != "reload-or-refuse" && s.Settle != "restart":
+		return fmt.Errorf("settle %q: want reload-or-refuse or restart", s.Settle)
+	case s.IfRunning != "" && s.IfRunning != "refuse" && s.IfRunning != "stop":
+		return fmt.Errorf("if-running %q: want refuse or stop", s.IfRunning)
+	}
+	return nil
+}
+
+// Plan is one of three.
+func (s *Server) Plan(ctx context.Context, in In) (Planned, error) {
+	h, err := in.self(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	switch {
+	case s.Settle != "":
+		return s.settle(ctx, in, h)
+	case s.State == "stopped":
+		return s.stopped(ctx, in, h)
+	default:
+		return s.running(ctx, in, h)
+	}
+}
+
+func (s *Server) settle(ctx context.Context, in In, h *facts.Host) (Planned, error) {
+	owed := in.Run.Owed(in.Self.Name)
+	if len(owed) == 0 {
+		return noop("no file was changed that asks for it"), nil
+	}
+	var why, restart []string
+	for _, o := range owed {
+		why = append(why, o.Why)
+		if o.Restart {
+			restart = append(restart, o.Why)
+		}
+	}
+	if len(restart) > 0 && s.Settle != "restart" {
+		return Planned{}, fault.Refuse(in.Self.Name, "restart the server at a quiet hour, then type the same command again; or set it by hand",
+			fmt.Errorf("%s needs a restart of %s, which this plan does not do", strings.Join(restart, ", "), in.Self.Name))
+	}
+	bad, err := h.ConfigErrors(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	if len(bad) > 0 {
+		return Planned{}, fault.Refuse(in.Self.Name, "mend the file, then type the same command again",
+			fmt.Errorf("the server refuses its configuration: %s:%d: %s", bad[0].File, bad[0].Line, bad[0].Message))
+	}
+	if len(restart) > 0 {
+		e := s.service(in, h, "restart", effect.ExpectPrimary)
+		e.Why = "(for " + strings.Join(restart, ", ") + ")"
+		return Planned{Effects: []effect.Effect{e}}, nil
+	}
+	return Planned{Effects: []effect.Effect{&effect.Reload{Host: in.Self.Name, Why: "(for " + strings.Join(why, ", ") + ")"}}}, nil
+}
+
+func (s *Server) stopped(ctx context.Context, in In, h *facts.Host) (Planned, error) {
+	running := h.Server.Running || h.Data.PID != 0
+	if !running {
+		return noop("not running"), nil
+	}
+	done, reason, err := in.seeded(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	if done {
+		return noop("%s", reason), nil
+	}
+	if s.IfRunning != "stop" {
+		return Planned{}, fault.Refuse(in.Self.Name, "if that server may go, stop it and move its data directory away, then type the same command again",
+			fmt.Errorf("a server that is not a standby of this cluster runs in %s (process %d)", h.Data.Path, h.Data.PID))
+	}
+	return Planned{Effects: []effect.Effect{s.service(in, h, "stop", "")}}, nil
+}
+
+func (s *Server) running(_ context.Context, in In, h *facts.Host) (Planned, error) {
+	if h.Server.Running {
+		return noop("running"), nil
+	}
+	var expect effect.Expect
+	if in.Standby != nil && in.Standby.Name == in.Self.Name {
+		if !h.Data.Standby {
+			return Planned{}, fault.Refuse(in.Self.Name, "type the same command again",
+				errors.New("it would open read-write: there is no standby.signal in its data directory"))
+		}
+		expect = effect.ExpectStandby
+	}
+	e := s.service(in, h, "start", expect)
+	if expect == effect.ExpectStandby {
+		e.Why = "(it must come up in recovery, or it is stopped at once)"
+	}
+	return Planned{Effects: []effect.Effect{e}}, nil
+}
+
+func (s *Server) service(in In, h *facts.Host, action string, expect effect.Expect) *effect.Service {
+	timeout := s.Timeout
+	if timeout == 0 {
+		timeout = startTimeout
+	}
+	return &effect.Service{Host: in.Self.Name, Action: action, Control: control(in.Self, h), Expect: expect, Timeout: timeout}
+}
+
+// control is the commands of the service manager that owns the server.
+func control(hst *inventory.Host, h *facts.Host) effect.Control {
+	pg := hst.Postgres
+	as := pg.OSUser
+	switch pg.Service.Kind {
+	case inventory.ServicePgCtlCluster:
+		cmd := func(action ...string) effect.Command {
+			return effect.Command{As: as, Argv: append([]string{"pg_ctlcluster", pg.Version, pg.Service.Name}, action...)}
+		}
+		return effect.Control{Start: cmd("start"), Stop: cmd("stop", "-m", "fast"), Restart: cmd("restart", "-m", "fast"),
+			Log: "/var/log/postgresql/postgresql-" + pg.Version + "-" + pg.Service.Name + ".log", LogAs: as}
+	case inventory.ServiceSystemd:
+		cmd := func(action string) effect.Command {
+			return effect.Command{As: "root", Argv: []string{"systemctl", action, pg.Service.Name}}
+		}
+		return effect.Control{Start: cmd("start"), Stop: cmd("stop"), Restart: cmd("restart")}
+	case inventory.ServiceCommand:
+		return effect.Control{Start: effect.Command{Argv: pg.Service.Start}, Stop: effect.Command{Argv: pg.Service.Stop}, Restart: effect.Command{Argv: pg.Service.Restart}}
+	default:
+		log := path.Join(h.Machine.OSUserHome, ".pgrepctl", hst.Name+".log")
+		ctl := func(action string, more ...string) effect.Command {
+			argv := append([]string{path.Join(h.Machine.BinDirectory, "pg_ctl"), action, "-D", pg.ConfigDirectory, "-s", "-w", "-t", "86400"}, more...)
+			return effect.Command{As: as, Argv: argv}
+		}
+		// Without -l the server would keep pg_ctl's output, and with it the
+		// SSH channel, open for ever.
+		return effect.Control{Start: ctl("start", "-l", log), Stop: ctl("stop", "-m", "fast"), Restart: ctl("restart", "-m", "fast", "-l", log), Log: log, LogAs: as}
+	}
+}

@@ -1,0 +1,83 @@
+// Package templates renders the string values of plan files, with text/template
+// and a small set of functions. A name that is not known is an error, never an
+// empty string.
+package templates
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"text/template"
+
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+)
+
+// Data is what a plan's strings may name: the plan's variables, and
+// replication.user.
+func Data(c *inventory.Cluster, vars map[string]string) map[string]any {
+	d := map[string]any{
+		"cluster":     c.Name,
+		"replication": map[string]any{"user": c.Replication.User},
+	}
+	for k, v := range vars {
+		d[k] = v
+	}
+	return d
+}
+
+// Funcs are the functions of plan files.
+func Funcs(c *inventory.Cluster) template.FuncMap {
+	find := func(name string) (*inventory.Host, error) {
+		h, ok := c.Host(name)
+		if !ok {
+			return nil, fmt.Errorf("no host %q in the inventory", name)
+		}
+		return h, nil
+	}
+	return template.FuncMap{
+		// cidr is the address of a host as pg_hba.conf wants it.
+		"cidr": func(name string) (string, error) {
+			h, err := find(name)
+			if err != nil {
+				return "", err
+			}
+			a, err := netip.ParseAddr(h.Address)
+			if err != nil {
+				return h.Address, nil // a host name
+			}
+			return netip.PrefixFrom(a, a.BitLen()).String(), nil
+		},
+		// slot is the name of a host's slot on its upstream.
+		"slot": func(name string) (string, error) {
+			h, err := find(name)
+			if err != nil {
+				return "", err
+			}
+			return h.Slot, nil
+		},
+		// hbatype is hostssl where the inventory insists on TLS.
+		"hbatype": func() string {
+			switch c.Replication.SSLMode {
+			case "require", "verify-ca", "verify-full":
+				return "hostssl"
+			}
+			return "host"
+		},
+	}
+}
+
+// Render renders one string; one without {{ is returned as it is.
+func Render(text string, funcs template.FuncMap, data map[string]any) (string, error) {
+	if !strings.Contains(text, "{{") {
+		return text, nil
+	}
+	t, err := template.New("").Option("missingkey=error").Funcs(funcs).Parse(text)
+	if err != nil {
+		return "", fmt.Errorf("template: %w", err)
+	}
+	var b strings.Builder
+	if err := t.Execute(&b, data); err != nil {
+		return "", fmt.Errorf("template: %w", err)
+	}
+	return b.String(), nil
+}

@@ -1,0 +1,164 @@
+package ui
+
+import (
+	"io"
+	"strings"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+)
+
+// PreviewFormat names the JSON form of a preview. A change that a reader of it
+// could stumble over gets a new number.
+const PreviewFormat = "pgrepctl.plan/v1"
+
+// Preview is what a run would do, in the order in which it would do it.
+type Preview struct {
+	Plan    string        `json:"plan"`
+	Cluster string        `json:"cluster"`
+	Lines   []PreviewLine `json:"steps"`
+}
+
+// PreviewLine is one node of the plan, or one side of a bracket.
+type PreviewLine struct {
+	Node  string `json:"node,omitempty"` // the plan node's id
+	Depth int    `json:"depth"`          // how many brackets are open around it
+	Host  string `json:"host,omitempty"`
+	Step  string `json:"step"`
+	Phase string `json:"phase,omitempty"` // of a bracket: open or close
+	// Effects are the acts; without any, Noop is the reason why nothing is
+	// to be done.
+	Effects []effect.Description `json:"effects,omitempty"`
+	Noop    string               `json:"noop,omitempty"`
+}
+
+// Summary counts what a preview lists.
+type Summary struct {
+	Effects  int `json:"effects"`
+	Hosts    int `json:"hosts"`     // hosts with effects
+	Noops    int `json:"noops"`     // nodes with nothing to do
+	NoReturn int `json:"no_return"` // effects that cannot be undone
+}
+
+// Summary counts what p lists.
+func (p Preview) Summary() Summary {
+	var s Summary
+	hosts := make(map[string]bool)
+	for _, l := range p.Lines {
+		s.Effects += len(l.Effects)
+		if len(l.Effects) > 0 {
+			hosts[l.Host] = true
+		} else if l.Noop != "" {
+			s.Noops++
+		}
+		for _, d := range l.Effects {
+			if d.NoReturn != "" {
+				s.NoReturn++
+			}
+		}
+	}
+	s.Hosts = len(hosts)
+	return s
+}
+
+func (s Summary) String() string {
+	if s.Effects == 0 {
+		return "Plan: nothing to do; " + plural(s.Noops, "step") + " found in place."
+	}
+	text := "Plan: " + plural(s.Effects, "effect") + " on " + plural(s.Hosts, "host") +
+		", " + number(s.Noops) + " nothing to do."
+	if s.NoReturn > 0 {
+		text += " " + plural(s.NoReturn, "point") + " of no return."
+	}
+	return text
+}
+
+// PreviewOptions says how a preview is shown. Output is table (text), json or
+// yaml.
+type PreviewOptions struct {
+	Output string
+	Color  bool
+}
+
+// WritePreview writes p: "+" for what comes into being, "~" for what changes,
+// "-" for what goes away, ">" for what only looks or waits, "=" for what is in
+// place already, "!" for what cannot be undone.
+func WritePreview(w io.Writer, p Preview, o PreviewOptions) error {
+	if p.Lines == nil {
+		p.Lines = []PreviewLine{} // [] in JSON, not null
+	}
+	type document struct {
+		Format string `json:"format"`
+		Preview
+		Summary Summary `json:"summary"`
+	}
+	switch o.Output {
+	case "json":
+		return JSON(w, document{PreviewFormat, p, p.Summary()})
+	case "yaml":
+		return YAML(w, document{PreviewFormat, p, p.Summary()})
+	}
+	var b strings.Builder
+	b.WriteString(paint(o.Color, Bold, clean("Plan "+p.Plan+", cluster "+p.Cluster)) + "\n\n")
+	hostWidth, stepWidth := 0, 0
+	for _, l := range p.Lines {
+		hostWidth = max(hostWidth, columns(clean(l.Host)))
+		stepWidth = max(stepWidth, columns(l.name()))
+	}
+	for _, l := range p.Lines {
+		head := "  " + pad(clean(l.Host), hostWidth) + "  " + pad(l.name(), stepWidth) + "  "
+		l.write(&b, head, o.Color)
+	}
+	if len(p.Lines) > 0 {
+		b.WriteString("\n")
+	}
+	b.WriteString(paint(o.Color, Bold, p.Summary().String()) + "\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// name is the step's column; a bracket's inside is indented.
+func (l PreviewLine) name() string {
+	name := strings.Repeat("  ", l.Depth) + clean(l.Step)
+	if l.Phase == "close" {
+		name += " (close)"
+	}
+	return name
+}
+
+func (l PreviewLine) write(b *strings.Builder, head string, color bool) {
+	if len(l.Effects) == 0 {
+		text := strings.TrimRight(head, " ")
+		if l.Noop != "" {
+			text = head + "= " + clean(l.Noop)
+		}
+		b.WriteString(paint(color, Dim, text) + "\n")
+		return
+	}
+	for _, d := range l.Effects {
+		sign, style := signOf(d.Verb)
+		b.WriteString(head + paint(color, style, sign) + " " + clean(d.String()) + "\n")
+		head = strings.Repeat(" ", columns(head))
+		if d.NoReturn != "" {
+			b.WriteString(head + paint(color, Bad, "! point of no return:") + " " + clean(d.NoReturn) + "\n")
+		}
+		if d.Diff != "" {
+			// Not below the text: a line of postgresql.conf is long.
+			writeDiff(b, d.Diff, "        ", color)
+		}
+	}
+}
+
+// signOf sorts the verbs of effects into what people know from terraform. A
+// verb that is not listed changes something.
+func signOf(verb string) (string, Style) {
+	switch verb {
+	case "create", "make", "add", "copy", "take", "authorise", "authorize":
+		return "+", Good
+	case "remove", "drop", "empty", "release", "abandon", "revoke":
+		return "-", Bad
+	case "wait until", "wait for", "verify", "log in", "check", "prove":
+		return ">", Normal
+	default:
+		return "~", Warn
+	}
+}
