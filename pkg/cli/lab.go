@@ -9,7 +9,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -58,7 +60,28 @@ namespaces are allowed. Nothing of a lab is left after "lab down".`,
 		}},
 	)
 	cmd.AddCommand(labHostCommands(f)...)
+	for _, c := range cmd.Commands() {
+		if c.Name() != "dial" {
+			endAtSignal(c)
+		}
+	}
 	return cmd
+}
+
+// endAtSignal has the first Ctrl-C end the command: unlike a run on a cluster it
+// has nothing to finish.
+func endAtSignal(cmd *cobra.Command) {
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		cmd.SetContext(ctx)
+		err := run(cmd, args)
+		if err != nil && ctx.Err() != nil {
+			return &fault.Error{Class: fault.Interrupted, Err: err}
+		}
+		return err
+	}
 }
 
 func labUp(f *labFlags, stdout, stderr io.Writer) *cobra.Command {
@@ -212,7 +235,12 @@ func labExec(f *labFlags, stdout, stderr io.Writer) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return l.Run(cmd.Context(), args[0], args[1:], host.Stdio{In: cmd.InOrStdin(), Out: stdout, Err: stderr})
+			err = l.Run(cmd.Context(), args[0], args[1:], host.Stdio{In: cmd.InOrStdin(), Out: stdout, Err: stderr})
+			var exit *host.ExitError
+			if errors.As(err, &exit) {
+				return &exitError{class: fault.Class(exit.Code)}
+			}
+			return err
 		},
 	}
 }
@@ -229,7 +257,12 @@ func labSSH(f *labFlags, stdout, stderr io.Writer) *cobra.Command {
 			}
 			ssh := exec.CommandContext(cmd.Context(), "ssh", append([]string{"-F", l.SSHConfigPath(), "--"}, args...)...)
 			ssh.Stdin, ssh.Stdout, ssh.Stderr = cmd.InOrStdin(), stdout, stderr
-			if err := ssh.Run(); err != nil {
+			err = ssh.Run()
+			var exit *exec.ExitError
+			if errors.As(err, &exit) && exit.Exited() {
+				return &exitError{class: fault.Class(exit.ExitCode())}
+			}
+			if err != nil {
 				return fmt.Errorf("ssh to %s: %w", args[0], err)
 			}
 			return nil
@@ -265,6 +298,11 @@ func labDial(f *labFlags, stdout io.Writer) *cobra.Command {
 					return err
 				}
 			}
+			// Not at Ctrl-C, which the terminal sends to the whole process group:
+			// the program that we connect decides what it means.
+			ctx, stop := signal.NotifyContext(context.WithoutCancel(cmd.Context()), syscall.SIGTERM)
+			defer stop()
+			defer context.AfterFunc(ctx, func() { conn.Close() })()
 			return lab.Splice(conn, cmd.InOrStdin(), stdout)
 		},
 	}

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,9 @@ import (
 	"net/netip"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
@@ -137,11 +140,16 @@ func (l *Lab) Status(ctx context.Context) ([]Status, error) {
 					return nil, fmt.Errorf("read status: %w", err)
 				}
 				s := &status[index[pair[0]]]
-				s.Parted = append(s.Parted, l.Machines[index[pair[1]]].Name)
+				if other := l.Machines[index[pair[1]]].Name; !slices.Contains(s.Parted, other) {
+					s.Parted = append(s.Parted, other)
+				}
 			}
 		default:
 			return nil, fmt.Errorf("read status: unexpected line %q", line)
 		}
+	}
+	for _, s := range status {
+		slices.SortFunc(s.Parted, func(a, b string) int { return cmp.Compare(index[a], index[b]) })
 	}
 	return status, nil
 }
@@ -169,6 +177,8 @@ func (l *Lab) script(ctx context.Context, hostName string, c host.Cmd, stdio hos
 	if err != nil {
 		return err
 	}
+	// A process that escaped pdeathsig may hold the output open.
+	cmd.WaitDelay = 5 * time.Second
 	var tail tailWriter
 	cmd.Stdin, cmd.Stdout = stdio.In, stdio.Out
 	cmd.Stderr = &tail

@@ -53,8 +53,9 @@ func DialHere(ctx context.Context, addr string) (net.Conn, error) {
 }
 
 // Splice connects conn with in and out, as an SSH ProxyCommand must: the end of
-// in is passed on, and the end of the other side ends the whole. It closes
-// conn.
+// in is passed on, and the end of the other side ends the whole. When in has
+// ended the other side gets DialTimeout to finish, because a host without
+// cable never would. It closes conn.
 func Splice(conn net.Conn, in io.Reader, out io.Writer) error {
 	defer conn.Close()
 	go func() {
@@ -62,6 +63,7 @@ func Splice(conn net.Conn, in io.Reader, out io.Writer) error {
 		if c, ok := conn.(interface{ CloseWrite() error }); ok {
 			_ = c.CloseWrite()
 		}
+		_ = conn.SetReadDeadline(time.Now().Add(DialTimeout))
 	}()
 	if _, err := io.Copy(out, conn); err != nil {
 		return fmt.Errorf("splice: %w", err)

@@ -214,12 +214,16 @@ func (l *Lab) takeOver(ctx context.Context, state string) error {
 	if l.Disks == l.dir {
 		return nil
 	}
-	if err := os.Mkdir(l.Disks, 0o700); errors.Is(err, fs.ErrExist) {
-		return fault.Refuse("", "give another --dir, or remove it", fmt.Errorf("%s exists already", l.Disks))
-	} else if err != nil {
-		return fmt.Errorf("make disk directory: %w", err)
+	err = os.Mkdir(l.Disks, 0o700)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		err = fault.Refuse("", "give another --dir, or remove it", fmt.Errorf("%s exists already", l.Disks))
+	case err != nil:
+		err = fmt.Errorf("make disk directory: %w", err)
+	default:
+		return nil
 	}
-	return nil
+	return errors.Join(err, removeTree(ctx, l.dir, l.Rootless))
 }
 
 func checkTools(names ...string) error {

@@ -209,6 +209,30 @@ func legacySum(b []byte) uint32 {
 	return sum ^ 0xFFFFFFFF
 }
 
+// Up to 12 a flag for float4 stands before the one for float8; on common hosts
+// both are set.
+func TestFloat8FlagIsNotThatOfFloat4(t *testing.T) {
+	t.Parallel()
+	b := controlBytes(t, "12.control")
+	const end, float8 = 288, 288 - 32 - 4 - 4 + 1
+	b[float8] = 0
+	binary.LittleEndian.PutUint32(b[end:], crc32.Checksum(b[:end], crc32.MakeTable(crc32.Castagnoli)))
+	if c, err := ParseControl(b); err != nil || c.Float8ByValue {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestControlFileOf93IsNamedByItsVersion(t *testing.T) {
+	t.Parallel()
+	b := make([]byte, 8192)
+	binary.LittleEndian.PutUint64(b, 42)
+	binary.LittleEndian.PutUint32(b[8:], 937)
+	binary.LittleEndian.PutUint32(b[220:], legacySum(b[:220]))
+	if c, err := ParseControl(b); !errors.Is(err, ErrControlVersion) || c.SystemID != 42 || c.ControlVersion != 937 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 func TestTornControlFileIsToldFromWhole(t *testing.T) {
 	t.Parallel()
 	a, b := controlBytes(t, "15-running.control"), controlBytes(t, "15-stopped.control")

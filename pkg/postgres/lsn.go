@@ -49,8 +49,8 @@ func (l *LSN) UnmarshalText(b []byte) error {
 
 // SegmentName is the name of the WAL file that holds l on timeline tli.
 // segment is wal_segment_size in bytes, a power of two from 1 MiB to 1 GiB.
-// A position exactly on a boundary belongs to the later file here; pg_walfile_name
-// before 16 answers the same only for positions inside a file.
+// A position exactly between two files belongs to the later one, where
+// pg_walfile_name of older servers answers with the earlier.
 func SegmentName(tli uint32, l LSN, segment uint64) (string, error) {
 	if segment < 1<<20 || segment > 1<<30 || segment&(segment-1) != 0 {
 		return "", fmt.Errorf("name wal segment: %d is not a wal segment size", segment)

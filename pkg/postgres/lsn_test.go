@@ -29,7 +29,7 @@ func TestLSNReadsWhatServersPrint(t *testing.T) {
 
 func TestLSNRefusesOtherText(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"", "/", "0", "0/", "/0", "0/0/0", "0/123456789", "0/ 1", "0/-1", "0/+1", "x/1", "0/0_1"} {
+	for _, text := range []string{"", "/", "0", "0/", "/0", "0/0/0", "0/123456789", "0/012345678", "0/ 1", "0/-1", "0/+1", "x/1", "0/0_1"} {
 		if l, err := ParseLSN(text); err == nil {
 			t.Errorf("ParseLSN(%q) = %v, want an error", text, l)
 		}

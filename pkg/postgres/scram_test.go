@@ -103,6 +103,24 @@ func TestNoVerifierMatchesNothing(t *testing.T) {
 	}
 }
 
+func TestBothKeysOfAVerifierAreCompared(t *testing.T) {
+	t.Parallel()
+	a, err := SCRAMVerifier(secret.New("a"), []byte("salt"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := SCRAMVerifier(secret.New("b"), []byte("salt"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := func(s string) int { return strings.LastIndex(s, ":") }
+	for _, mixed := range []string{a[:cut(a)] + b[cut(b):], b[:cut(b)] + a[cut(a):]} {
+		if _, ok := VerifierKind(mixed); !ok || VerifierMatches(mixed, "r", secret.New("a")) {
+			t.Errorf("%s matches", mixed)
+		}
+	}
+}
+
 func TestMD5VerifierDependsOnTheRole(t *testing.T) {
 	t.Parallel()
 	if MD5Verifier("a", secret.New("x")) == MD5Verifier("b", secret.New("x")) {

@@ -60,7 +60,10 @@ func TestSettingEqualsWhatTheServerWouldTakeForIt(t *testing.T) {
 		{buffers, "0.125GB", true},
 		{buffers, "128.1MB", false},
 		{buffers, "129MB", false},
+		{Setting{Value: "2", Unit: "8kB", Vartype: "integer"}, "12kB", true},
+		{Setting{Value: "2", Unit: "8kB", Vartype: "integer"}, "20kB", true},
 		{Setting{Value: "1126", Unit: "MB", Vartype: "integer"}, "1.1GB", true},
+		{Setting{Value: "1153024", Unit: "kB", Vartype: "integer"}, "1.1GB", true},
 		{Setting{Value: "64", Unit: "16MB", Vartype: "integer"}, "1GB", true},
 		{Setting{Value: "-1", Unit: "MB", Vartype: "integer"}, "-1", true},
 		{Setting{Value: "1048576", Unit: "B", Vartype: "integer"}, "1MB", true},
@@ -77,6 +80,7 @@ func TestSettingEqualsWhatTheServerWouldTakeForIt(t *testing.T) {
 		{Setting{Value: "on", Vartype: "bool"}, "of", false},
 		{Setting{Value: "replica", Name: "wal_level", Vartype: "enum"}, "Replica", true},
 		{Setting{Value: "replica", Name: "wal_level", Vartype: "enum"}, "hot_standby", true},
+		{Setting{Value: "minimal", Name: "wal_level", Vartype: "enum"}, "archive", false},
 		{Setting{Value: "hot_standby", Name: "wal_level", Vartype: "enum"}, "replica", false},
 		{Setting{Value: "on", Name: "synchronous_commit", Vartype: "enum"}, "true", true},
 		{Setting{Value: "local", Name: "synchronous_commit", Vartype: "enum"}, "on", false},
@@ -113,7 +117,7 @@ func TestSettingInBytes(t *testing.T) {
 			t.Errorf("%s of %s: %d, %v; want %d", c.value, c.unit, got, err, c.want)
 		}
 	}
-	for _, s := range []Setting{{Value: "1", Unit: "ms"}, {Value: "1"}, {Value: "x", Unit: "MB"}, {Value: "9223372036854775807", Unit: "MB"}} {
+	for _, s := range []Setting{{Value: "1", Unit: "ms"}, {Value: "1"}, {Value: "x", Unit: "MB"}, {Value: "9223372036854775", Unit: "MB"}} {
 		if got, err := s.Bytes(); err == nil {
 			t.Errorf("%s of %q: %d", s.Value, s.Unit, got)
 		}

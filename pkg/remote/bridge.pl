@@ -6,7 +6,7 @@ sub try { my ($family, $addr) = @_;
   socket($s, $family, SOCK_STREAM, 0) && connect($s, $addr) and return 1;
   ($no, $text) = ($! + 0, "$!"); return 0; }
 my $ok = 0;
-if ($kind eq 'unix') { $ok = try(PF_UNIX, sockaddr_un($to)); }
+if ($kind eq 'unix') { $ok = try(PF_UNIX, pack_sockaddr_un($to)); }
 else {
   my ($err, @all) = Socket::getaddrinfo($to, $port, {socktype => SOCK_STREAM});
   ($no, $text) = (0, "$err") if $err;

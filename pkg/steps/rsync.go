@@ -62,7 +62,7 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 			return Planned{}, err
 		}
 		argv := append([]string{"rsync"}, rsyncFlags(fresh(self))...)
-		argv = append(argv, "--info=progress2", "--no-inc-recursive", "--outbuf=L", "--stats", "--delete", "-e", transport)
+		argv = append(argv, "-e", transport)
 		for _, x := range t.excludes {
 			argv = append(argv, "--exclude="+x)
 		}
@@ -95,11 +95,13 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 // compare with.
 func fresh(h *facts.Host) bool { return !h.Data.HasData }
 
-// rsyncFlags are those that both ends must agree on. Into a directory that has
+// rsyncFlags are all but the filters, which travel inside the protocol: the key
+// allows one command, so both ends must be told the same. Into a directory that has
 // something, every file is compared by content: size and time of a file that a
 // live server writes prove nothing (two of four re-seeds served errors).
 func rsyncFlags(fresh bool) []string {
-	f := []string{"-rlpt", "--no-devices", "--no-specials", "--inplace", "--timeout=300"}
+	f := []string{"-rlpt", "--no-devices", "--no-specials", "--inplace", "--delete", "--timeout=300",
+		"--no-inc-recursive", "--info=progress2", "--stats", "--outbuf=L"}
 	if fresh {
 		return append(f, "--whole-file")
 	}

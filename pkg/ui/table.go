@@ -2,6 +2,7 @@ package ui
 
 import (
 	"io"
+	"math"
 	"slices"
 	"strings"
 )
@@ -68,28 +69,37 @@ func shown(c Cell) string {
 }
 
 func writeRow(b *strings.Builder, row []Cell, widths []int, o TableOptions) {
+	var line strings.Builder
 	left := o.Width
-	for i := range widths {
+	if left <= 0 {
+		left = math.MaxInt
+	}
+	put := func(s Style, text string) {
+		text = fit(text, left)
+		left -= columns(text)
+		line.WriteString(paint(o.Color, s, text))
+	}
+	space := func(n int) {
+		n = max(0, min(n, left))
+		left -= n
+		line.WriteString(strings.Repeat(" ", n))
+	}
+	for i, width := range widths {
+		if i > 0 {
+			space(2)
+		}
 		c := Cell{}
 		if i < len(row) {
 			c = row[i]
 		}
 		text := shown(c)
-		fill := strings.Repeat(" ", widths[i]-columns(text))
+		fill := width - columns(text)
 		if slices.Contains(o.Right, i) {
-			b.WriteString(fill)
-			left -= len(fill)
-			fill = ""
+			space(fill)
+			fill = 0
 		}
-		if o.Width > 0 {
-			text = fit(text, left)
-		}
-		b.WriteString(paint(o.Color, c.Style, text))
-		if i == len(widths)-1 {
-			break // no spaces at the end of a line
-		}
-		b.WriteString(fill + "  ")
-		left -= columns(text) + len(fill) + 2
+		put(c.Style, text)
+		space(fill)
 	}
-	b.WriteString("\n")
+	b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 }

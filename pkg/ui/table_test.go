@@ -2,9 +2,14 @@ package ui
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
 
 	"github.com/pgrepctl/pgrepctl/pkg/secret"
 )
@@ -139,4 +144,58 @@ func TestJSONAndYAMLAreTheSameDocument(t *testing.T) {
 		}
 		golden(t, name, first)
 	}
+}
+
+func TestYAMLReadsBackAsWhatJSONSays(t *testing.T) {
+	t.Parallel()
+	var asJSON, asYAML bytes.Buffer
+	if err := JSON(&asJSON, example()); err != nil {
+		t.Fatal(err)
+	}
+	if err := YAML(&asYAML, example()); err != nil {
+		t.Fatal(err)
+	}
+	var want, got any
+	if err := json.Unmarshal(asJSON.Bytes(), &want); err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Load(asYAML.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	// JSON has one kind of number.
+	numbers := cmp.FilterValues(func(a, b any) bool { return reflect.TypeOf(a) != reflect.TypeOf(b) },
+		cmp.Comparer(func(a, b any) bool { return fmt.Sprint(float(a)) == fmt.Sprint(float(b)) }))
+	if d := cmp.Diff(want, got, numbers); d != "" {
+		t.Error(d)
+	}
+}
+
+func float(v any) any {
+	if n, ok := v.(int); ok {
+		return float64(n)
+	}
+	return v
+}
+
+func FuzzYAMLKeepsStrings(f *testing.F) {
+	for _, s := range example().Strings {
+		f.Add(s)
+	}
+	f.Add("tab\there, bell\a, \u0085 and \u2028 \ufeff")
+	f.Fuzz(func(t *testing.T, s string) {
+		if !utf8.ValidString(s) {
+			return // encoding/json replaces what is no UTF-8
+		}
+		var b bytes.Buffer
+		if err := YAML(&b, map[string]string{s: s}); err != nil {
+			t.Fatal(err)
+		}
+		var got map[string]string
+		if err := yaml.Load(b.Bytes(), &got); err != nil {
+			t.Fatalf("%q: %v in %q", s, err, b.String())
+		}
+		if got[s] != s {
+			t.Errorf("%q reads back as %q from %q", s, got, b.String())
+		}
+	})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 func (s *server) inventory() *inventory.Host {
@@ -211,14 +212,22 @@ func TestGatherOfAServerThatRefusesSessions(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.set("hot_standby", "off")
-	if err := os.WriteFile(filepath.Join(s.data, "standby.signal"), nil, 0o600); err != nil {
+	name, text := "standby.signal", ""
+	if v, err := postgres.ParseVersion(s.major); err != nil || !v.UsesSignalFiles() {
+		name, text = "recovery.conf", "standby_mode = 'on'  # text\n"
+	}
+	if err := os.WriteFile(filepath.Join(s.data, name), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	chown(t, filepath.Join(s.data, "standby.signal"), s.user)
+	chown(t, filepath.Join(s.data, name), s.user)
 	s.must("pg_ctl", "-D", s.data, "-l", filepath.Join(s.sock, "log"), "-W", "start")
 	g, _ := s.gatherer()
+	ctx := contextOf(t)
 	f := gather(t, g)
 	for f.Data.PID == 0 || f.Server.NotReady == "" { // pg_ctl -W returns before the postmaster is up
+		if ctx.Err() != nil {
+			t.Fatalf("never refused: %+v", f.Server)
+		}
 		f = gather(t, g)
 	}
 	if f.Server.Running || !f.Data.Standby {

@@ -4,7 +4,8 @@ set -eu
 run=/run/lab
 
 die() { echo "$*" >&2; exit 1; }
-is_on() { [ -e "$run/$1.pid" ]; }
+# A host whose PID 1 ended by itself is off, although its pid is still written down.
+is_on() { [ -e "$run/$1.pid" ] && read -r pid <"$run/$1.pid" && [ -d "/proc/$pid" ]; }
 must_be_on() { is_on "$1" || die "host $1 is off"; }
 clean_env() {
   exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM="${TERM:-dumb}" LANG=C.UTF-8 "$@"
@@ -23,9 +24,10 @@ boot() { # HOST ADDRESS MAC
   ip link set "$1" master br0
   [ -e "$run/$1.cut" ] || ip link set "$1" up
   [ ! -e "$run/$1.rate" ] || shape "$1" "$(cat "$run/$1.rate")"
+  # <> because that never waits for a reader: should we be killed here, the host boots on.
   mkfifo "$run/$1.booted"
   setsid nsenter --net="/run/netns/$1" unshare --mount --propagation private --uts --ipc --pid --fork --kill-child \
-    sh "$LAB_STATE/host.sh" init "$1" </dev/null >"$LAB_STATE/$1/console.log" 2>&1 3>"$run/$1.booted" &
+    sh "$LAB_STATE/host.sh" init "$1" </dev/null >"$LAB_STATE/$1/console.log" 2>&1 3<>"$run/$1.booted" &
   read -r answer <"$run/$1.booted" || answer=
   rm "$run/$1.booted"
   if [ "$answer" != booted ]; then
@@ -102,7 +104,6 @@ init) init "$@" ;;
 off) off "$1" ;;
 exec)
   must_be_on "$1"
-  read -r pid <"$run/$1.pid"
   shift
   # pdeathsig: the command ends with the one who waits for it.
   clean_env nsenter -t "$pid" -m -u -i -n -p -r -w -- setpriv --pdeathsig KILL "$@"
@@ -138,6 +139,7 @@ slow) # HOST RATE; an empty rate is full speed again
   fi
   ;;
 part) # ADDRESS ADDRESS
+  command -v nft >/dev/null || die "nft is not installed (package nftables)"
   nft -f - <<RULES
 add table bridge lab
 add chain bridge lab parted { type filter hook forward priority 0; }
@@ -148,7 +150,8 @@ RULES
   ;;
 join)
   rm -f "$run/parted"
-  nft list table bridge lab >/dev/null 2>&1 && nft delete table bridge lab
+  # Add first, so that there is one to delete. Without nft nothing was ever parted.
+  ! command -v nft >/dev/null || nft 'add table bridge lab; delete table bridge lab'
   ;;
 status) # HOST…: one line each: name power cable rate
   for h in "$@"; do

@@ -134,7 +134,7 @@ func TestQuoteLeavesOnlyPlainWordsAndNumbersBare(t *testing.T) {
 	}
 }
 
-func TestLaterEditsDoNotReachTheCallersBytes(t *testing.T) {
+func TestAFileAndTheCallersBytesAreIndependent(t *testing.T) {
 	t.Parallel()
 	b := []byte("port = 1\nx = 2")
 	f := Parse(b)
@@ -146,5 +146,10 @@ func TestLaterEditsDoNotReachTheCallersBytes(t *testing.T) {
 	}
 	if string(b) != "port = 1\nx = 2" {
 		t.Errorf("input is now %q", b)
+	}
+	f = Parse(b)
+	copy(b, "####")
+	if got := string(f.Bytes()); got != "port = 1\nx = 2" {
+		t.Errorf("file is now %q", got)
 	}
 }
