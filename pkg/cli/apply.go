@@ -120,7 +120,7 @@ func (a *app) act(ctx context.Context, s *session, p *plan.Plan) error {
 			return err
 		}
 	}
-	if a.dryRun {
+	if a.dryRun || pre.Effects() == 0 && pre.Run == "" {
 		return nil
 	}
 	if pre.Effects() > 0 {

@@ -113,7 +113,7 @@ No read fails, no step is lost, nothing is done that the plan did not show.`,
 		return usage(cmd, err)
 	})
 	root.AddCommand(a.standbyCommand(), a.runsCommand(), a.plansCommand(), a.runCommand(),
-		a.inventoryCommand(), a.configCommand(), labCommand(a.Out, a.Err), versionCommand(a.Out))
+		a.inventoryCommand(), a.configCommand(), a.demoCommand(), labCommand(a.Out, a.Err), versionCommand(a.Out))
 	strict(root)
 	return root
 }

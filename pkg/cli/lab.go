@@ -237,7 +237,7 @@ func labExec(f *labFlags, stdout, stderr io.Writer) *cobra.Command {
 			}
 			err = l.Run(cmd.Context(), args[0], args[1:], host.Stdio{In: cmd.InOrStdin(), Out: stdout, Err: stderr})
 			var exit *host.ExitError
-			if errors.As(err, &exit) {
+			if errors.As(err, &exit) && exit.Code > 0 {
 				return &exitError{class: fault.Class(exit.Code)}
 			}
 			return err

@@ -158,7 +158,7 @@ func (e *FetchControl) Describe() Description {
 }
 
 func (e *FetchControl) Inverse() Effect {
-	return &RemoveFile{Host: e.Host, As: e.As, Path: path.Join(e.Target, facts.PendingControl)}
+	return &RemoveFile{Host: e.Host, As: e.As, Path: path.Join(e.Target, postgres.PendingControlFile)}
 }
 
 func (e *FetchControl) Do(ctx context.Context, env Env) (Output, error) {
@@ -174,7 +174,7 @@ func (e *FetchControl) Do(ctx context.Context, env Env) (Output, error) {
 	// torn; its CRC tells, and the next reading is whole.
 	var f host.File
 	for try := 0; ; try++ {
-		f, err = src.Files(e.FromAs).Read(ctx, path.Join(e.Source, "global/pg_control"))
+		f, err = src.Files(e.FromAs).Read(ctx, path.Join(e.Source, postgres.ControlFile))
 		if err != nil {
 			return nil, fmt.Errorf("read pg_control of %s: %w", e.From, err)
 		}
@@ -189,7 +189,13 @@ func (e *FetchControl) Do(ctx context.Context, env Env) (Output, error) {
 			return nil, fmt.Errorf("pg_control of %s: %w", e.From, err)
 		}
 	}
-	w := host.File{Path: path.Join(e.Target, facts.PendingControl), Data: f.Data, Mode: 0o600, UID: -1, GID: -1}
+	// Even a rename too early must not start it: with the pointer to its
+	// checkpoint made invalid it starts beside a backup_label only.
+	data, err := postgres.WithoutCheckpoint(f.Data)
+	if err != nil {
+		return nil, fmt.Errorf("pg_control of %s: %w", e.From, err)
+	}
+	w := host.File{Path: path.Join(e.Target, postgres.PendingControlFile), Data: data, Mode: 0o600, UID: -1, GID: -1}
 	if err := dst.Files(e.As).Write(ctx, w, nil); err != nil {
 		return nil, fmt.Errorf("write pg_control: %w", err)
 	}

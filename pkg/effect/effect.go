@@ -41,6 +41,7 @@ type Claimer interface{ Claim() string }
 
 // Description is what the user reads.
 type Description struct {
+	Host    string `json:"host"`
 	Verb    string `json:"verb"`
 	Subject string `json:"subject"`
 	Detail  string `json:"detail,omitempty"`

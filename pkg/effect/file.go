@@ -2,6 +2,7 @@ package effect
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
 
@@ -109,7 +111,7 @@ func (e *WriteFile) Inverse() Effect {
 		return &RestoreFile{Host: e.Host, As: e.As, Path: e.Path, Image: e.Image,
 			BeforeSHA: sum(e.Before.Data), AfterSHA: sum(e.Data)}
 	}
-	return &RemoveFile{Host: e.Host, As: e.As, Path: e.Path, IfSHA: sum(e.Data)}
+	return &RemoveFile{Host: e.Host, As: e.As, Path: e.Path, IfSHA: sum(e.Data), What: e.What}
 }
 
 func (e *WriteFile) Predict(w World) {
@@ -231,6 +233,7 @@ type RemoveFile struct {
 	// undoing of one.
 	NoReturn string `json:"no_return,omitempty"`
 	Why      string `json:"why,omitempty"`
+	What     string `json:"what,omitempty"` // shown instead of the path
 
 	Then func(*facts.Host) `json:"-"`
 }
@@ -239,7 +242,7 @@ func (e *RemoveFile) Kind() string    { return "remove-file" }
 func (e *RemoveFile) On() string      { return e.Host }
 func (e *RemoveFile) Inverse() Effect { return nil }
 func (e *RemoveFile) Describe() Description {
-	return Description{Verb: "remove", Subject: e.Path, Detail: e.Why, NoReturn: e.NoReturn}
+	return Description{Verb: "remove", Subject: cmp.Or(e.What, e.Path), Detail: e.Why, NoReturn: e.NoReturn}
 }
 
 func (e *RemoveFile) Predict(w World) {
@@ -300,7 +303,10 @@ func (e *MakeDir) Describe() Description {
 	}
 	return d
 }
-func (e *MakeDir) Inverse() Effect { return &RemoveDir{Host: e.Host, As: e.As, Path: e.Path} }
+
+func (e *MakeDir) Inverse() Effect {
+	return &RemoveDir{Host: e.Host, As: e.As, Path: e.Path, What: e.What}
+}
 
 func (e *MakeDir) Do(ctx context.Context, env Env) (Output, error) {
 	h, err := env.Host(ctx, e.Host)
@@ -313,11 +319,43 @@ func (e *MakeDir) Do(ctx context.Context, env Env) (Output, error) {
 	return nil, nil
 }
 
+// MakeDirs makes those of a list of directories that are missing, inside one
+// that the run itself filled: undoing that undoes this.
+type MakeDirs struct {
+	Host  string      `json:"host"`
+	As    string      `json:"as"`
+	In    string      `json:"in"`
+	Names []string    `json:"names"`
+	Mode  fs.FileMode `json:"mode"`
+}
+
+func (e *MakeDirs) Kind() string    { return "make-dirs" }
+func (e *MakeDirs) On() string      { return e.Host }
+func (e *MakeDirs) Inverse() Effect { return nil }
+func (e *MakeDirs) Predict(World)   {}
+func (e *MakeDirs) Describe() Description {
+	return Description{Verb: "make", Subject: "what is missing of the directories that a server needs", Detail: "(" + strings.Join(e.Names, ", ") + ")"}
+}
+
+func (e *MakeDirs) Do(ctx context.Context, env Env) (Output, error) {
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range e.Names {
+		if err := h.Files(e.As).Mkdir(ctx, path.Join(e.In, name), e.Mode); err != nil {
+			return nil, fmt.Errorf("make directory %s: %w", name, err)
+		}
+	}
+	return nil, nil
+}
+
 // RemoveDir removes a directory if it is empty.
 type RemoveDir struct {
 	Host string `json:"host"`
 	As   string `json:"as"`
 	Path string `json:"path"`
+	What string `json:"what,omitempty"`
 }
 
 func (e *RemoveDir) Kind() string    { return "remove-dir" }
@@ -325,7 +363,7 @@ func (e *RemoveDir) On() string      { return e.Host }
 func (e *RemoveDir) Inverse() Effect { return nil }
 func (e *RemoveDir) Predict(World)   {}
 func (e *RemoveDir) Describe() Description {
-	return Description{Verb: "remove", Subject: "directory " + e.Path, Detail: "if it is empty"}
+	return Description{Verb: "remove", Subject: cmp.Or(e.What, "directory "+e.Path), Detail: "if it is empty"}
 }
 
 func (e *RemoveDir) Do(ctx context.Context, env Env) (Output, error) {

@@ -36,7 +36,7 @@ func (e *Engine) Apply(ctx context.Context, p *plan.Plan) (*Report, error) {
 		return e.resume(ctx, p, open.Path)
 	}
 	s := e.newState(e.NewID())
-	r := &run{state: s, e: e, plan: p, holds: map[string]*hold{}, sessions: newSessions(e.Cluster), report: &Report{Run: s.id, Plan: p.Name}}
+	r := &run{state: s, e: e, plan: p, world: newWorld(e.Cluster), holds: map[string]*hold{}, sessions: newSessions(e.Cluster), report: &Report{Run: s.id, Plan: p.Name}}
 	return r.do(ctx)
 }
 
@@ -46,6 +46,7 @@ type run struct {
 	e        *Engine
 	plan     *plan.Plan
 	journal  *journal.Journal
+	world    *world
 	holds    map[string]*hold
 	sessions *sessions
 	report   *Report
@@ -136,7 +137,7 @@ func (r *run) one(ctx context.Context, n *plan.Node) error {
 		return r.bracket(ctx, n)
 	}
 	r.emit(event.Event{Type: event.NodeStart, Node: n.ID, Host: n.Host.Name, Step: n.Kind})
-	p, err := n.Step.Plan(ctx, input(r.plan, n, newWorld(r.e.Cluster), r.state))
+	p, err := n.Step.Plan(ctx, input(r.plan, n, r.world, r.state))
 	if err != nil {
 		return r.failed(n, at(n, err))
 	}
@@ -234,6 +235,7 @@ func (r *run) effect(ctx context.Context, n *plan.Node, e effect.Effect) (done, 
 	cancel()
 	result := done{seq: seq, inverse: inv}
 	if err != nil {
+		r.world.drop(e)
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) && !errors.Is(cause, context.Canceled) {
 			err = fmt.Errorf("%w: %w", cause, err)
 		}
@@ -248,6 +250,7 @@ func (r *run) effect(ctx context.Context, n *plan.Node, e effect.Effect) (done, 
 	}
 	maps.Copy(r.outputs, out)
 	r.note(e)
+	r.world.drop(e)
 	if _, ok := e.(*effect.Service); ok {
 		r.sessions.forget(context.WithoutCancel(ctx), e.On())
 	}
@@ -278,7 +281,7 @@ func (r *run) interruptible(ctx context.Context, e effect.Effect) (context.Conte
 
 // bracket opens, runs the body, and closes whatever happened.
 func (r *run) bracket(ctx context.Context, n *plan.Node) error {
-	work, err := hasWork(ctx, r.plan, n.Body, newWorld(r.e.Cluster), r.state)
+	work, err := hasWork(ctx, r.plan, n.Body, r.world, r.state)
 	if err != nil {
 		return r.failed(n, err)
 	}
@@ -317,7 +320,7 @@ func (r *run) bracket(ctx context.Context, n *plan.Node) error {
 }
 
 func (r *run) open(ctx context.Context, n *plan.Node) ([]done, error) {
-	p, err := n.Bracket.Open(ctx, input(r.plan, n, newWorld(r.e.Cluster), r.state))
+	p, err := n.Bracket.Open(ctx, input(r.plan, n, r.world, r.state))
 	if err != nil {
 		return nil, r.failed(n, at(n, err))
 	}
@@ -325,7 +328,7 @@ func (r *run) open(ctx context.Context, n *plan.Node) ([]done, error) {
 }
 
 func (r *run) finish(ctx context.Context, n *plan.Node) error {
-	p, err := n.Bracket.Close(ctx, input(r.plan, n, newWorld(r.e.Cluster), r.state))
+	p, err := n.Bracket.Close(ctx, input(r.plan, n, r.world, r.state))
 	if err != nil {
 		return r.failed(n, at(n, err))
 	}
@@ -361,6 +364,7 @@ func (r *run) undo(ctx context.Context, node, step string, d done) error {
 		r.emit(event.Event{Type: event.Failed, Node: node, Host: d.inverse.On(), Step: step, Error: err.Error()})
 		return fmt.Errorf("%s: %w", text, err)
 	}
+	r.world.drop(d.inverse)
 	if _, ok := d.inverse.(*effect.Service); ok {
 		r.sessions.forget(ctx, d.inverse.On())
 	}

@@ -21,13 +21,11 @@ const (
 
 // Line is what one node, or one end of a bracket, will do.
 type Line struct {
-	Node  string `json:"node"`
-	Host  string `json:"host"`
-	Step  string `json:"step"`
-	Phase Phase  `json:"phase,omitempty"`
-	Depth int    `json:"depth"`
-	// Hosts has the host of each effect: a bracket may act on two.
-	Hosts   []string             `json:"hosts,omitempty"`
+	Node    string               `json:"node"`
+	Host    string               `json:"host"`
+	Step    string               `json:"step"`
+	Phase   Phase                `json:"phase,omitempty"`
+	Depth   int                  `json:"depth"`
 	Effects []effect.Description `json:"effects,omitempty"`
 	Noop    string               `json:"noop,omitempty"`
 }
@@ -126,8 +124,9 @@ func (v *previewer) node(ctx context.Context, n *plan.Node, depth int) error {
 func (v *previewer) take(line Line, p steps.Planned) {
 	line.Noop = p.Noop
 	for _, e := range p.Effects {
-		line.Effects = append(line.Effects, e.Describe())
-		line.Hosts = append(line.Hosts, e.On())
+		d := e.Describe()
+		d.Host = e.On()
+		line.Effects = append(line.Effects, d)
 		e.Predict(v.world)
 		v.state.note(e)
 	}

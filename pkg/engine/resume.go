@@ -62,7 +62,7 @@ func (e *Engine) reopen(p *plan.Plan, path string) (*run, []journal.Record, erro
 		return nil, nil, err
 	}
 	id := recs[0].Run.ID
-	r := &run{state: e.newState(id), e: e, plan: p, journal: j, holds: map[string]*hold{}, sessions: newSessions(e.Cluster),
+	r := &run{state: e.newState(id), e: e, plan: p, journal: j, world: newWorld(e.Cluster), holds: map[string]*hold{}, sessions: newSessions(e.Cluster),
 		report: &Report{Run: id, Plan: recs[0].Run.Plan}}
 	return r, recs, nil
 }

@@ -4,12 +4,13 @@ import (
 	"context"
 	"sync"
 
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 )
 
 // world is the facts of all hosts, each gathered at the first question. An
-// apply makes a new one for each node; a preview keeps one and lets effects
-// predict into it.
+// apply drops a host's facts with every effect on it; a preview keeps them and
+// lets effects predict into them.
 type world struct {
 	cluster Cluster
 	mu      sync.Mutex
@@ -41,4 +42,16 @@ func (w *world) Known(name string) *facts.Host {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.hosts[name]
+}
+
+// drop forgets what e may have changed: its host, or all when a server was
+// started or stopped, which its peers notice.
+func (w *world) drop(e effect.Effect) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, ok := e.(*effect.Service); ok {
+		clear(w.hosts)
+		return
+	}
+	delete(w.hosts, e.On())
 }

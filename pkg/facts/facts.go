@@ -258,10 +258,3 @@ type Marker struct {
 	// operator can ask.
 	Operator string `json:"operator"`
 }
-
-// MarkerName is the marker's file name in the data directory.
-const MarkerName = "pgrepctl.run"
-
-// PendingControl is where pg_control waits, under another name so that the
-// server cannot start, until everything else is on disk.
-const PendingControl = "global/pg_control.pgrepctl.tmp"

@@ -191,7 +191,7 @@ func (l *Lab) script(ctx context.Context, hostName string, c host.Cmd, stdio hos
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return &host.ExitError{Host: hostName, Cmd: c, Code: exit.ExitCode(), Stderr: tail.String()}
+		return &host.ExitError{Host: hostName, Cmd: c, Code: exit.ExitCode(), Signal: signalOf(exit.ProcessState), Stderr: tail.String()}
 	}
 	if err != nil {
 		return fmt.Errorf("run %s: %w", c.Argv[0], err)

@@ -337,3 +337,12 @@ func lockWait(ctx context.Context, path string) (release func(), err error) {
 		return nil, fmt.Errorf("lock %s: %w", path, ctx.Err())
 	}
 }
+
+// signalOf is the name, without SIG, of the signal that ended a process: nsenter
+// ends by the same one as its child.
+func signalOf(p *os.ProcessState) string {
+	if ws, ok := p.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return strings.TrimPrefix(unix.SignalName(ws.Signal()), "SIG")
+	}
+	return ""
+}

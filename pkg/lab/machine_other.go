@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"os/exec"
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
@@ -40,3 +41,5 @@ func endWithParent(cmd *exec.Cmd) *exec.Cmd { return cmd }
 func newSocketPair() ([2]int, error) { return [2]int{}, supported() }
 
 func lockWait(context.Context, string) (func(), error) { return nil, supported() }
+
+func signalOf(*os.ProcessState) string { return "" }

@@ -172,6 +172,11 @@ func (o Options) plan() (*Lab, *rootfs, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	for _, p := range []string{dir, binary} {
+		if strings.ContainsAny(p, "%\"\n") {
+			return usage("path %q: an ssh_config cannot name it", p)
+		}
+	}
 	return &Lab{dir: dir, config: config{
 		Name: o.Name, Postgres: o.Postgres, Layout: o.Layout, Rootfs: root.dir, Disks: disks,
 		Rootless: mayRootless(), Binary: binary, Machines: makeHosts(o.Hosts),

@@ -98,7 +98,7 @@ func (c *Conn) bridge(ctx context.Context, as string, addr net.Addr, to ...strin
 	var answer string
 	select {
 	case <-ctx.Done():
-		p.stop(0)
+		p.giveUp()
 		return nil, fmt.Errorf("connect %s: %w", addr, context.Cause(ctx))
 	case answer = <-said:
 	}
@@ -106,7 +106,7 @@ func (c *Conn) bridge(ctx context.Context, as string, addr net.Addr, to ...strin
 	case "ok":
 		return newBridged(p, addr), nil
 	case "fail":
-		p.stop(closeGrace)
+		_ = p.stdin.Close()
 		no, text, _ := strings.Cut(rest, " ")
 		errno, err := strconv.Atoi(no)
 		if err != nil {
@@ -114,7 +114,7 @@ func (c *Conn) bridge(ctx context.Context, as string, addr net.Addr, to ...strin
 		}
 		return nil, c.bridgeFault(as, &bridgeError{to: addr.String(), errno: errno, text: text})
 	case "none":
-		p.stop(closeGrace)
+		_ = p.stdin.Close()
 		return nil, &fault.Error{
 			Class: fault.Failed, Host: c.Name(), Op: "connect " + addr.String(),
 			Err:  errors.New("no perl, python3 or socat on the host"),
@@ -189,7 +189,7 @@ func (b *bridged) Close() error {
 	b.closing.Do(func() {
 		_ = b.Conn.Close()
 		if !b.process.endsWithin(time.Second) {
-			b.process.stop(0)
+			b.process.giveUp()
 		}
 	})
 	return nil

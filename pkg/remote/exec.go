@@ -53,13 +53,15 @@ func (c *Conn) runElevated(ctx context.Context, e elevation, cmd host.Cmd, stdio
 	work, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var copying sync.WaitGroup
-	drained := make(chan struct{})
+	drained := make(chan error, 1)
 	go func() {
-		defer close(drained)
-		if _, err := io.Copy(out, p.stdout); err != nil && !errors.Is(err, io.EOF) {
-			cancel(fmt.Errorf("write output: %w", err))
+		_, err := io.Copy(out, p.stdout)
+		if err != nil && !errors.Is(err, errGivenUp) {
+			err = fmt.Errorf("write output: %w", err)
+			cancel(err)
 			_, _ = io.Copy(io.Discard, p.stdout)
 		}
+		drained <- err
 	}()
 	if lease != nil {
 		copying.Go(func() { lease.hold(p, p.stdin) })
@@ -77,12 +79,10 @@ func (c *Conn) runElevated(ctx context.Context, e elevation, cmd host.Cmd, stdio
 		}()
 	}
 	err = p.result(work)
-	select {
-	case <-p.ended:
-		<-drained
-		copying.Wait()
-	default:
+	if werr := <-drained; err == nil {
+		err = werr
 	}
+	copying.Wait()
 	return err
 }
 

@@ -70,7 +70,7 @@ func (f *files) drop() {
 		return
 	}
 	// The process first: pkg/sftp's Close can wait for answers (sftp#603).
-	f.process.stop(0)
+	f.process.giveUp()
 	_ = f.client.Close()
 	f.client, f.process = nil, nil
 }
@@ -90,7 +90,7 @@ func (f *files) do(ctx context.Context, act, name string, op func(*sftp.Client) 
 		return fmt.Errorf("%s %s: %w", act, name, err)
 	}
 	p := f.process
-	cut := context.AfterFunc(ctx, func() { p.stop(0) })
+	cut := context.AfterFunc(ctx, func() { p.giveUp() })
 	err := op(f.client)
 	if !cut() {
 		// It may have ended just before: then the answer stands, but the
@@ -145,7 +145,7 @@ func (f *files) open(ctx context.Context) error {
 	}()
 	select {
 	case <-ctx.Done():
-		p.stop(0)
+		p.giveUp()
 		return fmt.Errorf("start sftp-server: %w", context.Cause(ctx))
 	case err := <-ready:
 		if err == nil {
@@ -158,7 +158,7 @@ func (f *files) open(ctx context.Context) error {
 				return f.startError(err)
 			}
 		}
-		p.stop(0)
+		p.giveUp()
 		return fmt.Errorf("start sftp-server: %w", err)
 	}
 }

@@ -1,14 +1,12 @@
 package remote
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -27,13 +25,27 @@ type process struct {
 	via     elevation
 	session *ssh.Session
 	stdin   io.WriteCloser
-	stdout  io.Reader
+	stdout  *io.PipeReader
 	stderr  *tail
 	prompt  *promptWatch
 
-	started bool          // the mark was seen
-	ended   chan struct{} // the session is closed and stderr is read
-	err     error         // of the session; set before ended is closed
+	started bool   // the mark was seen
+	pid     string // of the command on the host, or of its sudo
+
+	// ended is closed when the session has ended and its output is read, or
+	// when it was given up: sshd does not confirm a close before the process
+	// has ended, which may be never. err is set before.
+	ended chan struct{}
+	once  sync.Once
+	err   error
+}
+
+// end closes ended. A session that is given up also ends its readers here.
+func (p *process) end(err error) {
+	p.once.Do(func() {
+		p.err = err
+		close(p.ended)
+	})
 }
 
 // start runs c.Argv as e.user. What the login shell writes (.bashrc, banners)
@@ -77,7 +89,7 @@ func (c *Conn) start(ctx context.Context, e elevation, cmd host.Cmd, argv []stri
 				release()
 				return
 			}
-			p.stop(0)
+			p.giveUp()
 		}()
 		return nil, fmt.Errorf("open session: %w", context.Cause(ctx))
 	}
@@ -96,7 +108,7 @@ func commandLine(e elevation, argv []string, mark string) (string, error) {
 		}
 	}
 	const env = "cd /; LC_ALL=C; export LC_ALL; "
-	say := "printf '%s\\n' " + quote(mark) + "; "
+	say := "printf '%s %s\\n' " + quote(mark) + " $$; "
 	var script string
 	switch {
 	case e.user == "":
@@ -105,7 +117,7 @@ func commandLine(e elevation, argv []string, mark string) (string, error) {
 		// The command itself stands after sudo, so that sudoers can name it.
 		script = say + env + "exec " + quoteAll(append([]string{"sudo", "-n", "-u", e.user, "--"}, argv...))
 	default:
-		inner := "printf '%s\\n' \"$0\"; exec \"$@\""
+		inner := "printf '%s %s\\n' \"$0\" $$; exec \"$@\""
 		sudo := []string{"sudo", "-k", "-S", "-p", promptFor(mark), "-u", e.user, "--", "/bin/sh", "-c", inner, mark}
 		script = env + "exec " + quoteAll(append(sudo, argv...))
 	}
@@ -126,7 +138,8 @@ func (p *process) open(line, mark string, e elevation, errOut io.Writer, release
 	if err := errors.Join(err1, err2, err3, session.Start(line)); err != nil {
 		return errors.Join(err, ignoreEOF(session.Close()))
 	}
-	p.session, p.stdin, p.stdout = session, stdin, stdout
+	reader, writer := io.Pipe()
+	p.session, p.stdin, p.stdout = session, stdin, reader
 	sink := io.Writer(p.stderr)
 	if errOut != nil {
 		sink = io.MultiWriter(p.stderr, errOut)
@@ -137,6 +150,11 @@ func (p *process) open(line, mark string, e elevation, errOut io.Writer, release
 	}
 	var reading sync.WaitGroup
 	reading.Go(func() {
+		_, err := io.Copy(writer, stdout)
+		_ = writer.CloseWithError(err) // nil is io.EOF
+		_, _ = io.Copy(io.Discard, stdout)
+	})
+	reading.Go(func() {
 		if _, err := io.Copy(sink, stderr); err != nil {
 			// The writer failed, not the command; let it go on.
 			_, _ = io.Copy(io.Discard, stderr)
@@ -146,9 +164,8 @@ func (p *process) open(line, mark string, e elevation, errOut io.Writer, release
 		err := session.Wait()
 		reading.Wait()
 		_ = session.Close()
-		p.err = err
 		release()
-		close(p.ended)
+		p.end(err)
 	}()
 	return nil
 }
@@ -164,7 +181,13 @@ func ignoreEOF(err error) error {
 // is stopped.
 func (p *process) begin(ctx context.Context, mark string, pw secret.Value) error {
 	found := make(chan error, 1)
-	go func() { found <- skipPast(p.stdout, mark+"\n") }()
+	go func() {
+		err := skipPast(p.stdout, mark+" ")
+		if err == nil {
+			p.pid = readLine(p.stdout)
+		}
+		found <- err
+	}()
 	var asked <-chan struct{}
 	if p.prompt != nil {
 		asked = p.prompt.asked
@@ -172,18 +195,18 @@ func (p *process) begin(ctx context.Context, mark string, pw secret.Value) error
 	for prompts := 0; ; {
 		select {
 		case <-ctx.Done():
-			p.stop(stopGrace)
+			p.giveUp()
 			return fmt.Errorf("start command: %w", context.Cause(ctx))
 		case <-asked:
 			if prompts++; prompts > 1 {
-				p.stop(0)
+				p.giveUp()
 				return &fault.Error{
 					Class: fault.Auth, Host: p.conn.Name(), Op: "become " + p.via.user,
 					Err: errors.New("sudo did not accept the password"), Hint: "check ssh.become_password",
 				}
 			}
 			if _, err := io.WriteString(p.stdin, pw.Reveal()+"\n"); err != nil {
-				p.stop(0)
+				p.giveUp()
 				return p.conn.lostError(err)
 			}
 		case err := <-found:
@@ -195,7 +218,7 @@ func (p *process) begin(ctx context.Context, mark string, pw secret.Value) error
 				return nil
 			}
 			if !errors.Is(err, io.EOF) {
-				p.stop(0)
+				p.giveUp()
 				return p.conn.loginShellError(p.cmd, err)
 			}
 			return p.result(ctx)
@@ -221,135 +244,4 @@ func skipPast(r io.Reader, mark string) error {
 		}
 	}
 	return errors.New("it writes without end before the command starts")
-}
-
-// result waits for the end and classifies it. Output is complete only when it
-// is nil: a cut connection looks like a clean end of stdout.
-func (p *process) result(ctx context.Context) error {
-	select {
-	case <-p.ended:
-	case <-ctx.Done():
-		p.stop(stopGrace)
-		return context.Cause(ctx)
-	}
-	var exit *ssh.ExitError
-	switch {
-	case p.err == nil && p.started:
-		return nil
-	case p.err == nil, errors.As(p.err, &exit):
-	default:
-		return p.conn.lostError(p.err)
-	}
-	stderr := p.stderr.String()
-	if p.via.user != "" && (exit == nil || exit.ExitStatus() == 1 || exit.ExitStatus() == 127) {
-		if refused := sudoRefusal(stderr); refused != nil {
-			return p.conn.refusedFault(p.via.user, refused)
-		}
-	}
-	if !p.started {
-		return p.conn.loginShellError(p.cmd, errors.New(host.Tail(stderr, 1)))
-	}
-	return &host.ExitError{Host: p.conn.Name(), Cmd: p.cmd, Code: exit.ExitStatus(), Signal: exit.Signal(), Stderr: stderr}
-}
-
-const (
-	stopGrace = 3 * time.Second
-	// closeGrace is for the server's answer to a close. A link that does not
-	// answer by then is dead, and keepalive ends it.
-	closeGrace = 2 * time.Second
-)
-
-// stop ends the process: TERM, KILL after grace, then the session. sshd sends
-// the signal as the login user, so a command behind sudo may not get it; a
-// leash does not need it.
-func (p *process) stop(grace time.Duration) {
-	if p.cmd.Leash {
-		_ = p.stdin.Close()
-	}
-	// Writing to a dead link can block until keepalive ends it.
-	go func() { _ = p.session.Signal(ssh.SIGTERM) }()
-	if p.endsWithin(grace) {
-		return
-	}
-	go func() {
-		_ = p.session.Signal(ssh.SIGKILL)
-		_ = p.session.Close()
-	}()
-	p.endsWithin(closeGrace)
-}
-
-func (p *process) endsWithin(d time.Duration) bool {
-	limit := time.NewTimer(d)
-	defer limit.Stop()
-	select {
-	case <-p.ended:
-		return true
-	case <-limit.C:
-		return false
-	}
-}
-
-// promptWatch passes stderr on, without sudo's prompt.
-type promptWatch struct {
-	asked chan struct{} // one value for each prompt
-	mu    sync.Mutex
-	mark  []byte
-	held  []byte
-	armed bool
-	to    io.Writer
-}
-
-func newPromptWatch(prompt string, to io.Writer) *promptWatch {
-	return &promptWatch{asked: make(chan struct{}, 4), mark: []byte(prompt), armed: true, to: to}
-}
-
-// disarm passes on what was held back, and everything from now on.
-func (w *promptWatch) disarm() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.armed = false
-	w.flush(len(w.held))
-}
-
-func (w *promptWatch) flush(n int) {
-	if n > 0 {
-		_, _ = w.to.Write(w.held[:n])
-	}
-	w.held = w.held[n:]
-}
-
-func (w *promptWatch) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.held = append(w.held, p...)
-	if !w.armed {
-		w.flush(len(w.held))
-		return len(p), nil
-	}
-	// sudo-rs writes "[sudo: <prompt>] Password:": the prompt is contained.
-	for {
-		i := bytes.Index(w.held, w.mark)
-		if i < 0 {
-			break
-		}
-		w.flush(i)
-		w.held = w.held[len(w.mark):]
-		select {
-		case w.asked <- struct{}{}:
-		default:
-		}
-	}
-	// The end may be the beginning of a prompt.
-	w.flush(len(w.held) - overlap(w.held, w.mark))
-	return len(p), nil
-}
-
-// overlap is the length of the longest end of b that begins mark.
-func overlap(b, mark []byte) int {
-	for n := min(len(b), len(mark)-1); n > 0; n-- {
-		if bytes.HasPrefix(mark, b[len(b)-n:]) {
-			return n
-		}
-	}
-	return 0
 }

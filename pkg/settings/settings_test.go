@@ -225,6 +225,7 @@ func TestFileThatIsNotYAMLIsRefusedWithItsPlace(t *testing.T) {
 		"color: 'never\n":              "cwd/.pgrepctl.yaml:2:1: YAML: ",
 		"- color\n":                    "cwd/.pgrepctl.yaml:1:1: must be keys and values",
 		"color: auto\n---\nplain: 1":   "cwd/.pgrepctl.yaml:2: a second YAML document begins here",
+		"log-file: ~\n":                "cwd/.pgrepctl.yaml:1:1: log-file: has no value",
 		"? [a, b]\n: 1\n":              "cwd/.pgrepctl.yaml:1:3: a key must be a plain name",
 		"plain: true\n\tcolor: auto":   "cwd/.pgrepctl.yaml:2:",
 		strings.Repeat("#", maxFile+1): "cwd/.pgrepctl.yaml is larger than 1 MiB",

@@ -182,7 +182,9 @@ func (s *Conf) open(ctx context.Context, in In, h *facts.Host) (*config, error) 
 		}
 		var names []string
 		for _, e := range entries {
-			names = append(names, e.Name)
+			if !e.Mode.IsDir() {
+				names = append(names, e.Name)
+			}
 		}
 		return names, err
 	}

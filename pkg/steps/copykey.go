@@ -37,7 +37,7 @@ func (s *CopyKey) Open(ctx context.Context, in In) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
-	trees, err := copyTrees(in.Self, uf)
+	trees, err := copyTrees(ctx, in.Self, uf)
 	if err != nil {
 		return Planned{}, err
 	}
@@ -48,7 +48,13 @@ func (s *CopyKey) Open(ctx context.Context, in In) (Planned, error) {
 	var p Planned
 	add := func(e effect.Effect) { p.Effects = append(p.Effects, e) }
 	sshDir := path.Join(uf.Machine.LoginHome, ".ssh")
-	add(&effect.MakeDir{Host: up.Name, Path: sshDir, Mode: 0o700, Why: "(if it is missing)"})
+	authorized, err := uf.File(ctx, "", path.Join(sshDir, "authorized_keys"))
+	if err != nil {
+		return Planned{}, err
+	}
+	if !authorized.Exists {
+		add(&effect.MakeDir{Host: up.Name, Path: sshDir, Mode: 0o700, Why: "(if it is missing)"})
+	}
 	as, dir := in.Self.Postgres.OSUser, copyDir(in, self)
 	var keys []effect.Effect
 	for n, t := range trees {

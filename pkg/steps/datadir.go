@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 	"path"
 	"strconv"
 
@@ -71,7 +72,7 @@ func (s *DataDirectory) fence(ctx context.Context, in In, h *facts.Host) (Planne
 		add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: dir, Mode: 0o700})
 	}
 	if h.Data.State == facts.Partial {
-		add(&effect.RemoveFile{Host: in.Self.Name, As: as, Path: path.Join(dir, "global/pg_control"), Why: "(without it no server starts)"})
+		add(&effect.RemoveFile{Host: in.Self.Name, As: as, Path: path.Join(dir, postgres.ControlFile), Why: "(without it no server starts)"})
 	}
 	marker := facts.Marker{Run: in.Run.ID(), SystemID: uf.Server.SystemID, Source: up.Name, Operator: in.Run.Operator(),
 		WasEmpty: h.Data.State == facts.Absent || h.Data.State == facts.Empty || h.Data.Marker.WasEmpty}
@@ -79,7 +80,7 @@ func (s *DataDirectory) fence(ctx context.Context, in In, h *facts.Host) (Planne
 	if err != nil {
 		return Planned{}, fmt.Errorf("marker: %w", err)
 	}
-	before, err := h.File(ctx, as, path.Join(dir, facts.MarkerName))
+	before, err := h.File(ctx, as, path.Join(dir, postgres.RunMarker))
 	if err != nil {
 		return Planned{}, err
 	}
@@ -101,8 +102,8 @@ func (s *DataDirectory) startable(ctx context.Context, in In, h *facts.Host) (Pl
 	}
 	return Planned{Effects: []effect.Effect{
 		&effect.Exec{Host: in.Self.Name, As: as, Argv: []string{path.Join(h.Machine.BinDirectory, "initdb"), "--sync-only", "-D", dir}, Verb: "fsync", What: dir},
-		&effect.Rename{Host: in.Self.Name, As: as, From: path.Join(dir, facts.PendingControl), To: path.Join(dir, "global/pg_control"), Why: "(from here on it can start, in recovery)"},
-		&effect.RemoveFile{Host: in.Self.Name, As: as, Path: path.Join(dir, facts.MarkerName), Then: func(h *facts.Host) {
+		&effect.Rename{Host: in.Self.Name, As: as, From: path.Join(dir, postgres.PendingControlFile), To: path.Join(dir, postgres.ControlFile), Why: "(from here on it can start, in recovery)"},
+		&effect.RemoveFile{Host: in.Self.Name, As: as, Path: path.Join(dir, postgres.RunMarker), Then: func(h *facts.Host) {
 			h.Data.State, h.Data.Standby = facts.Cluster, true
 			h.Data.Control.SystemID = id
 		}},

@@ -51,7 +51,11 @@ func (s *HBA) Plan(ctx context.Context, in In) (Planned, error) {
 	if method == "" {
 		method = string(h.Server.Version.PasswordHash())
 	}
-	rule := hba.Rule{Type: s.Allow.Type, Databases: []hba.Token{{Value: s.Allow.Database}}, Users: []hba.Token{{Value: s.Allow.User, Quoted: s.Allow.User == "all"}}, Address: s.Allow.Address, Method: method}
+	name, err := hba.Name(s.Allow.User)
+	if err != nil {
+		return Planned{}, fmt.Errorf("pg_hba.conf rule: user: %w", err)
+	}
+	rule := hba.Rule{Type: s.Allow.Type, Databases: []hba.Token{{Value: s.Allow.Database}}, Users: []hba.Token{name}, Address: s.Allow.Address, Method: method}
 	shadow, shadowed := file.Shadow(rule)
 	at, changed, err := file.Ensure(rule, "")
 	if err != nil {

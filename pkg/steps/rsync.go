@@ -12,6 +12,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 	"github.com/pgrepctl/pgrepctl/pkg/shell"
 )
 
@@ -48,7 +49,7 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
-	trees, err := copyTrees(in.Self, uf)
+	trees, err := copyTrees(ctx, in.Self, uf)
 	if err != nil {
 		return Planned{}, err
 	}
@@ -78,15 +79,9 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 		add(c)
 	}
 	// rsync leaves pg_wal out: on the upstream it may be a symlink to a disk
-	// that is not here. The others would be missing only if they were
-	// symlinks; a server does not start, or panics at its first checkpoint,
-	// without them.
-	for _, d := range uf.Server.Version.RequiredDirs() {
-		if d == "global" || strings.HasPrefix(d, "base") {
-			continue
-		}
-		add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: path.Join(dir, d), Mode: 0o700, Why: "(if it is missing)"})
-	}
+	// that is not here. Without the others a server does not start, or panics
+	// at its first checkpoint.
+	add(&effect.MakeDirs{Host: in.Self.Name, As: as, In: dir, Names: uf.Server.Version.RequiredDirs(), Mode: 0o700})
 	add(&effect.FetchControl{Host: in.Self.Name, As: as, From: up.Name, FromAs: up.Postgres.OSUser, Source: uf.Server.DataDirectory, Target: dir, SystemID: uf.Server.SystemID})
 	return p, nil
 }
@@ -141,11 +136,26 @@ type tree struct {
 }
 
 // copyTrees are the tablespaces, then the data directory.
-func copyTrees(to *inventory.Host, up *facts.Host) ([]tree, error) {
+func copyTrees(ctx context.Context, to *inventory.Host, up *facts.Host) ([]tree, error) {
 	v := up.Server.Version
-	var excludes []string
-	for _, x := range v.BackupExcludes() {
-		excludes = append(excludes, x.Pattern)
+	excludes := patterns(v.BackupExcludes())
+	settings, err := up.Settings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// Where the server itself puts what belongs to the running server only.
+	for _, name := range []string{"log_directory", "external_pid_file", "stats_temp_directory", "promote_trigger_file"} {
+		p, ok := settings.Lookup(name)
+		if !ok || p.Value == "" {
+			continue
+		}
+		x, inside, err := postgres.ExcludePath(up.Server.DataDirectory, p.Value, "")
+		if err != nil {
+			return nil, err
+		}
+		if inside {
+			excludes = append(excludes, x.Pattern)
+		}
 	}
 	// Written by the standby-config step before the copy began.
 	excludes = append(excludes, "/postgresql.auto.conf")
@@ -167,7 +177,15 @@ func copyTrees(to *inventory.Host, up *facts.Host) ([]tree, error) {
 		if to.Postgres.Tablespaces[ts.Location] != "" && to.Postgres.Tablespaces[ts.Location] != ts.Location {
 			return nil, fmt.Errorf("%s: remapping tablespaces is not supported yet", to.Name)
 		}
-		out = append(out, tree{what: "tablespace " + ts.Name, source: path.Join(ts.Location, sub), target: path.Join(ts.Location, sub), excludes: []string{"pgsql_tmp*"}})
+		out = append(out, tree{what: "tablespace " + ts.Name, source: path.Join(ts.Location, sub), target: path.Join(ts.Location, sub), excludes: patterns(v.TablespaceExcludes())})
 	}
 	return append(out, tree{what: "the data directory", source: up.Server.DataDirectory, target: to.Postgres.DataDirectory, excludes: excludes, size: up.Server.SizeBytes}), nil
+}
+
+func patterns(list []postgres.Exclude) []string {
+	out := make([]string, len(list))
+	for i, x := range list {
+		out[i] = x.Pattern
+	}
+	return out
 }

@@ -31,6 +31,7 @@ type task struct {
 	since            time.Time // start of the effect or, between effects, of the node
 	busy             bool      // an effect is at work
 	acted            bool      // at least one effect is done: the node is an open bracket
+	failed           bool      // it is not at work, but a bracket is still to be closed
 	progress         *event.Progress
 	rate             rate
 	shown            time.Time // last progress line
@@ -56,7 +57,7 @@ func (b *board) observe(e event.Event, now time.Time) []line {
 	if !e.At.IsZero() {
 		now = e.At
 	}
-	l := line{host: e.Host, step: e.Step, text: e.Text}
+	l := line{host: e.Host, step: b.stepOf(e), text: e.Text}
 	switch e.Type {
 	case event.RunStart:
 		b.runs[e.Run] = now
@@ -80,13 +81,15 @@ func (b *board) observe(e event.Event, now time.Time) []line {
 		l.mark, l.style = "ok", Good
 	case event.EffectStart:
 		t := b.take(e, now)
-		t.text, t.since, t.shown, t.busy = e.Text, now, now, true
-		t.progress, t.rate = nil, rate{}
+		t.text, t.since, t.shown, t.busy, t.failed = e.Text, now, now, true, false
 		return nil
 	case event.EffectDone:
 		l.mark, l.style, l.text, l.diff = "change", Warn, b.effectDone(e, now), e.Diff
 	case event.EffectUndo:
 		l.mark, l.style, l.diff = "undo", Warn, e.Diff
+		if b.open(e) {
+			l.mark = "close"
+		}
 	case event.Progressed:
 		if e.Progress != nil {
 			t := b.take(e, now)
@@ -97,7 +100,9 @@ func (b *board) observe(e event.Event, now time.Time) []line {
 	case event.Warning:
 		l.mark, l.style, l.text = "warning", Warn, both(e.Text, e.Error)
 	case event.Failed:
-		b.drop(e)
+		if i := b.index(e); i >= 0 {
+			b.tasks[i].busy, b.tasks[i].failed, b.tasks[i].progress = false, true, nil
+		}
 		l.mark, l.style, l.text = "FAILED", Bad, both(e.Text, e.Error)
 	default:
 		return nil
@@ -147,7 +152,8 @@ func (b *board) effectDone(e event.Event, now time.Time) string {
 		}
 		text += ")"
 	}
-	t.text, t.since, t.busy, t.acted, t.progress = "", now, false, true, nil
+	t.text, t.since, t.busy, t.acted = "", now, false, true
+	t.progress, t.rate = nil, rate{}
 	return text
 }
 
@@ -161,14 +167,38 @@ func (b *board) take(e event.Event, now time.Time) *task {
 	return t
 }
 
+// drop ends a node, on all hosts that it acted on.
 func (b *board) drop(e event.Event) {
-	if i := b.index(e); i >= 0 {
-		b.tasks = slices.Delete(b.tasks, i, i+1)
+	b.tasks = slices.DeleteFunc(b.tasks, func(t *task) bool { return t.node == e.Node })
+}
+
+// open reports whether the node is a bracket that has not ended: what is undone
+// there is its close, and nobody's undo.
+func (b *board) open(e event.Event) bool {
+	return slices.ContainsFunc(b.tasks, func(t *task) bool { return t.node == e.Node && t.acted })
+}
+
+// stepOf is the event's step or, when it names only a host, as a warning may,
+// the one at work there.
+func (b *board) stepOf(e event.Event) string {
+	if e.Step == "" && e.Node == "" {
+		for _, t := range b.busiest() {
+			if t.host == e.Host {
+				return t.step
+			}
+		}
 	}
+	return e.Step
 }
 
 func (b *board) index(e event.Event) int {
-	return slices.IndexFunc(b.tasks, func(t *task) bool { return t.node == e.Node && t.host == e.Host })
+	i := slices.IndexFunc(b.tasks, func(t *task) bool { return t.node == e.Node && t.host == e.Host })
+	if i < 0 && e.Type == event.Progressed {
+		// Progress may be reported for the node's host by an effect that
+		// acts on another.
+		i = slices.IndexFunc(b.tasks, func(t *task) bool { return t.node == e.Node && t.busy })
+	}
+	return i
 }
 
 // duePlain returns the line of a copy whose last one is long enough ago.
@@ -190,7 +220,7 @@ func (b *board) duePlain(e event.Event, now time.Time) []line {
 func (b *board) busiest() []*task {
 	var tasks []*task
 	for _, t := range b.tasks {
-		if t.host == "" {
+		if t.host == "" || t.failed {
 			continue
 		}
 		i := slices.IndexFunc(tasks, func(other *task) bool { return other.host == t.host })

@@ -56,8 +56,8 @@ func TestConsentGivenBeforehandAsksNothing(t *testing.T) {
 
 func TestDestructionIsConfirmedByName(t *testing.T) {
 	t.Parallel()
-	for answer, ok := range map[string]bool{"pg3\n": true, "yes\n": false, "pg2\n": false} {
-		err := ConfirmName(strings.NewReader(answer), io.Discard, true, false, "the data directory of pg3 goes", "pg3")
+	for answer, ok := range map[string]bool{"db-east-17\n": true, "yes\n": false, "db-east-1\n": false} {
+		err := ConfirmName(strings.NewReader(answer), io.Discard, true, false, "the data directory of db-east-17 goes", "db-east-17")
 		if (err == nil) != ok {
 			t.Errorf("%q: %v", answer, err)
 		}

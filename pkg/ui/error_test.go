@@ -62,10 +62,11 @@ func TestErrorsArePrintedWithAllThatIsKnown(t *testing.T) {
 		{"stderr that was given", &fault.Error{Op: "start", Err: errors.New("failed"), Stderr: "FATAL: out of memory\n"}, `error: start: failed
   stderr: FATAL: out of memory
 `},
-		{"hints of several layers, the outer one first", &fault.Error{Hint: "b", Err: &fault.Error{Op: "x", Hint: "a", Err: &fault.Error{Err: errors.New("y"), Hint: "b"}}}, `error: x: y
-  hint:  b
+		{"hints of several layers, the outer one first", &fault.Error{Hint: "c", Err: &fault.Error{Op: "x", Hint: "a", Err: &fault.Error{Err: errors.New("y"), Hint: "c"}}}, `error: x: y
+  hint:  c
   hint:  a
 `},
+		{"states of several layers", &fault.Error{State: "2", Err: &fault.Error{Op: "x", State: "1"}}, "error: x\n  state: 2\n  state: 1\n"},
 		{"no cause", &fault.Error{Op: "wait for pg3", Hint: "pgrepctl status"}, `error: wait for pg3
   hint:  pgrepctl status
 `},

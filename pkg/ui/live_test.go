@@ -146,10 +146,11 @@ func TestLiveLinesNeverFillTheTerminal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		term := newScreen(t, 80, 6)
 		s := NewSink(term, SinkOptions{Mode: ModeLive, Size: term.size})
+		defer s.Close()
 		emit(s, copying(40))
 		for i := range 20 {
 			time.Sleep(time.Second)
-			s.Emit(event.Event{Type: event.NodeNoop, Node: fmt.Sprint(i), Host: "pg0", Step: "slot", Text: fmt.Sprint("slot ", i)})
+			s.Emit(event.Event{Type: event.NodeNoop, Node: fmt.Sprint("slot", i), Host: "pg0", Step: "slot", Text: fmt.Sprint("slot ", i)})
 		}
 		synctest.Wait()
 		time.Sleep(redrawEvery)
@@ -263,6 +264,22 @@ func TestLiveLineShowsTheInnermostWorkOfAHost(t *testing.T) {
 		at("pg1 role create role", role)
 		at("pg2 slot reading facts", event.Event{Node: "1.2", Host: "pg2", Step: "slot", Type: event.NodeStart})
 		at("pg1 role create role", event.Event{Node: "1.2", Host: "pg2", Step: "slot", Type: event.NodeDone}) // pg1's line is the last again
+		role.Type = event.EffectDone
+		at("pg1 role open", role)
+		// A step that only begins does not hide the one at work.
+		lock.Type = event.EffectStart
+		at("pg1 lock take the lock", lock)
+		at("pg1 lock take the lock", event.Event{Node: "1.3", Host: "pg1", Step: "slot", Type: event.NodeStart})
+		// A node that failed is not at work, on a host of its own or another's.
+		other := event.Event{Node: "1.4", Host: "pg2", Step: "slot", Type: event.EffectStart, Text: "create slot"}
+		at("pg2 slot create slot", other)
+		other.Type = event.Failed
+		at("pg1 lock take the lock", other)
+		other.Type = event.EffectStart
+		at("pg2 slot create slot", other)
+		other.Type, other.Host = event.NodeDone, "pg1"
+		at("pg1 lock take the lock", other)
+		at("run 7f3a failed", event.Event{Type: event.RunEnd, Run: "7f3a", Text: "failed"}) // and nothing live is left
 		s.Close()
 	})
 }

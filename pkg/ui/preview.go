@@ -15,6 +15,7 @@ const PreviewFormat = "pgrepctl.plan/v1"
 type Preview struct {
 	Plan    string        `json:"plan"`
 	Cluster string        `json:"cluster"`
+	Run     string        `json:"run,omitempty"` // the interrupted run that it goes on with
 	Lines   []PreviewLine `json:"steps"`
 }
 
@@ -45,12 +46,11 @@ func (p Preview) Summary() Summary {
 	hosts := make(map[string]bool)
 	for _, l := range p.Lines {
 		s.Effects += len(l.Effects)
-		if len(l.Effects) > 0 {
-			hosts[l.Host] = true
-		} else if l.Noop != "" {
+		if len(l.Effects) == 0 && l.Noop != "" {
 			s.Noops++
 		}
 		for _, d := range l.Effects {
+			hosts[l.on(d)] = true
 			if d.NoReturn != "" {
 				s.NoReturn++
 			}
@@ -98,15 +98,14 @@ func WritePreview(w io.Writer, p Preview, o PreviewOptions) error {
 		return YAML(w, document{PreviewFormat, p, p.Summary()})
 	}
 	var b strings.Builder
-	b.WriteString(paint(o.Color, Bold, clean("Plan "+p.Plan+", cluster "+p.Cluster)) + "\n\n")
-	hostWidth, stepWidth := 0, 0
-	for _, l := range p.Lines {
-		hostWidth = max(hostWidth, columns(clean(l.Host)))
-		stepWidth = max(stepWidth, columns(l.name()))
+	title := "Plan " + p.Plan + ", cluster " + p.Cluster
+	if p.Run != "" {
+		title += ", goes on with run " + p.Run
 	}
+	b.WriteString(paint(o.Color, Bold, clean(title)) + "\n\n")
+	c := p.columns()
 	for _, l := range p.Lines {
-		head := "  " + pad(clean(l.Host), hostWidth) + "  " + pad(l.name(), stepWidth) + "  "
-		l.write(&b, head, o.Color)
+		l.write(&b, c, o.Color)
 	}
 	if len(p.Lines) > 0 {
 		b.WriteString("\n")
@@ -125,21 +124,54 @@ func (l PreviewLine) name() string {
 	return name
 }
 
-func (l PreviewLine) write(b *strings.Builder, head string, color bool) {
-	if len(l.Effects) == 0 {
-		text := strings.TrimRight(head, " ")
-		if l.Noop != "" {
-			text = head + "= " + clean(l.Noop)
+// on is the host that an effect of l acts on.
+func (l PreviewLine) on(d effect.Description) string {
+	if d.Host != "" {
+		return d.Host
+	}
+	return l.Host
+}
+
+// previewColumns are the widths of the first two columns.
+type previewColumns struct{ host, step int }
+
+func (p Preview) columns() previewColumns {
+	var c previewColumns
+	for _, l := range p.Lines {
+		c.host = max(c.host, columns(clean(l.Host)))
+		c.step = max(c.step, columns(l.name()))
+		for _, d := range l.Effects {
+			c.host = max(c.host, columns(clean(l.on(d))))
 		}
-		b.WriteString(paint(color, Dim, text) + "\n")
+	}
+	return c
+}
+
+func (c previewColumns) head(host, step string) string {
+	return "  " + pad(clean(host), c.host) + "  " + pad(step, c.step) + "  "
+}
+
+func (l PreviewLine) write(b *strings.Builder, c previewColumns, color bool) {
+	if len(l.Effects) == 0 {
+		text := c.head(l.Host, l.name())
+		if l.Noop != "" {
+			text += "= " + clean(l.Noop)
+		}
+		b.WriteString(paint(color, Dim, strings.TrimRight(text, " ")) + "\n")
 		return
 	}
+	host, step := "", l.name()
 	for _, d := range l.Effects {
+		// A host is named where it changes.
+		head := c.head("", step)
+		if on := l.on(d); on != host {
+			head, host = c.head(on, step), on
+		}
+		step = ""
 		sign, style := signOf(d.Verb)
 		b.WriteString(head + paint(color, style, sign) + " " + clean(d.String()) + "\n")
-		head = strings.Repeat(" ", columns(head))
 		if d.NoReturn != "" {
-			b.WriteString(head + paint(color, Bad, "! point of no return:") + " " + clean(d.NoReturn) + "\n")
+			b.WriteString(c.head("", "") + paint(color, Bad, "! point of no return:") + " " + clean(d.NoReturn) + "\n")
 		}
 		if d.Diff != "" {
 			// Not below the text: a line of postgresql.conf is long.

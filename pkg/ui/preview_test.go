@@ -14,7 +14,7 @@ func preview() Preview {
 	return Preview{
 		Plan: "bootstrap-standby", Cluster: "shop",
 		Lines: []PreviewLine{
-			{Node: "1", Host: "pg1", Step: "lock", Phase: "open", Effects: []effect.Description{{Verb: "take", Subject: "the cluster lock", Detail: "(advisory lock, freed when the session ends)"}}},
+			{Node: "1", Host: "pg1", Step: "lock", Phase: "open", Effects: []effect.Description{{Host: "pg1", Verb: "take", Subject: "the cluster lock", Detail: "(advisory lock, freed when the session ends)"}}},
 			{Node: "1.1", Depth: 1, Host: "pg1", Step: "role", Noop: "role replicator exists with this password"},
 			{Node: "1.2", Depth: 1, Host: "pg1", Step: "pg_hba.conf", Effects: []effect.Description{{Verb: "edit", Subject: "/etc/postgresql/15/main/pg_hba.conf", Detail: "(+1 rule)", Diff: hba}}},
 			{Node: "1.3", Depth: 1, Host: "pg1", Step: "slot", Effects: []effect.Description{{Verb: "create", Subject: "slot pg3"}}},
@@ -27,6 +27,11 @@ func preview() Preview {
 			{Node: "1.5", Depth: 1, Host: "pg1", Step: "backup", Phase: "close", Effects: []effect.Description{{Verb: "stop", Subject: "the base backup"}}},
 			{Node: "1.6", Depth: 1, Host: "pg3", Step: "wait", Effects: []effect.Description{{Verb: "wait until", Subject: "it streams from pg1"}}},
 			{Node: "1.7", Depth: 1, Host: "pg3", Step: "traffic"},
+			{Node: "1.8", Depth: 1, Host: "pg3", Step: "copy-key", Effects: []effect.Description{
+				{Host: "pg3", Verb: "create", Subject: "/dev/shm/pgrepctl/key"},
+				{Host: "primary-1", Verb: "add", Subject: "the key", Detail: "to ~/.ssh/authorized_keys"},
+				{Host: "primary-1", Verb: "log in", Subject: "by it"},
+			}},
 			{Node: "1", Host: "pg1", Step: "lock", Phase: "close", Effects: []effect.Description{{Verb: "release", Subject: "the cluster lock"}}},
 		},
 	}
@@ -69,7 +74,7 @@ func TestPreviewSummaryCounts(t *testing.T) {
 		p    Preview
 		want string
 	}{
-		{p, "Plan: 10 effects on 2 hosts, 1 nothing to do. 1 point of no return."},
+		{p, "Plan: 13 effects on 3 hosts, 1 nothing to do. 1 point of no return."},
 		{Preview{Lines: p.Lines[:1]}, "Plan: 1 effect on 1 host, 0 nothing to do."},
 		{Preview{Lines: p.Lines[1:2]}, "Plan: nothing to do; 1 step found in place."},
 		{Preview{}, "Plan: nothing to do; 0 steps found in place."},

@@ -49,14 +49,11 @@ func bootstrap() []event.Event {
 		e.Progress = &event.Progress{Bytes: int64(s) << 30, Total: 40 << 30}
 		at(4+float64(s), e)
 	}
-	warn := node("3.1", "pg2", "rsync", event.Warning, "clock is 3s ahead of pg1")
-	at(29, warn)
+	at(29, event.Event{Type: event.Warning, Host: "pg2", Text: "clock is 3s ahead of pg1"})
 	failed := node("3.1", "pg2", "rsync", event.Failed, "copy the data directory from pg1")
 	failed.Error = "rsync: exit status 12: error in rsync protocol data stream (code 12)"
 	at(30, failed)
-	at(30, node("3", "pg1", "backup", event.EffectStart, "stop the base backup"))
-	at(30.5, node("3", "pg1", "backup", event.EffectDone, ""))
-	at(30.5, node("3", "pg1", "backup", event.NodeDone, ""))
+	at(30.5, node("3", "pg1", "backup", event.EffectUndo, "stop the base backup"))
 	at(31, node("2", "pg1", "pg_hba.conf", event.EffectUndo, "restore /etc/postgresql/15/main/pg_hba.conf as it was before the run"))
 	at(31.5, event.Event{Type: event.RunEnd, Text: "failed, and undone"})
 	return all
@@ -225,5 +222,58 @@ func TestSinksAreSafeForConcurrentUse(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestJSONKeepsTextAsItIs(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	NewSink(&b, SinkOptions{Mode: ModeJSON}).Emit(event.Event{At: noon(), Type: event.Warning, Text: "a <b> & \"c\"\n\x1b[2J"})
+	if want := `{"at":"2026-01-02T12:00:00Z","type":"warning","text":"a <b> & \"c\"\n\u001b[2J"}` + "\n"; b.String() != want {
+		t.Errorf("%s", b.String())
+	}
+}
+
+func TestFailureIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ text, problem, want string }{
+		{"start the server", "timeout", "start the server: timeout"},
+		{"start the server: timeout", "timeout", "start the server: timeout"},
+		{"timeout", "start the server: timeout", "start the server: timeout"},
+		{"", "timeout", "timeout"},
+		{"timeout", "", "timeout"},
+	} {
+		var b bytes.Buffer
+		NewSink(&b, SinkOptions{Mode: ModePlain}).Emit(event.Event{Type: event.Failed, Host: "pg1", Step: "server", Text: c.text, Error: c.problem})
+		if want := "pg1       server           FAILED    " + c.want + "\n"; b.String() != want {
+			t.Errorf("%q", b.String())
+		}
+	}
+}
+
+func TestEachCopyHasARateOfItsOwn(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	now := noon()
+	s := NewSink(&b, SinkOptions{Mode: ModePlain, Now: func() time.Time { return now }})
+	e := event.Event{Node: "1", Host: "pg1", Step: "rsync"}
+	for _, bytes := range []int64{100, 5000} {
+		e.Type, e.Progress, e.Text = event.EffectStart, nil, "copy"
+		s.Emit(e)
+		now = now.Add(plainEvery)
+		e.Type, e.Progress = event.Progressed, &event.Progress{Bytes: bytes}
+		e.Host = "pg2" // the node's host, while the effect acts on another
+		s.Emit(e)
+		e.Host = "pg1"
+		e.Type, e.Progress = event.EffectDone, nil
+		s.Emit(e)
+	}
+	want := `pg1       rsync            progress  100 B
+pg1       rsync            change    copy  (10s, 100 B, 10 B/s)
+pg1       rsync            progress  4.88 kB
+pg1       rsync            change    copy  (10s, 4.88 kB, 500 B/s)
+`
+	if d := cmp.Diff(want, b.String()); d != "" {
+		t.Error(d)
 	}
 }

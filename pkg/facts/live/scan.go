@@ -100,11 +100,11 @@ func parseData(r record, pg inventory.Postgres, df space) (facts.DataDir, error)
 	d.Standby = isStandby(r, d.Version, pg.Version)
 	control, err := parseControlHex(r.get("control"))
 	switch {
-	case r.has("file:" + facts.MarkerName):
+	case r.has("file:" + postgres.RunMarker):
 		// The marker comes first: until it is gone, nothing in the directory
 		// is trusted, whatever it looks like.
-		if d.Marker, err = parseMarker(r.get("file:" + facts.MarkerName)); err != nil {
-			d.State, d.Note = facts.Foreign, facts.MarkerName+" cannot be read: "+err.Error()
+		if d.Marker, err = parseMarker(r.get("file:" + postgres.RunMarker)); err != nil {
+			d.State, d.Note = facts.Foreign, postgres.RunMarker+" cannot be read: "+err.Error()
 			return d, nil
 		}
 		d.State = facts.Partial
@@ -130,7 +130,7 @@ func parseData(r record, pg inventory.Postgres, df space) (facts.DataDir, error)
 // begins. The script names up to eight entries, which is more than these.
 func isData(name string) bool {
 	switch name {
-	case facts.MarkerName, "standby.signal", "recovery.conf", "postgresql.auto.conf":
+	case postgres.RunMarker, "standby.signal", "recovery.conf", "postgresql.auto.conf":
 		return false
 	}
 	return true

@@ -26,6 +26,19 @@ type SourceError struct {
 
 func (e SourceError) Error() string { return e.Path + ": " + e.LineError.Error() }
 
+// IncludeError is an include directive that makes the server give up.
+type IncludeError struct {
+	File string // path of the file that holds the directive
+	Include
+	Err error
+}
+
+func (e *IncludeError) Error() string {
+	return fmt.Sprintf("%s:%d: %s '%s': %v", e.File, e.Line, e.Kind, e.Path, e.Err)
+}
+
+func (e *IncludeError) Unwrap() error { return e.Err }
+
 // Tree is a main configuration file with all that it includes. It does not know
 // postgresql.auto.conf, which the server reads after it, nor the command line.
 type Tree struct {
@@ -45,7 +58,8 @@ type located struct {
 
 // Load reads the main file, which must be an absolute path, and follows its
 // include directives in the server's order. What makes the server give up (a
-// missing file, a file that includes itself, more than 10 levels) is an error.
+// missing file, a file that includes itself, more than 10 levels) is an
+// *IncludeError.
 //
 // read tells a missing file from one that cannot be read; list returns the
 // names, without directories, of what is in a directory. Each is called once
@@ -86,27 +100,33 @@ func (t *Tree) visit(chain []string) error {
 		case setting:
 			t.effects = append(t.effects, located{from, Setting{l.name, l.value, i + 1}})
 		case include:
-			if err := t.follow(chain, l); err != nil {
-				return fmt.Errorf("%s:%d: %s '%s': %w", from, i+1, foldName(l.name), l.value, err)
+			directive := Include{IncludeKind(foldName(l.name)), l.value, i + 1}
+			if err := t.follow(chain, directive); err != nil {
+				// Only the directive that fails is named, not those
+				// that lead to it.
+				if _, named := errors.AsType[*IncludeError](err); named {
+					return err
+				}
+				return &IncludeError{from, directive, err}
 			}
 		}
 	}
 	return nil
 }
 
-func (t *Tree) follow(chain []string, l line) error {
+func (t *Tree) follow(chain []string, d Include) error {
 	// A blank path would name the directory of the including file.
-	if strings.Trim(l.value, " \t\r\n") == "" {
+	if strings.Trim(d.Path, " \t\r\n") == "" {
 		return errors.New("empty file name")
 	}
-	target := l.value
+	target := d.Path
 	if !path.IsAbs(target) {
 		target = path.Join(path.Dir(chain[len(chain)-1]), target)
 	}
 	target = path.Clean(target)
 
-	if IncludeKind(foldName(l.name)) != IncludeDir {
-		return t.enter(chain, target, IncludeKind(foldName(l.name)) == IncludeFile)
+	if d.Kind != IncludeDir {
+		return t.enter(chain, target, d.Kind == IncludeFile)
 	}
 	names, err := t.confFiles(target)
 	if err != nil {

@@ -61,7 +61,7 @@ func networkOf(r Rule) (network, bool) {
 // optional zone, which does not count here, and the forms of inet_aton.
 func parseIP(s string) ([]byte, bool) {
 	if a, err := netip.ParseAddr(s); err == nil {
-		return a.WithZone("").AsSlice(), true
+		return a.AsSlice(), true
 	}
 	return parseAton(s)
 }

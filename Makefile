@@ -1,0 +1,70 @@
+# pgrepctl: `make help` lists the targets.
+
+GO ?= go
+BIN := build/pgrepctl
+PACKAGES := ./cmd/... ./pkg/... ./templates/...
+FUZZTIME ?= 5s
+export CGO_ENABLED ?= 0
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+.PHONY: build
+build: ## build/pgrepctl, static, for this machine
+	$(GO) build -trimpath -ldflags='-s -w' -o $(BIN) ./cmd/pgrepctl
+
+.PHONY: cross
+cross: ## static builds for linux and darwin, amd64 and arm64, in build/
+	@for t in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do \
+		echo "build/pgrepctl-$${t%/*}-$${t#*/}"; \
+		GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build -trimpath -ldflags='-s -w -buildid=' -o build/pgrepctl-$${t%/*}-$${t#*/} ./cmd/pgrepctl || exit 1; \
+	done
+
+.PHONY: demo
+demo: lab-deps build ## a primary under load and two standbys on this machine
+	$(BIN) demo
+
+.PHONY: test
+test: test-deps vet unit e2e fuzz cross bench-short ## everything that CI runs; installs what it needs
+
+.PHONY: lab-deps test-deps
+lab-deps:
+	@test/install-deps lab
+test-deps:
+	@test/install-deps test
+
+.PHONY: vet
+vet: ## gofmt and go vet
+	@test -z "$$(gofmt -l cmd pkg templates test)" || { gofmt -l cmd pkg templates test; exit 1; }
+	$(GO) vet ./...
+
+.PHONY: unit
+unit: ## the tests of every package, with the race detector
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(PACKAGES)
+
+.PHONY: e2e
+e2e: build ## the scenarios on real hosts
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m -count=1 ./test/e2e/...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME each
+	@for p in $$($(GO) list $(PACKAGES)); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			echo "fuzz $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p >build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }; \
+		done; \
+	done
+
+.PHONY: bench bench-short
+bench: build ## the speeds that are promised, as ratios; build/figures/bench.jsonl
+	$(GO) run ./test/bench -bin $(BIN)
+bench-short: build
+	$(GO) run ./test/bench -bin $(BIN) -short
+
+.PHONY: golden
+golden: ## rewrite the golden files and generated docs, then look at the diff
+	$(GO) test $(PACKAGES) -update
+
+.PHONY: clean
+clean:
+	rm -rf build

@@ -1,0 +1,62 @@
+package live
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+)
+
+// The catalogs were read off a server of each version. They have the functions
+// of replication and backup; the others here are older than 9.4.
+func TestQueriesNameOnlyWhatEachVersionHas(t *testing.T) {
+	t.Parallel()
+	const catalogs = "../../postgres/testdata/catalog"
+	found, err := filepath.Glob(filepath.Join(catalogs, "*.functions"))
+	if err != nil || len(found) < 12 {
+		t.Fatalf("catalogs: %v %v", found, err)
+	}
+	ancient := []string{"pg_is_in_recovery", "pg_postmaster_start_time", "pg_last_xact_replay_timestamp",
+		"pg_tablespace_location", "pg_database_size"}
+	call := regexp.MustCompile(`\b(pg_[a-z_]+)\(`)
+	view := regexp.MustCompile(`(?:from|join) (pg_[a-z_]+)\b[^(]`)
+	for _, path := range found {
+		name := strings.TrimSuffix(filepath.Base(path), ".functions")
+		v, err := postgres.ParseVersion(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		functions := lines(t, path)
+		columns := lines(t, strings.TrimSuffix(path, "functions")+"columns")
+		queries := []string{stateQuery(v), versionQuery}
+		if q, ok := configErrorsQuery(v); ok {
+			queries = append(queries, q)
+		}
+		for _, q := range queries {
+			for _, m := range call.FindAllStringSubmatch(q, -1) {
+				if !slices.Contains(functions, m[1]) && !slices.Contains(ancient, m[1]) {
+					t.Errorf("%s has no function %s", name, m[1])
+				}
+			}
+			for _, m := range view.FindAllStringSubmatch(q, -1) {
+				known := slices.ContainsFunc(columns, func(l string) bool { return strings.HasPrefix(l, m[1]+":") })
+				if !known && strings.HasPrefix(m[1], "pg_stat_") {
+					t.Errorf("%s has no view %s", name, m[1])
+				}
+			}
+		}
+	}
+}
+
+func lines(t *testing.T, path string) []string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(string(b)), "\n")
+}

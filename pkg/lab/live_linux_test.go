@@ -1,0 +1,527 @@
+package lab
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+)
+
+// needRoot is for tests that make real hosts.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("makes real hosts")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+}
+
+// up makes a lab for a test, and removes it after.
+func up(t *testing.T, o Options) *Lab {
+	t.Helper()
+	needRoot(t)
+	if o.State == "" {
+		o.State = t.TempDir()
+	}
+	l, err := Up(t.Context(), o)
+	if err != nil {
+		t.Fatal(describe(err))
+	}
+	t.Cleanup(func() {
+		if err := Down(context.Background(), o.State, l.Name); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+func describe(err error) string {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return fmt.Sprintf("%v\n%s", err, f.Stderr)
+	}
+	return err.Error()
+}
+
+// login is an SSH connection as a user of the lab would make it: the host key
+// is verified.
+func login(t *testing.T, l *Lab, name, user string) (*ssh.Client, error) {
+	t.Helper()
+	key, err := os.ReadFile(l.IdentityPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.ParsePrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check, err := knownhosts.New(l.KnownHostsPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := l.DialContext(t.Context(), "tcp", name+":22")
+	if err != nil {
+		return nil, err
+	}
+	c, chans, reqs, err := ssh.NewClientConn(conn, name+":22", &ssh.ClientConfig{
+		User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: check,
+		HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
+	})
+	if err != nil {
+		return nil, err
+	}
+	client := ssh.NewClient(c, chans, reqs)
+	t.Cleanup(func() { client.Close() })
+	return client, nil
+}
+
+func remote(t *testing.T, c *ssh.Client, command string) string {
+	t.Helper()
+	s, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	out, err := s.CombinedOutput(command)
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func in(t *testing.T, l *Lab, name string, argv ...string) string {
+	t.Helper()
+	out, err := l.Exec(t.Context(), name, argv, "")
+	if err != nil {
+		t.Fatalf("%s: %v: %v\n%s", name, argv, err, host.StderrOf(err))
+	}
+	return strings.TrimSpace(out)
+}
+
+func do(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(describe(err))
+	}
+}
+
+func TestHostIsReachedBySSHAndBecomesRoot(t *testing.T) {
+	t.Parallel()
+	l := up(t, Options{Hosts: 2})
+	for _, user := range []string{"admin", "postgres", "root"} {
+		c, err := login(t, l, "h2", user)
+		do(t, err)
+		if got := remote(t, c, "id -un; hostname"); got != user+"\nh2" {
+			t.Errorf("logged in as %q", got)
+		}
+	}
+	c, err := login(t, l, "h1", "admin")
+	do(t, err)
+	if got := remote(t, c, "sudo -n id -un; sudo -n -u postgres id -un"); got != "root\npostgres" {
+		t.Errorf("sudo: %q", got)
+	}
+	if got := remote(t, c, "getent hosts h2 | cut -d' ' -f1"); got != "10.77.0.12" {
+		t.Errorf("h1 knows h2 as %q", got)
+	}
+	if got := remote(t, c, "ip route"); strings.Contains(got, "default") {
+		t.Errorf("h1 has a way out: %s", got)
+	}
+}
+
+func TestHostKeepsItsDiskAndIdentityThroughAPowerCut(t *testing.T) {
+	t.Parallel()
+	l := up(t, Options{Hosts: 1})
+	c, err := login(t, l, "h1", "admin")
+	do(t, err)
+	before := remote(t, c, "echo kept > ~/file; touch /tmp/lost; cat /etc/machine-id")
+	began := time.Now()
+	do(t, l.Kill(t.Context(), "h1"))
+	do(t, l.Kill(t.Context(), "h1")) // a host that is off stays off
+	if _, err := login(t, l, "h1", "admin"); err == nil {
+		t.Error("a host without power answers")
+	}
+	if _, err := l.Exec(t.Context(), "h1", []string{"true"}, ""); err == nil || !strings.Contains(host.StderrOf(err), "is off") {
+		t.Errorf("exec: %v", err)
+	}
+	if took := time.Since(began); took > DialTimeout+2*time.Second {
+		t.Errorf("it took %s to notice", took)
+	}
+	do(t, l.Start(t.Context(), "h1"))
+	c, err = login(t, l, "h1", "admin")
+	do(t, err)
+	if got := remote(t, c, "cat /etc/machine-id; cat ~/file; ls /tmp"); got != before+"\nkept" {
+		t.Errorf("after the power cut: %q, want %q and the file", got, before)
+	}
+	if err := l.Start(t.Context(), "h1"); err == nil || !strings.Contains(describe(err), "already on") {
+		t.Errorf("start of a running host: %v", err)
+	}
+}
+
+func TestPeersOfAHostWithoutPowerHearNothing(t *testing.T) {
+	t.Parallel()
+	l := up(t, Options{Hosts: 1})
+	conn, err := l.DialContext(t.Context(), "tcp", "h1:22")
+	do(t, err)
+	defer conn.Close()
+	r := bufio.NewReader(conn)
+	_, err = r.ReadString('\n')
+	do(t, err)
+	do(t, l.Kill(t.Context(), "h1"))
+	_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	if _, err := r.ReadByte(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the connection said %v, want silence", err)
+	}
+}
+
+func TestCutCableFailsInTimeAndHeals(t *testing.T) {
+	t.Parallel()
+	l := up(t, Options{Hosts: 1})
+	do(t, l.Cut(t.Context(), "h1"))
+	began := time.Now()
+	if _, err := l.DialContext(t.Context(), "tcp", "h1:22"); err == nil {
+		t.Error("a host without cable answers")
+	}
+	if took := time.Since(began); took > DialTimeout+time.Second {
+		t.Errorf("dial took %s", took)
+	}
+	if got := in(t, l, "h1", "hostname"); got != "h1" {
+		t.Errorf("exec without cable: %q", got)
+	}
+	// The cable stays cut when the host is switched off and on.
+	do(t, l.Kill(t.Context(), "h1"))
+	do(t, l.Start(t.Context(), "h1"))
+	status, err := l.Status(t.Context())
+	do(t, err)
+	if status[0].Cable != "cut" || status[0].Power != "on" {
+		t.Errorf("status %+v", status[0])
+	}
+	do(t, l.Heal(t.Context(), "h1"))
+	conn, err := l.DialContext(t.Context(), "tcp", "h1:22")
+	do(t, err)
+	conn.Close()
+}
+
+func TestFrozenHostAcceptsAndHangs(t *testing.T) {
+	t.Parallel()
+	l := up(t, Options{Hosts: 1})
+	do(t, l.Freeze(t.Context(), "h1"))
+	conn, err := l.DialContext(t.Context(), "tcp", "10.77.0.11:22")
+	do(t, err)
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a frozen host sent %d bytes: %v", n, err)
+	}
+	status, err := l.Status(t.Context())
+	do(t, err)
+	if status[0].Power != "frozen" {
+		t.Errorf("status %+v", status[0])
+	}
+	do(t, l.Thaw(t.Context(), "h1"))
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if line, err := bufio.NewReader(conn).ReadString('\n'); !strings.HasPrefix(line, "SSH-2.0-") {
+		t.Errorf("after thaw: %q %v", line, err)
+	}
+}
+
+func TestPartedHostsReachOnlyTheOthers(t *testing.T) {
+	t.Parallel()
+	l := up(t, Options{Hosts: 3})
+	reaches := func(from, to string) bool {
+		_, err := l.Exec(t.Context(), from, []string{"timeout", "1", "bash", "-c", "exec 3<>/dev/tcp/" + to + "/22"}, "")
+		return err == nil
+	}
+	do(t, l.Part(t.Context(), "h1", "h3"))
+	do(t, l.Part(t.Context(), "h2", "h3"))
+	do(t, l.Part(t.Context(), "h3", "h2"))
+	want := []bool{false, false, false, true, true}
+	got := []bool{reaches("h1", "h3"), reaches("h3", "h1"), reaches("h2", "h3"), reaches("h1", "h2"), reaches("h2", "h1")}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for _, h := range l.Hosts() {
+		conn, err := l.DialContext(t.Context(), "tcp", h.Name+":22")
+		do(t, err)
+		conn.Close()
+	}
+	status, err := l.Status(t.Context())
+	do(t, err)
+	if diff := cmp.Diff([][]string{{"h3"}, {"h3"}, {"h1", "h2"}}, [][]string{status[0].Parted, status[1].Parted, status[2].Parted}); diff != "" {
+		t.Error(diff)
+	}
+	do(t, l.Join(t.Context()))
+	do(t, l.Join(t.Context()))
+	if !reaches("h1", "h3") || !reaches("h3", "h2") {
+		t.Error("still parted")
+	}
+	if err := l.Part(t.Context(), "h1", "h1"); fault.ClassOf(err) != fault.Usage {
+		t.Errorf("part from itself: %v", err)
+	}
+}
+
+func TestSlowHostSendsAndReceivesSlowly(t *testing.T) {
+	t.Parallel()
+	l := up(t, Options{Hosts: 1})
+	c, err := login(t, l, "h1", "admin")
+	do(t, err)
+	do(t, l.Slow(t.Context(), "h1", "1mbit"))
+	const size = 250_000 // 2 s at 1 Mbit/s, less what the bucket and socket buffers hold
+	send := func() time.Duration {
+		s, err := c.NewSession()
+		do(t, err)
+		defer s.Close()
+		s.Stdin = bytes.NewReader(make([]byte, size))
+		began := time.Now()
+		out, err := s.Output("wc -c")
+		do(t, err)
+		if got := strings.TrimSpace(string(out)); got != strconv.Itoa(size) {
+			t.Fatalf("%s bytes arrived", got)
+		}
+		return time.Since(began)
+	}
+	receive := func() time.Duration {
+		began := time.Now()
+		if got := remote(t, c, "head -c "+strconv.Itoa(size)+" /dev/zero"); len(got) != size {
+			t.Fatalf("%d bytes came", len(got))
+		}
+		return time.Since(began)
+	}
+	if took := send(); took < time.Second {
+		t.Errorf("sent in %s", took)
+	}
+	if took := receive(); took < time.Second {
+		t.Errorf("received in %s", took)
+	}
+	do(t, l.Slow(t.Context(), "h1", ""))
+	if took := send() + receive(); took > time.Second {
+		t.Errorf("at full speed it took %s", took)
+	}
+	if err := l.Slow(t.Context(), "h1", "much"); err == nil {
+		t.Error("a rate that is none was taken")
+	}
+}
+
+func TestExecIsRootWithACleanEnvironment(t *testing.T) {
+	t.Parallel()
+	l := up(t, Options{Hosts: 1})
+	out, err := l.Exec(t.Context(), "h1", []string{"sh", "-c", "id -un; cat; env | cut -d= -f1 | sort | tr '\n' ' '"}, "text\n")
+	do(t, err)
+	if want := "root\ntext\nHOME LANG PATH PWD TERM "; out != want {
+		t.Errorf("got %q, want %q", out, want)
+	}
+	_, err = l.Exec(t.Context(), "h1", []string{"sh", "-c", "echo why >&2; exit 7"}, "")
+	var exit *host.ExitError
+	if !errors.As(err, &exit) || exit.Code != 7 || exit.Stderr != "why\n" || exit.Host != "h1" {
+		t.Errorf("exit: %#v", err)
+	}
+	_, err = l.Exec(t.Context(), "h1", []string{"sh", "-c", "kill -KILL $$"}, "")
+	if !errors.As(err, &exit) || exit.Signal != "KILL" {
+		t.Errorf("signal: %#v", err)
+	}
+	if _, err = l.Exec(t.Context(), "h9", []string{"true"}, ""); fault.ClassOf(err) != fault.Usage {
+		t.Errorf("no such host: %v", err)
+	}
+}
+
+func TestExecEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	l := up(t, Options{Hosts: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- l.Run(ctx, "h1", []string{"sh", "-c", "echo runs; exec sleep 12345"}, host.Stdio{Out: w})
+		w.Close()
+	}()
+	if _, err := bufio.NewReader(r).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	await(t, "the command to end", func() bool {
+		return !strings.Contains(in(t, l, "h1", "ps", "-eo", "args"), "sleep 12345")
+	})
+}
+
+func TestPID1ReapsOrphans(t *testing.T) {
+	t.Parallel()
+	l := up(t, Options{Hosts: 1})
+	pid := in(t, l, "h1", "sh", "-c", "setsid sleep 0.01 >/dev/null & echo $!")
+	await(t, "the orphan to be reaped", func() bool {
+		_, err := l.Exec(t.Context(), "h1", []string{"test", "-d", "/proc/" + pid}, "")
+		return err != nil
+	})
+}
+
+// await polls for what cannot be waited for otherwise.
+func await(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !is() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// namespacesOf returns the namespaces that the processes of a lab are in and
+// this process is not.
+func namespacesOf(t *testing.T, l *Lab) map[string]bool {
+	t.Helper()
+	_, err := l.pid1()
+	do(t, err)
+	found := map[string]bool{}
+	roots, err := processes(func(argv []string) bool { return strings.Contains(strings.Join(argv, " "), l.dir) })
+	do(t, err)
+	for _, pid := range roots {
+		for _, kind := range []string{"mnt", "net", "pid", "uts", "ipc"} {
+			theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+			ours, _ := os.Readlink("/proc/self/ns/" + kind)
+			if err != nil || theirs == ours || found[theirs] {
+				continue
+			}
+			// Open, so that its number is not given to another lab's.
+			f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+			do(t, err)
+			t.Cleanup(func() { f.Close() })
+			found[theirs] = true
+		}
+	}
+	return found
+}
+
+// nothingLeft fails if anything of a lab is there.
+func nothingLeft(t *testing.T, dir string, namespaces map[string]bool) {
+	t.Helper()
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is left: %v", dir, err)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	do(t, err)
+	if bytes.Contains(mounts, []byte(dir)) {
+		t.Errorf("a mount of %s is left", dir)
+	}
+	links, err := filepath.Glob("/proc/[0-9]*/ns/*")
+	do(t, err)
+	for _, link := range links {
+		ns, err := os.Readlink(link)
+		if err != nil || !namespaces[ns] {
+			continue
+		}
+		process := filepath.Dir(filepath.Dir(link))
+		// A zombie has ended; PID 1 of the machine has yet to notice.
+		if status, err := os.ReadFile(filepath.Join(process, "status")); err == nil && !bytes.Contains(status, []byte("\nState:\tZ")) {
+			t.Errorf("%s is in %s of the lab:\n%s", process, ns, status)
+		}
+	}
+	if pids := running(dir); len(pids) > 0 {
+		t.Errorf("processes %v are left", pids)
+	}
+}
+
+func TestDownLeavesNothing(t *testing.T) {
+	t.Parallel()
+	disks := t.TempDir()
+	l := up(t, Options{Hosts: 2, Disks: disks})
+	do(t, l.Cut(t.Context(), "h1"))
+	do(t, l.Freeze(t.Context(), "h2"))
+	c, err := l.DialContext(t.Context(), "tcp", "h2:22")
+	do(t, err)
+	defer c.Close()
+	namespaces := namespacesOf(t, l)
+	if len(namespaces) < 5 {
+		t.Fatalf("found only the namespaces %v", namespaces)
+	}
+	do(t, l.Down(t.Context()))
+	nothingLeft(t, l.dir, namespaces)
+	if entries, err := os.ReadDir(disks); err != nil || len(entries) > 0 {
+		t.Errorf("disks are left: %v %v", entries, err)
+	}
+	if _, err := l.DialContext(t.Context(), "tcp", "h2:22"); fault.ClassOf(err) != fault.Refused {
+		t.Errorf("dial into a lab that is gone: %v", err)
+	}
+}
+
+func TestSecondUpIsRefusedAndTheFirstLives(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	l := up(t, Options{Hosts: 1, State: state})
+	if _, err := Up(t.Context(), Options{Hosts: 1, State: state}); fault.ClassOf(err) != fault.Refused {
+		t.Errorf("second up: %v", err)
+	}
+	if got := in(t, l, "h1", "hostname"); got != "h1" {
+		t.Errorf("first lab: %q", got)
+	}
+}
+
+func TestTwoLabsWithTheSameAddressesDoNotMeet(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	a := up(t, Options{Name: "a", Hosts: 1, State: state})
+	b := up(t, Options{Name: "b", Hosts: 1, State: state})
+	in(t, a, "h1", "touch", "/root/a")
+	ca, err := login(t, a, "h1", "root")
+	do(t, err)
+	cb, err := login(t, b, "h1", "root")
+	do(t, err)
+	if got := remote(t, ca, "ls") + "/" + remote(t, cb, "ls"); got != "a/" {
+		t.Errorf("files of a/b: %q", got)
+	}
+	names, err := List(state)
+	do(t, err)
+	if diff := cmp.Diff([]string{"a", "b"}, names); diff != "" {
+		t.Error(diff)
+	}
+	do(t, a.Down(t.Context()))
+	again, err := Open(state, "b")
+	do(t, err)
+	if got := in(t, again, "h1", "hostname"); got != "h1" {
+		t.Errorf("b after a went down: %q", got)
+	}
+}
+
+func TestSpliceEndsWithEitherSide(t *testing.T) {
+	t.Parallel()
+	l := up(t, Options{Hosts: 1})
+	dial := func() net.Conn {
+		conn, err := l.DialContext(t.Context(), "tcp", "h1:22")
+		do(t, err)
+		return conn
+	}
+	var out bytes.Buffer
+	// sshd ends the connection at a line that is not SSH.
+	do(t, Splice(dial(), strings.NewReader("hello\r\n"), &out))
+	if !strings.HasPrefix(out.String(), "SSH-2.0-") {
+		t.Errorf("got %q", out.String())
+	}
+	do(t, l.Freeze(t.Context(), "h1"))
+	began := time.Now()
+	if err := Splice(dial(), strings.NewReader(""), io.Discard); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("hung host: %v", err)
+	}
+	if took := time.Since(began); took > DialTimeout+3*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
