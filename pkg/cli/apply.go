@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/engine"
 	"github.com/pgrepctl/pgrepctl/pkg/event"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/plan"
 	"github.com/pgrepctl/pgrepctl/pkg/remote"
@@ -26,14 +29,32 @@ import (
 // session is an engine with its connections and its progress display.
 type session struct {
 	*engine.Engine
-	conn *connections
-	sink ui.Sink
-	inv  *inventory.Cluster
+	conn  *connections
+	sinks []io.Closer
+	inv   *inventory.Cluster
 }
 
 func (s *session) close(ctx context.Context) {
-	_ = s.sink.Close()
+	for _, c := range s.sinks {
+		_ = c.Close()
+	}
 	_ = s.conn.Close(context.WithoutCancel(ctx))
+}
+
+// display is the progress for eyes and, with --log-file, the same events as
+// JSON lines.
+func (a *app) display(names []string) (event.Sink, []io.Closer, error) {
+	screen := ui.NewSink(a.Err, ui.SinkOptions{Mode: ui.Choose(ui.Options{Stderr: a.Err, Env: a.Env, Plain: a.set.Plain(), Output: a.set.Output()}),
+		Color: a.colorOn(a.Err), Quiet: a.set.Quiet(), Verbose: a.set.Verbose(), Hosts: names})
+	name := a.set.LogFile()
+	if name == "" {
+		return screen, []io.Closer{screen}, nil
+	}
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, nil, &fault.Error{Class: fault.Invalid, Op: "open the log file", Err: err}
+	}
+	return ui.Tee{screen, ui.NewSink(f, ui.SinkOptions{Mode: ui.ModeJSON})}, []io.Closer{screen, f}, nil
 }
 
 // open loads the inventory and makes an engine for it. Nothing is dialed yet.
@@ -46,12 +67,25 @@ func (a *app) open() (*session, error) {
 	for _, h := range inv.Hosts {
 		names = append(names, h.Name)
 	}
-	sink := ui.NewSink(a.Err, ui.SinkOptions{Mode: ui.Choose(ui.Options{Stderr: a.Err, Env: a.Env, Plain: a.set.Plain(), Output: a.set.Output()}),
-		Color: a.colorOn(a.Err), Quiet: a.set.Quiet(), Verbose: a.set.Verbose(), Hosts: names})
+	sink, sinks, err := a.display(names)
+	if err != nil {
+		return nil, err
+	}
 	conn := a.connect(inv, sink)
 	e := &engine.Engine{Inventory: inv, Cluster: conn, Dir: filepath.Join(a.set.StateDir(), inv.Name), Sink: sink, Now: time.Now,
 		Operator: operator(a.Env), Version: version(), NewID: newID, NewKey: newKey, Password: a.password(inv), Accept: a.accept, Stop: a.Stop}
-	return &session{Engine: e, conn: conn, sink: sink, inv: inv}, nil
+	return &session{Engine: e, conn: conn, sinks: sinks, inv: inv}, nil
+}
+
+// facts reads one host, within a bound.
+func (s *session) facts(ctx context.Context, name string, bound time.Duration) (*facts.Host, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("no answer within %s", bound))
+	defer cancel()
+	g, err := s.conn.Gatherer(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return g.Gather(ctx)
 }
 
 // password resolves the reference once a call, and only when a step asks.
@@ -108,9 +142,6 @@ func (a *app) act(ctx context.Context, s *session, p *plan.Plan) error {
 	if a.dryRun {
 		out = a.Out
 	}
-	if pre.Run != "" {
-		s.sink.Emit(event.Event{At: time.Now(), Run: pre.Run, Type: event.Warning, Text: "run " + pre.Run + " was interrupted; this goes on with it"})
-	}
 	format := "table"
 	if a.dryRun {
 		format = a.set.Output()
@@ -136,7 +167,7 @@ func (a *app) act(ctx context.Context, s *session, p *plan.Plan) error {
 }
 
 func shown(inv *inventory.Cluster, p *engine.Preview) ui.Preview {
-	out := ui.Preview{Plan: p.Plan, Cluster: inv.Name}
+	out := ui.Preview{Plan: p.Plan, Cluster: inv.Name, Run: p.Run}
 	for _, l := range p.Lines {
 		out.Lines = append(out.Lines, ui.PreviewLine{Node: l.Node, Depth: l.Depth, Host: l.Host, Step: l.Step, Phase: string(l.Phase), Effects: l.Effects, Noop: l.Noop})
 	}

@@ -157,4 +157,3 @@ func (d *demo) await(ctx context.Context, h, lsn string) error {
 		}
 	}
 }
-

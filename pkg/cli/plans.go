@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,8 +18,15 @@ import (
 	"github.com/pgrepctl/pgrepctl/templates"
 )
 
-// builtin returns a built-in plan's file.
-func builtin(name string) ([]byte, error) {
+// builtin returns a built-in plan's file, or the one that replaces it in
+// --templates-dir.
+func (a *app) builtin(name string) ([]byte, error) {
+	if dir := a.set.TemplatesDir(); dir != "" {
+		b, err := os.ReadFile(filepath.Join(dir, "plans", filepath.Base(name)+".yaml"))
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return b, err
+		}
+	}
 	b, err := templates.Plans.ReadFile("plans/" + name + ".yaml")
 	if err != nil {
 		return nil, &fault.Error{Class: fault.Usage, Err: fmt.Errorf("no built-in plan %q", name), Hint: "pgrepctl plans list"}
@@ -30,7 +39,7 @@ func (a *app) plansCommand() *cobra.Command {
 	cmd.AddCommand(
 		&cobra.Command{Use: "list", Short: "List the built-in plans", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.listPlans() }},
 		&cobra.Command{Use: "show NAME", Short: "Print a built-in plan", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
-			b, err := builtin(args[0])
+			b, err := a.builtin(args[0])
 			if err != nil {
 				return err
 			}
@@ -38,7 +47,7 @@ func (a *app) plansCommand() *cobra.Command {
 			return err
 		}},
 		&cobra.Command{Use: "export NAME FILE", Short: "Write a built-in plan to a file of your own, to edit", Args: cobra.ExactArgs(2), RunE: func(_ *cobra.Command, args []string) error {
-			b, err := builtin(args[0])
+			b, err := a.builtin(args[0])
 			if err != nil {
 				return err
 			}
@@ -104,7 +113,7 @@ func (a *app) runCommand() *cobra.Command {
 				if strings.ContainsAny(args[0], "/.") {
 					return &fault.Error{Class: fault.Invalid, Op: "read plan", Err: err}
 				}
-				if text, err = builtin(args[0]); err != nil {
+				if text, err = a.builtin(args[0]); err != nil {
 					return err
 				}
 			}

@@ -27,7 +27,7 @@ after an interruption goes on where the last one ended.`,
 				return err
 			}
 			defer s.close(cmd.Context())
-			text, err := builtin("bootstrap-standby")
+			text, err := a.builtin("bootstrap-standby")
 			if err != nil {
 				return err
 			}

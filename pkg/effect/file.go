@@ -33,6 +33,9 @@ type WriteFile struct {
 	// Judge, if set, asks the server about the file before anybody else can
 	// be hurt by it; a bad verdict puts the old bytes back.
 	Judge *Judge `json:"-"`
+	// Own: the file is this tool's alone. It is replaced whatever it holds,
+	// and undoing removes it.
+	Own bool `json:"own,omitempty"`
 	// Sensitive: no diff is shown.
 	Sensitive bool `json:"sensitive"`
 	// What is the subject shown, default the path.
@@ -67,13 +70,17 @@ func (e *WriteFile) Do(ctx context.Context, env Env) (Output, error) {
 	}
 	files := h.Files(e.As)
 	f := host.File{Path: e.Path, Exists: true, Data: e.Data, Mode: e.Mode, UID: -1, GID: -1}
-	if e.Before.Exists {
+	if e.Before.Exists && !e.Own {
 		f.Mode, f.UID, f.GID = e.Before.Mode, e.Before.UID, e.Before.GID
 		if err := keepImage(ctx, files, e.Image, e.Before.Data); err != nil {
 			return nil, err
 		}
 	}
-	if err := files.Write(ctx, f, &e.Before); err != nil {
+	ifWas := &e.Before
+	if e.Own {
+		ifWas = nil
+	}
+	if err := files.Write(ctx, f, ifWas); err != nil {
 		if errors.Is(err, host.ErrChanged) {
 			return nil, &fault.Error{Class: fault.Refused, Host: e.Host, Op: "write " + e.Path, Err: err,
 				State: "the file was left as the other editor made it", Hint: "run the same command again: it plans from the file as it is now"}
@@ -107,6 +114,9 @@ func (e *WriteFile) putBack(ctx context.Context, files host.Files, now host.File
 }
 
 func (e *WriteFile) Inverse() Effect {
+	if e.Own {
+		return &RemoveFile{Host: e.Host, As: e.As, Path: e.Path, What: e.What}
+	}
 	if e.Before.Exists {
 		return &RestoreFile{Host: e.Host, As: e.As, Path: e.Path, Image: e.Image,
 			BeforeSHA: sum(e.Before.Data), AfterSHA: sum(e.Data)}

@@ -316,7 +316,11 @@ func (r *run) bracket(ctx context.Context, n *plan.Node) error {
 		closing, stop = context.WithTimeout(closing, closeTimeout)
 		defer stop()
 	}
-	return errors.Join(err, r.close(closing, n, f, opened))
+	err = errors.Join(err, r.close(closing, n, f, opened))
+	if err == nil {
+		r.emit(event.Event{Type: event.NodeDone, Node: n.ID, Host: n.Host.Name, Step: n.Kind})
+	}
+	return err
 }
 
 func (r *run) open(ctx context.Context, n *plan.Node) ([]done, error) {

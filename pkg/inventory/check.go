@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
 )
 
 // checker finds the mistakes that no single value shows. It also runs over
@@ -101,7 +103,7 @@ func (c *checker) upstreams() {
 			if len(names) <= 12 {
 				hint = "known hosts: " + strings.Join(names, ", ")
 			}
-			if near := nearest(d.Upstream.Value, names); near != "" {
+			if near := fault.Nearest(d.Upstream.Value, names); near != "" {
 				hint = "did you mean " + near + "?"
 			}
 			c.add(d.Upstream.at, d.path("upstream"), hint, "unknown host %q", d.Upstream.Value)

@@ -9,6 +9,8 @@ import (
 	"unicode"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
 )
 
 // field is what the value of a key decodes into. Decoding reports problems and
@@ -179,7 +181,7 @@ func unknownHint(key string, known []namedField) string {
 	for i, f := range known {
 		names[i] = f.key
 	}
-	if near := nearest(key, names); near != "" {
+	if near := fault.Nearest(key, names); near != "" {
 		return "did you mean " + near + "?"
 	}
 	return "known keys: " + strings.Join(names, ", ")

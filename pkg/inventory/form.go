@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
 )
 
 // kind is a type of scalar. The implementations are empty structs, so that a
@@ -44,7 +46,7 @@ func (f form) flaw(text string, match func(pattern, text string) bool) (message,
 		return "has a line break or another control character", f.Want
 	case f.Enum != nil && !slices.Contains(f.Enum, text):
 		hint = "one of " + strings.Join(f.Enum, ", ")
-		if near := nearest(text, f.Enum); near != "" {
+		if near := fault.Nearest(text, f.Enum); near != "" {
 			hint = "did you mean " + near + "?"
 		}
 		return fmt.Sprintf("%q is not a valid %s", text, f.Label), hint

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -83,13 +85,20 @@ func DialConnected(w io.Writer) error {
 // programConn is a connection that another program made and splices.
 type programConn struct {
 	net.Conn
-	cmd *exec.Cmd
+	cmd    *exec.Cmd
+	remote net.Addr
+	reaped sync.Once // Close may be called twice, and at the same time
 }
+
+// RemoteAddr is the host's: the verification of host keys looks at it.
+func (c *programConn) RemoteAddr() net.Addr { return c.remote }
 
 func (c *programConn) Close() error {
 	err := c.Conn.Close()
-	_ = c.cmd.Process.Kill()
-	_ = c.cmd.Wait()
+	c.reaped.Do(func() {
+		_ = c.cmd.Process.Kill()
+		_ = c.cmd.Wait()
+	})
 	return err
 }
 
@@ -97,9 +106,13 @@ func (c *programConn) CloseWrite() error {
 	return c.Conn.(*net.UnixConn).CloseWrite()
 }
 
-// dialThrough starts a program that dials addr and splices its stdin and
-// stdout, and waits for it to say on fd 3 that it has.
-func dialThrough(ctx context.Context, argv ...string) (net.Conn, error) {
+// dialThrough starts a program that dials addr, which is numeric, and splices its
+// stdin and stdout, and waits for it to say on fd 3 that it has.
+func dialThrough(ctx context.Context, addr string, argv ...string) (net.Conn, error) {
+	remote, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return nil, err
+	}
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, err
@@ -126,7 +139,7 @@ func dialThrough(ctx context.Context, argv ...string) (net.Conn, error) {
 	stop := context.AfterFunc(ctx, func() { _ = r.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	answer, err := io.ReadAll(io.LimitReader(r, int64(len(connected))))
-	conn := &programConn{Conn: ours, cmd: cmd}
+	conn := &programConn{Conn: ours, cmd: cmd, remote: net.TCPAddrFromAddrPort(remote)}
 	if string(answer) == connected {
 		return conn, nil
 	}

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,45 +9,9 @@ import (
 	"testing"
 )
 
-// TestMain lets the test binary stand in for pgrepctl where a test needs one as
-// a process of its own.
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "lab" {
-		if err := standIn(context.Background(), os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
-
-// standIn is `lab up STATE DISKS`, and the inner half of `lab dial`.
-func standIn(ctx context.Context, args []string) error {
-	switch {
-	case len(args) == 3 && args[0] == "up":
-		_, err := Up(ctx, Options{State: args[1], Disks: args[2], Hosts: 2, Cluster: true})
-		return err
-	case len(args) == 5 && args[0] == "dial" && args[1] == "--connected-fd" && args[2] == "3" && args[3] == "--here":
-		conn, err := DialHere(ctx, args[4])
-		if err != nil {
-			return err
-		}
-		w := os.NewFile(3, "connected")
-		if err := DialConnected(w); err != nil {
-			return err
-		}
-		if err := w.Close(); err != nil {
-			return err
-		}
-		return Splice(conn, os.Stdin, os.Stdout)
-	}
-	return fmt.Errorf("unexpected arguments %q", args)
-}
-
 func TestUpThatIsKilledLeavesNothingRunning(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	needHosts(t)
 	// The moments are things to be seen from outside, in the order in which up
 	// comes by them.
 	moments := map[string]func(dir, disks string) bool{
@@ -93,7 +56,7 @@ func TestUpThatIsKilledLeavesNothingRunning(t *testing.T) {
 
 func TestUpAfterAKilledOneCleansUpByItself(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	needHosts(t)
 	state, disks := t.TempDir(), t.TempDir()
 	self, err := os.Executable()
 	do(t, err)
@@ -110,7 +73,7 @@ func TestUpAfterAKilledOneCleansUpByItself(t *testing.T) {
 
 func TestUpThatIsCancelledRemovesWhatItMade(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	needHosts(t)
 	state := t.TempDir()
 	dir := filepath.Join(state, DefaultName)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -24,13 +24,16 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 )
 
-// needRoot is for tests that make real hosts.
-func needRoot(t *testing.T) {
+// asPlainUser is set for the run that TestAPlainUserHasALabToo makes.
+const asPlainUser = "LAB_TEST_AS_PLAIN_USER"
+
+// needHosts is for tests that make real hosts.
+func needHosts(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("makes real hosts")
 	}
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 && os.Getenv(asPlainUser) == "" {
 		t.Skip("needs root")
 	}
 }
@@ -38,9 +41,14 @@ func needRoot(t *testing.T) {
 // up makes a lab for a test, and removes it after.
 func up(t *testing.T, o Options) *Lab {
 	t.Helper()
-	needRoot(t)
+	needHosts(t)
 	if o.State == "" {
 		o.State = t.TempDir()
+	}
+	if o.Binary == "" {
+		self, err := os.Executable() // see standIn
+		do(t, err)
+		o.Binary = self
 	}
 	l, err := Up(t.Context(), o)
 	if err != nil {

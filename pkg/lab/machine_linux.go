@@ -188,7 +188,7 @@ func (l *Lab) dial(ctx context.Context, network, addr string) (net.Conn, error) 
 	if l.Rootless {
 		// A process with threads cannot enter a user namespace (setns(2)), so
 		// another program has to make the connection.
-		return dialThrough(ctx, "nsenter", "-t", strconv.Itoa(pid), "-U", "-n", "--preserve-credentials", "--",
+		return dialThrough(ctx, addr, "nsenter", "-t", strconv.Itoa(pid), "-U", "-n", "--preserve-credentials", "--",
 			l.Binary, "lab", "dial", "--connected-fd", "3", "--here", addr)
 	}
 	type result struct {

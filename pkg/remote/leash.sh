@@ -1,57 +1,65 @@
 n=$1 ttl=$2
 shift 2
-exec 3<&0
-run=
-command -v setsid >/dev/null 2>&1 && run=setsid
+exec 3<&0 </dev/null
 if [ "$n" -gt 0 ]; then
-	head -c "$n" <&3 | $run "$@" 3<&- &
-else
-	$run "$@" </dev/null 3<&- &
+	# Whole, or not at all: half of a list of files is a list of files.
+	umask 077
+	input=$(mktemp) || exit 125
+	head -c "$n" <&3 >"$input"
+	exec <"$input"
+	size=$(wc -c <"$input")
+	rm -f "$input"
+	[ "$size" -eq "$n" ] || { echo "leash: input ended early" >&2; exit 125; }
 fi
+# A group of its own, so that what the command starts ends with it.
+own=
+command -v setsid >/dev/null 2>&1 && own=setsid
+# A background command has no stdin but the one it is given.
+exec 4<&0
+$own "$@" <&4 3<&- 4<&- &
 child=$!
 end() {
-	kill -"$1" "$child" 2>/dev/null
-	[ -z "$run" ] || kill -"$1" -- "-$child" 2>/dev/null
+	kill -s "$1" -- "-$child" 2>/dev/null || kill -s "$1" "$child" 2>/dev/null
 }
 finish() {
+	trap '' TERM INT HUP
 	end TERM
 	i=0
-	while [ "$i" -lt 50 ] && kill -0 "$child" 2>/dev/null; do
+	while [ "$i" -lt 50 ] && end 0; do
 		sleep 0.1 2>/dev/null || sleep 1
 		i=$((i + 1))
 	done
 	end KILL
 }
+trap finish TERM INT HUP
 (
-	timer=
+	# The holder of the lease writes a line now and then.
+	trap 'kill "$timer" 2>/dev/null; exit 0' TERM
 	arm() {
 		(
 			trap 'kill "$nap" 2>/dev/null; exit 0' TERM
 			sleep "$ttl" &
 			nap=$!
 			wait "$nap"
-			trap - TERM
-			finish
+			kill -TERM $$
 		) 3<&- &
 		timer=$!
 	}
-	trap 'kill "$timer" 2>/dev/null; exit 0' TERM
 	arm
 	while read -r beat <&3; do
 		kill "$timer" 2>/dev/null
 		arm
 	done
 	kill "$timer" 2>/dev/null
-	finish
+	kill -TERM $$
 ) >/dev/null 2>&1 &
 watch=$!
-exec 3<&-
-trap 'end TERM' TERM INT HUP
-wait "$child"
-rc=$?
-while kill -0 "$child" 2>/dev/null; do
+exec 3<&- 4<&-
+while :; do
 	wait "$child"
 	rc=$?
+	kill -0 "$child" 2>/dev/null || break
 done
+trap '' TERM
 kill "$watch" 2>/dev/null
 exit "$rc"

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
 )
 
 // maxFile bounds what is read; a path may turn out to be a device.
@@ -97,7 +99,7 @@ func entryOf(name, node *yaml.Node) (Key, any, error) {
 		return k, nil, errors.New("a key must be a plain name")
 	case !ok:
 		msg := fmt.Sprintf("unknown key %q", name.Value)
-		if near := nearest(name.Value); near != "" {
+		if near := fault.Nearest(name.Value, names()); near != "" {
 			msg += fmt.Sprintf(" (did you mean %s?)", near)
 		}
 		return k, nil, errors.New(msg)
@@ -135,4 +137,12 @@ func syntaxError(path string, err error) error {
 		return fmt.Errorf("%s:%d:%d: YAML: %s", path, one.Mark.Line, one.Mark.Column, one.Message)
 	}
 	return fmt.Errorf("%s: %w", path, err)
+}
+
+func names() []string {
+	var out []string
+	for _, k := range Keys() {
+		out = append(out, k.Name)
+	}
+	return out
 }

@@ -126,9 +126,13 @@ func (r *Row) asStandby(cl *inventory.Cluster, h *inventory.Host, f, up *facts.H
 		r.compare(f, up)
 		r.lag(f, up, sender)
 	}
-	r.State = streamState(f, up, sender)
+	r.State = streamState(f, sender)
 	if r.State == NoReceiver && h.Role == inventory.Standby {
 		r.note(Problem, "no-receiver", "it receives nothing from "+h.UpstreamName, "its server log says why")
+	}
+	if r.State == Streaming && sender == nil && up != nil && up.Server.Running {
+		r.note(Warning, "not-recognised", "it streams, and "+up.Name+" shows no walsender by its name",
+			"set application_name="+h.Name+" in its primary_conninfo: pgrepctl apply")
 	}
 	if r.ReplayPaused {
 		r.State = Paused
@@ -172,13 +176,13 @@ func senderOf(up *facts.Host, h *inventory.Host) *facts.Sender {
 	return nil
 }
 
-func streamState(f, up *facts.Host, sender *facts.Sender) State {
+func streamState(f *facts.Host, sender *facts.Sender) State {
 	switch {
 	case sender != nil && sender.State == "streaming":
 		return Streaming
 	case sender != nil && (sender.State == "catchup" || sender.State == "startup"):
 		return Catchup
-	case (up == nil || !up.Server.Running || sender != nil) && f.Server.Replay.ReceiverStatus == "streaming":
+	case f.Server.Replay.ReceiverStatus == "streaming":
 		return Streaming
 	}
 	return NoReceiver

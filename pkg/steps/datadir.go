@@ -80,12 +80,9 @@ func (s *DataDirectory) fence(ctx context.Context, in In, h *facts.Host) (Planne
 	if err != nil {
 		return Planned{}, fmt.Errorf("marker: %w", err)
 	}
-	before, err := h.File(ctx, as, path.Join(dir, postgres.RunMarker))
-	if err != nil {
-		return Planned{}, err
-	}
-	add(&effect.WriteFile{Host: in.Self.Name, As: as, Path: before.Path, Before: before, Data: append(b, '\n'), Mode: 0o600, Sensitive: true,
-		Image: in.image(h.Machine.OSUserHome, "marker"), What: "marker " + before.Path, Why: "(names this run until the copy can start)",
+	name := path.Join(dir, postgres.RunMarker)
+	add(&effect.WriteFile{Host: in.Self.Name, As: as, Path: name, Data: append(b, '\n'), Mode: 0o600, Own: true, Sensitive: true,
+		What: "marker " + name, Why: "(names this run until the copy can start)",
 		Then: func(h *facts.Host) { h.Data.State, h.Data.Marker = facts.Partial, marker }})
 	return p, nil
 }

@@ -27,7 +27,7 @@ func (in In) seeded(ctx context.Context) (bool, string, error) {
 	case facts.Absent, facts.Empty:
 		return false, "", nil
 	case facts.Partial:
-		return false, "", in.refuseForeignCopy(d)
+		return false, "", in.refuseForeignCopy(d, up.Server.SystemID)
 	case facts.Cluster:
 		if id := strconv.FormatUint(d.Control.SystemID, 10); id != up.Server.SystemID {
 			return false, "", fault.Refuse(in.Standby.Name, "if nobody needs those data, move "+d.Path+" away, then type the same command again",
@@ -45,7 +45,11 @@ func (in In) seeded(ctx context.Context) (bool, string, error) {
 
 // refuseForeignCopy lets a run go on with its own unfinished copy and, because
 // a copy has no owner once its run is over, with any other of this system.
-func (in In) refuseForeignCopy(d facts.DataDir) error {
+func (in In) refuseForeignCopy(d facts.DataDir, system string) error {
+	if d.Marker.SystemID != system {
+		return fault.Refuse(in.Standby.Name, "if nobody needs it, move "+d.Path+" away, then type the same command again",
+			fmt.Errorf("%s holds an unfinished copy of another cluster: system identifier %s, by run %s of %s", d.Path, d.Marker.SystemID, d.Marker.Run, d.Marker.Operator))
+	}
 	if d.PID != 0 {
 		return fault.Refuse(in.Standby.Name, "", fmt.Errorf("%s has the marker of an unfinished copy, yet a server runs in it (process %d)", d.Path, d.PID))
 	}

@@ -62,8 +62,8 @@ func TestErrorsArePrintedWithAllThatIsKnown(t *testing.T) {
 		{"stderr that was given", &fault.Error{Op: "start", Err: errors.New("failed"), Stderr: "FATAL: out of memory\n"}, `error: start: failed
   stderr: FATAL: out of memory
 `},
-		{"hints of several layers, the outer one first", &fault.Error{Hint: "c", Err: &fault.Error{Op: "x", Hint: "a", Err: &fault.Error{Err: errors.New("y"), Hint: "c"}}}, `error: x: y
-  hint:  c
+		{"hints of several layers, the outer one first", &fault.Error{Hint: "b", Err: &fault.Error{Op: "x", Hint: "b", Err: &fault.Error{Err: errors.New("y"), Hint: "a"}}}, `error: x: y
+  hint:  b
   hint:  a
 `},
 		{"states of several layers", &fault.Error{State: "2", Err: &fault.Error{Op: "x", State: "1"}}, "error: x\n  state: 2\n  state: 1\n"},

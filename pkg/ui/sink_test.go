@@ -277,3 +277,25 @@ pg1       rsync            change    copy  (10s, 4.88 kB, 500 B/s)
 		t.Error(d)
 	}
 }
+
+// What a step that failed did is undone; what a bracket opened is closed.
+func TestUndoAndCloseAreToldApart(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	s := NewSink(&b, SinkOptions{Mode: ModePlain})
+	for _, typ := range []event.Type{event.NodeStart, event.EffectStart, event.Failed, event.EffectUndo} {
+		s.Emit(event.Event{Node: "1", Host: "pg1", Step: "slot", Type: typ, Text: "create slot"})
+	}
+	for _, typ := range []event.Type{event.NodeStart, event.EffectStart, event.EffectDone, event.EffectUndo, event.NodeDone, event.EffectUndo} {
+		s.Emit(event.Event{Node: "2", Host: "pg1", Step: "lock", Type: typ, Text: "lock"})
+	}
+	want := `pg1       slot             FAILED    create slot
+pg1       slot             undo      create slot
+pg1       lock             change    lock
+pg1       lock             close     lock
+pg1       lock             undo      lock
+`
+	if d := cmp.Diff(want, b.String()); d != "" {
+		t.Error(d)
+	}
+}

@@ -3,7 +3,9 @@ package remotetest
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net"
+	"os/exec"
 	"slices"
 	"strconv"
 	"sync"
@@ -29,6 +31,7 @@ type Server struct {
 	open     int // sessions
 	forwards int
 	closed   bool
+	running  map[*exec.Cmd][]io.Closer
 	work     sync.WaitGroup
 }
 
@@ -72,7 +75,7 @@ type Faults struct {
 // Start runs a server until the end of the test.
 func Start(t testing.TB, config Config) *Server {
 	t.Helper()
-	s := &Server{config: config, Key: NewKey(t), hostKeys: config.HostKeys, conns: map[*conn]struct{}{}}
+	s := &Server{config: config, Key: NewKey(t), hostKeys: config.HostKeys, conns: map[*conn]struct{}{}, running: map[*exec.Cmd][]io.Closer{}}
 	if len(s.hostKeys) == 0 {
 		s.hostKeys = []ssh.Signer{NewKey(t).Signer}
 	}
@@ -95,6 +98,12 @@ func Start(t testing.TB, config Config) *Server {
 		s.CutAll()
 		s.mu.Lock()
 		s.closed = true
+		for cmd, pipes := range s.running {
+			signalGroup(cmd, "KILL")
+			for _, p := range pipes {
+				_ = p.Close()
+			}
+		}
 		s.mu.Unlock()
 		s.work.Wait()
 	})

@@ -96,6 +96,7 @@ func (s *Server) start(cmd *exec.Cmd, ch ssh.Channel) (finish func(), _ error) {
 	}
 	s.mu.Lock()
 	flood := s.faults.Stderr
+	s.running[cmd] = []io.Closer{out, errOut}
 	s.mu.Unlock()
 	var reading, feeding sync.WaitGroup
 	reading.Go(func() {
@@ -113,6 +114,9 @@ func (s *Server) start(cmd *exec.Cmd, ch ssh.Channel) (finish func(), _ error) {
 	return func() {
 		reading.Wait()
 		err := cmd.Wait()
+		s.mu.Lock()
+		delete(s.running, cmd)
+		s.mu.Unlock()
 		reportExit(ch, err)
 		_ = ch.Close()
 		feeding.Wait()

@@ -1,4 +1,4 @@
-package inventory
+package fault
 
 import "testing"
 
@@ -9,8 +9,8 @@ func TestNearestFindsTypingSlipsOnly(t *testing.T) {
 		"prot": "port", "adress": "address", "Role": "role", "rol": "role", "applydelay": "apply_delay",
 		"upstraem": "upstream", "x": "", "": "", "hostname": "", "sl": "", "slots": "slot",
 	} {
-		if got := nearest(word, known); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", word, got, want)
+		if got := Nearest(word, known); got != want {
+			t.Errorf("Nearest(%q) = %q, want %q", word, got, want)
 		}
 	}
 }

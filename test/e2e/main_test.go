@@ -1,0 +1,134 @@
+// Package e2e runs the real binary against real hosts: a lab of them for each
+// layout of PostgreSQL's files. Every test asserts what the tool said, its exit
+// code, and what is true of the hosts afterwards.
+package e2e
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// suite is what all tests share. It is made once, in TestMain.
+type suite struct {
+	root   string // of everything that the tests write on this machine
+	binary string
+	disks  string // of the labs' hosts; empty is below root
+	sites  map[layout]*site
+}
+
+var shared *suite
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code := 0
+	if testing.Short() {
+		code = m.Run() // every test skips itself
+	} else {
+		code = run(m)
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int) {
+	root, err := os.MkdirTemp("", "pgrepctl-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	s := &suite{root: root, binary: filepath.Join(root, "bin", "pgrepctl"), disks: fastDisks(), sites: map[layout]*site{}}
+	s.sites[etc] = newSite(s, etc, 3)
+	s.sites[dataDirectory] = newSite(s, dataDirectory, 2)
+	if err := s.build(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	end, err := s.guard()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() {
+		if err := end(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+	}()
+	shared = s
+	return m.Run()
+}
+
+// build makes the binary, with the race detector if this test has it.
+func (s *suite) build() error {
+	args := []string{"build", "-o", s.binary}
+	if raceDetector {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, "github.com/pgrepctl/pgrepctl/cmd/pgrepctl")...)
+	if raceDetector {
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build pgrepctl: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// guard starts a process that takes the labs down when this one ends, however
+// it ends: a time-out of `go test` runs no cleanup. end makes it act at once.
+func (s *suite) guard() (end func() error, err error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("guard the labs: %w", err)
+	}
+	defer r.Close()
+	const script = `cat; "$1" lab down --all --state "$2" 2>&1 || exit; rm -rf -- "$3"`
+	cmd := exec.Command("/bin/sh", "-c", script, "guard", s.binary, s.labs(), s.root)
+	cmd.Stdin = r
+	// Not of our process group: Ctrl-C must not end the one who cleans up.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var said strings.Builder
+	cmd.Stdout = &said
+	if err := cmd.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("guard the labs: %w", err), w.Close())
+	}
+	return func() error {
+		err := w.Close()
+		if err := cmd.Wait(); err != nil {
+			return fmt.Errorf("take the labs down: %w\n%s", err, said.String())
+		}
+		return err
+	}, nil
+}
+
+func (s *suite) labs() string { return filepath.Join(s.root, "labs") }
+
+// fastDisks is a memory file system, if there is one with room.
+func fastDisks() string {
+	const dir, room = "/dev/shm", 3 << 30
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil || fs.Bavail*uint64(fs.Bsize) < room {
+		return ""
+	}
+	return dir
+}
+
+// summary prints one line for a test when it ends. began excludes the time that
+// the test waited for its hosts.
+func summary(t *testing.T, began time.Time) {
+	word := "ok"
+	switch {
+	case t.Skipped():
+		word = "skip"
+	case t.Failed():
+		word = "FAIL"
+	}
+	fmt.Printf("%-4s %6.1fs  %s\n", word, time.Since(began).Seconds(), t.Name())
+}

@@ -1,0 +1,266 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/lab"
+)
+
+type layout = lab.Layout
+
+const (
+	etc           = lab.DebianEtc
+	dataDirectory = lab.DataDirectory
+)
+
+// site is a lab that serves many tests, one at a time: h1 is a primary with
+// pgbench's tables, the others wait for a bootstrap. Before a test it is put
+// back, and compared with what it was at first.
+type site struct {
+	layout layout
+	hosts  int
+	mu     sync.Mutex // one test at a time
+
+	made   bool
+	broken error
+	suite  *suite
+	lab    *lab.Lab
+	files  lab.PostgresFiles
+	first  snapshot
+}
+
+func newSite(s *suite, l layout, hosts int) *site { return &site{suite: s, layout: l, hosts: hosts} }
+
+// take gives a test the site, in its first state, until the test ends.
+func take(t *testing.T, l layout) *site {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("makes real hosts")
+	}
+	t.Parallel()
+	s := shared.sites[l]
+	s.mu.Lock()
+	began := time.Now()
+	t.Cleanup(func() {
+		summary(t, began)
+		s.mu.Unlock()
+	})
+	if s.broken == nil {
+		s.broken = s.ready(context.Background())
+	}
+	if s.broken != nil {
+		t.Fatal(describe(s.broken))
+	}
+	return s
+}
+
+func (s *site) ready(ctx context.Context) error {
+	if !s.made {
+		if err := s.make(ctx); err != nil {
+			return err
+		}
+		s.made = true
+		return nil
+	}
+	if err := s.reset(ctx); err != nil {
+		return err
+	}
+	now, err := s.snapshot(ctx, lenient)
+	if err != nil {
+		return err
+	}
+	if d := cmp.Diff(s.first, now); d != "" {
+		return fmt.Errorf("the last test left something that the reset does not know (-first +now):\n%s", d)
+	}
+	return nil
+}
+
+func (s *site) make(ctx context.Context) error {
+	l, err := lab.Up(ctx, lab.Options{Name: fmt.Sprintf("e2e-%d-%s", os.Getpid(), strings.TrimSuffix(string(s.layout), "-directory")),
+		Hosts: s.hosts, Layout: s.layout, Cluster: true, State: s.suite.labs(), Disks: s.suite.disks, Binary: s.suite.binary})
+	if err != nil {
+		return err
+	}
+	s.lab, s.files = l, l.Files(s.layout)
+	if _, err := s.onEach(ctx, saveScript); err != nil {
+		return err
+	}
+	if _, err := l.Exec(ctx, "h1", []string{"sh", "-s"}, fillScript); err != nil {
+		return err
+	}
+	s.first, err = s.snapshot(ctx, lenient)
+	return err
+}
+
+// reset puts the site back into its first state.
+func (s *site) reset(ctx context.Context) error {
+	status, err := s.lab.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range status {
+		var errs []error
+		if h.Power == "frozen" {
+			errs = append(errs, s.lab.Thaw(ctx, h.Name))
+		}
+		if h.Power == "off" {
+			errs = append(errs, s.lab.Start(ctx, h.Name))
+		}
+		if h.Cable == "cut" {
+			errs = append(errs, s.lab.Heal(ctx, h.Name))
+		}
+		if h.Rate != "" {
+			errs = append(errs, s.lab.Slow(ctx, h.Name, ""))
+		}
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+	}
+	_, err = s.onEach(ctx, resetScript)
+	return err
+}
+
+// onEach runs a script on all hosts at once. It begins with the variables that
+// it needs; only h1 is a primary.
+func (s *site) onEach(ctx context.Context, script string) ([]string, error) {
+	out := make([]string, s.hosts)
+	g, ctx := errgroup.WithContext(ctx)
+	for i := range out {
+		g.Go(func() error {
+			name := "h" + strconv.Itoa(i+1)
+			got, err := s.lab.Exec(ctx, name, []string{"sh", "-s"}, s.variables(i == 0)+script)
+			if err != nil {
+				return fmt.Errorf("%s: %w: %s", name, err, host.Tail(host.StderrOf(err), 5))
+			}
+			out[i] = got
+			return nil
+		})
+	}
+	return out, g.Wait()
+}
+
+func (s *site) variables(primary bool) string {
+	conf := "etc"
+	if s.layout == dataDirectory {
+		conf = "data"
+	}
+	return fmt.Sprintf("set -eu\ncd /\nprimary=%t data=%s config=%s bin=%s log=%s layout=%s\n", primary, s.files.Data, s.files.Config, s.files.Bin, s.files.Log, conf)
+}
+
+const (
+	// What tests may change is kept aside on the host itself.
+	saveScript = `
+umask 077
+mkdir /var/e2e
+for d in etc home root usr/local; do mkdir -p /var/e2e/$d; rsync -a /$d/ /var/e2e/$d/; done
+if $primary && [ $layout = data ]; then
+  mkdir /var/e2e/data
+  cp -a $data/postgresql.conf $data/pg_hba.conf $data/pg_ident.conf /var/e2e/data/
+fi
+if $primary; then cp -a $data/postgresql.auto.conf /var/e2e/auto.conf; fi
+`
+	fillScript = `
+set -eu
+cd /
+as() { setpriv --reuid postgres --regid postgres --init-groups "$@"; }
+as psql -XAtqc "create database bench"
+as pgbench -qi -s 2 bench 2>/dev/null
+as psql -XAtqd bench -c "create extension amcheck" -c "alter table pgbench_history add column id bigserial"
+`
+	resetScript = `
+as() { setpriv --reuid postgres --regid postgres --init-groups "$@"; }
+for p in rsync pgbench psql sleep pg_receivewal; do pkill -KILL -x $p || true; done
+# PID 1 of the host has a sleep of its own; it is started anew by nobody, and needed by nobody.
+for d in etc home root usr/local; do /var/e2e/usr/bin/rsync -a --checksum --delete --numeric-ids /var/e2e/$d/ /$d/ 2>/dev/null || rsync -a --checksum --delete --numeric-ids /var/e2e/$d/ /$d/; done
+rm -rf /var/lib/postgresql/.pgrepctl /var/lib/postgresql/.psql_history /dev/shm/pgrepctl-* /tmp/*
+if $primary; then
+  if [ $layout = data ]; then cp -a /var/e2e/data/* $data/; fi
+  cp -a /var/e2e/auto.conf $data/postgresql.auto.conf
+  if ! as $bin/pg_ctl -s -D $data status >/dev/null; then
+    if [ $layout = etc ]; then pg_ctlcluster 15 main start; else as $bin/pg_ctl -s -w -D $data -l $log start; fi
+  fi
+  as psql -XAtq <<'SQL'
+select pg_reload_conf();
+select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'pgrepctl%' or backend_type = 'walsender';
+do $$
+declare r record;
+begin
+  for i in 1..200 loop
+    exit when not exists (select from pg_replication_slots where active);
+    perform pg_terminate_backend(active_pid) from pg_replication_slots where active;
+    perform pg_sleep(0.01);
+  end loop;
+  for r in select slot_name from pg_replication_slots loop
+    perform pg_drop_replication_slot(r.slot_name);
+  end loop;
+  for r in select rolname from pg_roles where rolname !~ '^pg_' and rolname <> 'postgres' loop
+    execute format('drop role %I', r.rolname);
+  end loop;
+end $$;
+SQL
+else
+  if [ -e $data/postmaster.pid ]; then as $bin/pg_ctl -s -D $data -m immediate stop || true; fi
+  if [ $layout = etc ]; then
+    mkdir -p $data; find $data -mindepth 1 -delete
+  else
+    rm -rf $data
+  fi
+  rm -f $log
+fi
+`
+)
+
+// at runs a shell script as root on a host.
+func (s *site) at(t *testing.T, name, script string) string {
+	t.Helper()
+	out, err := s.lab.Exec(context.Background(), name, []string{"sh", "-s"}, s.variables(name == "h1")+asPostgres+script)
+	if err != nil {
+		t.Fatalf("%s: %v\n%s\n%s", name, err, script, host.StderrOf(err))
+	}
+	return strings.TrimRight(out, "\n")
+}
+
+const asPostgres = "as() { setpriv --reuid postgres --regid postgres --init-groups \"$@\"; }\n"
+
+// sql runs one query on a host's server, as psql prints it.
+func (s *site) sql(t *testing.T, name, database, query string) string {
+	t.Helper()
+	out, err := s.lab.Exec(context.Background(), name, []string{"sh", "-s"}, asPostgres+"as psql -XAtqv ON_ERROR_STOP=1 -d "+database+" <<'E2E-SQL'\n"+query+"\nE2E-SQL\n")
+	if err != nil {
+		t.Fatalf("%s: %v\n%s\n%s", name, err, query, host.StderrOf(err))
+	}
+	return strings.TrimRight(out, "\n")
+}
+
+func (s *site) do(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(describe(err))
+	}
+}
+
+func describe(err error) string {
+	var f *fault.Error
+	if errors.As(err, &f) && f.Stderr != "" {
+		return fmt.Sprintf("%v\n%s", err, f.Stderr)
+	}
+	return err.Error()
+}
+
+// pause is one turn of a loop that waits for a condition.
+func pause(d time.Duration) { time.Sleep(d) }
+
+func itoa(n int) string { return strconv.Itoa(n) }
