@@ -112,7 +112,7 @@ No read fails, no step is lost, nothing is done that the plan did not show.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(cmd, err)
 	})
-	root.AddCommand(a.standbyCommand(), a.statusCommand(), a.runsCommand(), a.plansCommand(), a.runCommand(),
+	root.AddCommand(a.standbyCommand(), a.statusCommand(), a.doctorCommand(), a.runsCommand(), a.plansCommand(), a.runCommand(),
 		a.inventoryCommand(), a.configCommand(), a.demoCommand(), labCommand(a.Out, a.Err), versionCommand(a.Out))
 	strict(root)
 	return root

@@ -94,7 +94,8 @@ func (d *demo) load(ctx context.Context) error {
 	if _, err := d.asPostgres(ctx, "h1", "createdb shop && pgbench -q -i -s 10 shop >/dev/null 2>&1"); err != nil {
 		return fmt.Errorf("fill the primary: %w", err)
 	}
-	// setsid: it must outlive this command, and end with the host.
+	// setsid: it must outlive this command, and end with the host. A shell starts
+	// it with SIGINT ignored, so it is ended by SIGTERM.
 	_, err := d.asPostgres(ctx, "h1", "setsid pgbench -n -c 2 -R 100 -T 3600 shop >/tmp/pgbench.log 2>&1 </dev/null & echo $! >/tmp/pgbench.pid")
 	if err != nil {
 		return fmt.Errorf("start pgbench: %w", err)
@@ -102,10 +103,10 @@ func (d *demo) load(ctx context.Context) error {
 	return nil
 }
 
-const countRows = `psql -XAtq -d shop -c "select string_agg(n::text, ' ') from (select count(*) n from pgbench_accounts union all select count(*) from pgbench_history union all select sum(abalance) from pgbench_accounts) x"`
+const countRows = `psql -XAtq -d shop -c "select (select count(*) from pgbench_accounts) || ' ' || (select count(*) from pgbench_history) || ' ' || (select sum(abalance) from pgbench_accounts)"`
 
 func (d *demo) compare(ctx context.Context) error {
-	if _, err := d.asPostgres(ctx, "h1", "pkill -INT -s $(cat /tmp/pgbench.pid); while pgrep -s $(cat /tmp/pgbench.pid) >/dev/null; do sleep 0.1; done"); err != nil {
+	if _, err := d.asPostgres(ctx, "h1", "pkill -TERM -s $(cat /tmp/pgbench.pid); while pgrep -s $(cat /tmp/pgbench.pid) >/dev/null; do sleep 0.1; done"); err != nil {
 		return fmt.Errorf("stop pgbench: %w", err)
 	}
 	lsn, err := d.asPostgres(ctx, "h1", `psql -XAtq -c "select pg_current_wal_lsn()"`)

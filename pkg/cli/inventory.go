@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v4"
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
@@ -47,10 +48,19 @@ func (a *app) inventoryCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.set.Output() == "table" {
-				return ui.YAML(a.Out, c)
+			text, err := c.YAML()
+			if err != nil {
+				return err
 			}
-			return a.encode(c)
+			if a.set.Output() != "json" {
+				_, err = a.Out.Write(text)
+				return err
+			}
+			var v any
+			if err := yaml.Load(text, &v); err != nil {
+				return fmt.Errorf("show the inventory: %w", err)
+			}
+			return ui.JSON(a.Out, v)
 		}},
 		&cobra.Command{Use: "graph", Short: "Print who streams from whom", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			c, err := load()

@@ -84,7 +84,7 @@ func (a *app) listRuns() error {
 		return err
 	}
 	if a.set.Output() != "table" {
-		return a.encode(runs)
+		return a.encode(append([]journal.Summary{}, runs...)) // none is [], not null
 	}
 	var rows [][]ui.Cell
 	for _, r := range runs {

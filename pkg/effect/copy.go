@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"regexp"
 	"strconv"
@@ -224,6 +225,9 @@ func (e *EmptyDirectory) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, err
 	}
 	names, err := h.Files(e.As).List(ctx, e.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // the directory itself was taken back already
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", e.Path, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -29,7 +30,9 @@ type WriteFile struct {
 	Before host.File   `json:"-"`
 	Data   []byte      `json:"-"`
 	Mode   fs.FileMode `json:"mode"` // of a new file; an existing one keeps its own
-	Image  string      `json:"image"`
+	// Image is where the bytes before are kept. Their hash is added to the
+	// name: a run may edit one file twice, and needs both to go back.
+	Image string `json:"image"`
 	// Judge, if set, asks the server about the file before anybody else can
 	// be hurt by it; a bad verdict puts the old bytes back.
 	Judge *Judge `json:"-"`
@@ -72,7 +75,7 @@ func (e *WriteFile) Do(ctx context.Context, env Env) (Output, error) {
 	f := host.File{Path: e.Path, Exists: true, Data: e.Data, Mode: e.Mode, UID: -1, GID: -1}
 	if e.Before.Exists && !e.Own {
 		f.Mode, f.UID, f.GID = e.Before.Mode, e.Before.UID, e.Before.GID
-		if err := keepImage(ctx, files, e.Image, e.Before.Data); err != nil {
+		if err := keepImage(ctx, files, e.image(), e.Before.Data); err != nil {
 			return nil, err
 		}
 	}
@@ -108,7 +111,7 @@ func (e *WriteFile) putBack(ctx context.Context, files host.Files, now host.File
 	old := now
 	old.Data = e.Before.Data
 	if err := files.Write(ctx, old, &now); err != nil {
-		return fmt.Errorf("put back %s (its bytes are in %s): %w", e.Path, e.Image, err)
+		return fmt.Errorf("put back %s (its bytes are in %s): %w", e.Path, e.image(), err)
 	}
 	return nil
 }
@@ -118,10 +121,17 @@ func (e *WriteFile) Inverse() Effect {
 		return &RemoveFile{Host: e.Host, As: e.As, Path: e.Path, What: e.What}
 	}
 	if e.Before.Exists {
-		return &RestoreFile{Host: e.Host, As: e.As, Path: e.Path, Image: e.Image,
+		return &RestoreFile{Host: e.Host, As: e.As, Path: e.Path, Image: e.image(),
 			BeforeSHA: sum(e.Before.Data), AfterSHA: sum(e.Data)}
 	}
 	return &RemoveFile{Host: e.Host, As: e.As, Path: e.Path, IfSHA: sum(e.Data), What: e.What}
+}
+
+func (e *WriteFile) image() string {
+	if e.Image == "" {
+		return ""
+	}
+	return e.Image + "." + sum(e.Before.Data)[:8]
 }
 
 func (e *WriteFile) Predict(w World) {
@@ -344,7 +354,7 @@ func (e *MakeDirs) On() string      { return e.Host }
 func (e *MakeDirs) Inverse() Effect { return nil }
 func (e *MakeDirs) Predict(World)   {}
 func (e *MakeDirs) Describe() Description {
-	return Description{Verb: "make", Subject: "what is missing of the directories that a server needs", Detail: "(" + strings.Join(e.Names, ", ") + ")"}
+	return Description{Verb: "make", Subject: fmt.Sprintf("what is missing of the %d directories that a server needs", len(e.Names)), Detail: "in " + e.In}
 }
 
 func (e *MakeDirs) Do(ctx context.Context, env Env) (Output, error) {
@@ -450,12 +460,13 @@ func syncPath(ctx context.Context, r host.Runner, as, p string) error {
 // AddLine appends one line to a file that others edit too, authorized_keys
 // above all; its inverse removes that line and no other.
 type AddLine struct {
-	Host string      `json:"host"`
-	As   string      `json:"as"`
-	Path string      `json:"path"`
-	Line string      `json:"-"`
-	Mark string      `json:"mark"` // occurs in our line and in no other
-	Mode fs.FileMode `json:"mode"`
+	Host string `json:"host"`
+	As   string `json:"as"`
+	Path string `json:"path"`
+	Line string `json:"-"`
+	// Mark is the last word of our line, and in no other line.
+	Mark string      `json:"mark"`
+	Mode fs.FileMode `json:"mode"` // of a new file
 	What string      `json:"what"`
 }
 
@@ -470,13 +481,28 @@ func (e *AddLine) Inverse() Effect {
 	return &RemoveLine{Host: e.Host, As: e.As, Path: e.Path, Mark: e.Mark, What: e.What}
 }
 
+// What the file was like before our line came is known only when it is written,
+// and the inverse is journalled before that. So the line says it itself, in a
+// word behind the mark.
+const (
+	madeFile    = "new-file"
+	madeNewline = "no-newline-before"
+)
+
 func (e *AddLine) Do(ctx context.Context, env Env) (Output, error) {
-	return nil, editLines(ctx, env, e.Host, e.As, e.Path, e.Mode, func(lines [][]byte) [][]byte {
-		return append(lines, []byte(e.Line+"\n"))
+	return nil, editLines(ctx, env, e.Host, e.As, e.Path, e.Mode, func(now host.File) ([]byte, bool) {
+		data, line := bytes.Clone(now.Data), e.Line
+		switch {
+		case !now.Exists:
+			line += " " + madeFile
+		case len(data) > 0 && !bytes.HasSuffix(data, []byte("\n")):
+			data, line = append(data, '\n'), line+" "+madeNewline
+		}
+		return append(data, line+"\n"...), true
 	})
 }
 
-// RemoveLine removes every line that holds Mark.
+// RemoveLine removes every line that holds Mark as a word.
 type RemoveLine struct {
 	Host string `json:"host"`
 	As   string `json:"as"`
@@ -494,20 +520,30 @@ func (e *RemoveLine) Describe() Description {
 }
 
 func (e *RemoveLine) Do(ctx context.Context, env Env) (Output, error) {
-	return nil, editLines(ctx, env, e.Host, e.As, e.Path, 0, func(lines [][]byte) [][]byte {
-		var keep [][]byte
-		for _, l := range lines {
-			if !bytes.Contains(l, []byte(e.Mark)) {
-				keep = append(keep, l)
+	return nil, editLines(ctx, env, e.Host, e.As, e.Path, 0, func(now host.File) ([]byte, bool) {
+		var keep []byte
+		made := false
+		for line := range bytes.Lines(now.Data) {
+			words := strings.Fields(string(line))
+			i := slices.Index(words, e.Mark)
+			if i < 0 {
+				keep = append(keep, line...)
+				continue
+			}
+			made = made || slices.Contains(words[i:], madeFile)
+			// The newline that ours needed goes with it, unless somebody
+			// wrote a line behind ours.
+			if slices.Contains(words[i:], madeNewline) && bytes.HasSuffix(now.Data, line) {
+				keep = bytes.TrimSuffix(keep, []byte("\n"))
 			}
 		}
-		return keep
+		return keep, len(keep) > 0 || !made
 	})
 }
 
 // editLines is a compare-and-swap loop: somebody else may edit at the same
-// moment. A file that we made and that has no line left is removed.
-func editLines(ctx context.Context, env Env, name, as, p string, mode fs.FileMode, edit func([][]byte) [][]byte) error {
+// moment. edit returns the new bytes, and whether the file shall exist.
+func editLines(ctx context.Context, env Env, name, as, p string, mode fs.FileMode, edit func(host.File) ([]byte, bool)) error {
 	h, err := env.Host(ctx, name)
 	if err != nil {
 		return err
@@ -518,20 +554,11 @@ func editLines(ctx context.Context, env Env, name, as, p string, mode fs.FileMod
 		if err != nil {
 			return fmt.Errorf("read %s: %w", p, err)
 		}
-		var lines [][]byte
-		if len(before.Data) > 0 {
-			data := before.Data
-			if !bytes.HasSuffix(data, []byte("\n")) {
-				data = append(bytes.Clone(data), '\n')
-			}
-			lines = bytes.SplitAfter(data, []byte("\n"))
-			lines = lines[:len(lines)-1]
-		}
-		after := bytes.Join(edit(lines), nil)
+		after, exist := edit(before)
 		switch {
-		case bytes.Equal(after, before.Data):
+		case bytes.Equal(after, before.Data) && (exist == before.Exists || !before.Exists):
 			return nil
-		case len(after) == 0:
+		case !exist:
 			err = files.Remove(ctx, p)
 		default:
 			f := host.File{Path: p, Exists: true, Data: after, Mode: mode, UID: -1, GID: -1}

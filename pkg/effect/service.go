@@ -20,6 +20,9 @@ type Control struct {
 	// Log is the file that gets the server's first words, for error messages.
 	Log   string `json:"log,omitempty"`
 	LogAs string `json:"log_as,omitempty"`
+	// OwnLog: Start makes the log, nobody else's service manager does; the
+	// undoing of a start takes it away.
+	OwnLog bool `json:"own_log,omitempty"`
 }
 
 // Command is an argv and the OS user to run it as.
@@ -95,9 +98,7 @@ func (e *Service) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, err
 	}
 	if e.Why == "undo" {
-		if up := answers(ctx, env, e.Host); up == (e.Action == "start") {
-			return nil, nil
-		}
+		return nil, e.undo(ctx, env, h)
 	}
 	c := e.command()
 	if err := h.Run(ctx, host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{}); err != nil {
@@ -107,6 +108,28 @@ func (e *Service) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, nil
 	}
 	return nil, e.up(ctx, env, h)
+}
+
+// undo starts or stops the server unless it is so already. A server that does
+// not answer may still be about to: one whose start was begun by a tool that
+// died. So it is always told to stop, and only the outcome counts.
+func (e *Service) undo(ctx context.Context, env Env, h host.Host) error {
+	if e.Action == "start" && answers(ctx, env, e.Host) {
+		return nil
+	}
+	c := e.command()
+	if err := h.Run(ctx, host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{}); err != nil && (e.Action == "start" || answers(ctx, env, e.Host)) {
+		return e.explain(ctx, h, err)
+	}
+	if e.Action == "start" {
+		return e.up(ctx, env, h)
+	}
+	if e.Control.OwnLog {
+		if err := h.Files(e.Control.LogAs).Remove(ctx, e.Control.Log); err != nil {
+			return fmt.Errorf("remove %s: %w", e.Control.Log, err)
+		}
+	}
+	return nil
 }
 
 // up waits until the server answers and is what it must be. A start command
@@ -177,7 +200,8 @@ func (e *Service) explain(ctx context.Context, h host.Host, err error) error {
 func answers(ctx context.Context, env Env, name string) bool {
 	s, err := session(ctx, env, name, false)
 	if err != nil {
-		return false
+		// Any other refusal comes from a server: one that starts up, say.
+		return !errors.Is(err, host.ErrNoServer)
 	}
 	_ = s.Close(ctx)
 	return true

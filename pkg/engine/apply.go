@@ -178,6 +178,11 @@ type done struct {
 
 func (r *run) effects(ctx context.Context, n *plan.Node, p steps.Planned) ([]done, error) {
 	var out []done
+	// Settles are owed from before the first effect on: once a file is as it
+	// should be, a resumed run finds no reason in it any more.
+	if err := r.oweSettles(p.Settles); err != nil {
+		return nil, err
+	}
 	for i, e := range p.Effects {
 		if i > 0 {
 			if err := r.stopped(ctx); err != nil {
@@ -192,17 +197,27 @@ func (r *run) effects(ctx context.Context, n *plan.Node, p steps.Planned) ([]don
 			return out, err
 		}
 	}
-	for _, s := range p.Settles {
+	return out, nil
+}
+
+func (r *run) oweSettles(list []steps.Settle) error {
+	if len(list) == 0 {
+		return nil
+	}
+	if err := r.begin(); err != nil {
+		return err
+	}
+	for _, s := range list {
 		rec := journal.Record{Type: journal.Settle, Host: s.Host, Text: s.Why, Effect: "reload"}
 		if s.Restart {
 			rec.Effect = "restart"
 		}
 		if _, err := r.journal.Append(rec); err != nil {
-			return out, err
+			return err
 		}
 	}
-	r.owe(p.Settles)
-	return out, nil
+	r.owe(list)
+	return nil
 }
 
 // effect is the one place that changes the world: intent, act, result.

@@ -51,7 +51,7 @@ func (e *Engine) resume(ctx context.Context, p *plan.Plan, path string) (*Report
 	}
 	r.replay(recs)
 	if err := r.locked(ctx, func(ctx context.Context) error { return r.sweep(ctx, recs) }); err != nil {
-		return r.report, errors.Join(r.explain(err), r.journal.Close())
+		return r.report, errors.Join(r.explain(err), r.sessions.close(context.WithoutCancel(ctx)), r.journal.Close())
 	}
 	return r.do(ctx)
 }
@@ -107,7 +107,7 @@ func (r *run) sweep(ctx context.Context, recs []journal.Record) error {
 			}
 		}
 	}
-	for node := range open {
+	for _, node := range slices.Sorted(maps.Keys(open)) {
 		if _, err := r.journal.Append(journal.Record{Type: journal.Close, Node: node}); err != nil {
 			return err
 		}
@@ -182,6 +182,9 @@ func (e *Engine) Undo(ctx context.Context, path string) (*Report, error) {
 func (r *run) back(ctx context.Context, recs []journal.Record) error {
 	list, err := owedInverses(recs)
 	if err != nil {
+		return err
+	}
+	if _, err := r.journal.Append(journal.Record{Type: journal.Undoing}); err != nil {
 		return err
 	}
 	for _, o := range slices.Backward(list) {

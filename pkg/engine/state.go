@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"maps"
+	"slices"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
@@ -42,12 +43,17 @@ func (s *state) replay(recs []journal.Record) {
 		case journal.Done:
 			maps.Copy(s.outputs, r.Output)
 			of := kinds[r.Of]
-			s.changed[of.Host] = true
+			if of.Effect != "take-lock" && of.Effect != "release-lock" {
+				s.changed[of.Host] = true
+			}
 			if of.Effect == "reload" || of.Effect == "service" {
 				delete(s.owed, of.Host)
 			}
+		case journal.Undoing:
+			clear(s.outputs)
+			clear(s.changed)
 		case journal.Settle:
-			s.owed[r.Host] = append(s.owed[r.Host], steps.Settle{Host: r.Host, Why: r.Text, Restart: r.Effect == "restart"})
+			s.owe([]steps.Settle{{Host: r.Host, Why: r.Text, Restart: r.Effect == "restart"}})
 		}
 	}
 }
@@ -80,6 +86,10 @@ func (s *state) CopyKey(n int) (steps.Key, error) {
 
 // note records that an effect happened, or is predicted to happen.
 func (s *state) note(e effect.Effect) {
+	switch e.(type) {
+	case *effect.TakeLock, *effect.ReleaseLock:
+		return
+	}
 	s.changed[e.On()] = true
 	if c, ok := e.(effect.Claimer); ok && c.Claim() != "" {
 		s.claims[c.Claim()] = true
@@ -92,6 +102,8 @@ func (s *state) note(e effect.Effect) {
 
 func (s *state) owe(list []steps.Settle) {
 	for _, x := range list {
-		s.owed[x.Host] = append(s.owed[x.Host], x)
+		if !slices.Contains(s.owed[x.Host], x) {
+			s.owed[x.Host] = append(s.owed[x.Host], x)
+		}
 	}
 }

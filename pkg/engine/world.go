@@ -45,11 +45,13 @@ func (w *world) Known(name string) *facts.Host {
 }
 
 // drop forgets what e may have changed: its host, or all when a server was
-// started or stopped, which its peers notice.
+// started or stopped, which its peers notice, and when the lock was taken: what was
+// read while another run may have held it is not true any more.
 func (w *world) drop(e effect.Effect) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, ok := e.(*effect.Service); ok {
+	switch e.(type) {
+	case *effect.Service, *effect.TakeLock:
 		clear(w.hosts)
 		return
 	}

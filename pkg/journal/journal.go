@@ -20,16 +20,17 @@ import (
 type Type string
 
 const (
-	Start  Type = "start"  // the first record: what was asked, by whom
-	Open   Type = "open"   // a bracket's opening begins
-	Close  Type = "close"  // a bracket was closed; nothing of it is owed any more
-	Noop   Type = "noop"   // a node had nothing to do; Text says why
-	Intent Type = "intent" // an act is about to happen; Inverse undoes it
-	Done   Type = "done"   // the act of record Of happened
-	Failed Type = "failed" // the act of record Of, or the planning of Node, failed
-	Settle Type = "settle" // a reload or restart is owed to Host
-	Undone Type = "undone" // the inverse of record Of was run
-	End    Type = "end"    // the run ended; Status says how
+	Start   Type = "start"   // the first record: what was asked, by whom
+	Open    Type = "open"    // a bracket's opening begins
+	Close   Type = "close"   // a bracket was closed; nothing of it is owed any more
+	Noop    Type = "noop"    // a node had nothing to do; Text says why
+	Intent  Type = "intent"  // an act is about to happen; Inverse undoes it
+	Done    Type = "done"    // the act of record Of happened
+	Failed  Type = "failed"  // the act of record Of, or the planning of Node, failed
+	Settle  Type = "settle"  // a reload or restart is owed to Host
+	Undoing Type = "undoing" // the run is being taken back: what it found out counts no more
+	Undone  Type = "undone"  // the inverse of record Of was run
+	End     Type = "end"     // the run ended; Status says how
 )
 
 // Status of a run.
@@ -140,6 +141,10 @@ func (j *Journal) Path() string { return j.path }
 // Close ends writing.
 func (j *Journal) Close() error { return j.f.Close() }
 
+// errNotBegun is a file whose start record is not whole: the tool died before
+// it could begin the run, so nothing was done, and nothing is owed.
+var errNotBegun = errors.New("the run was not begun: there is no whole record")
+
 // Read returns a run's records.
 func Read(p string) ([]Record, error) {
 	recs, _, err := read(p)
@@ -167,7 +172,10 @@ func read(p string) (recs []Record, whole int64, err error) {
 		whole += int64(len(line))
 		recs = append(recs, r)
 	}
-	if len(recs) == 0 || recs[0].Type != Start || recs[0].Run == nil {
+	if len(recs) == 0 {
+		return nil, 0, fmt.Errorf("read journal %s: %w", p, errNotBegun)
+	}
+	if recs[0].Type != Start || recs[0].Run == nil {
 		return nil, 0, fmt.Errorf("read journal %s: it does not begin with a start record", p)
 	}
 	return recs, whole, nil
@@ -217,6 +225,9 @@ func List(dir string) ([]Summary, error) {
 		}
 		p := filepath.Join(dir, e.Name())
 		recs, err := Read(p)
+		if errors.Is(err, errNotBegun) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -222,6 +222,9 @@ func TestCutCableFailsInTimeAndHeals(t *testing.T) {
 	if status[0].Cable != "cut" || status[0].Power != "on" {
 		t.Errorf("status %+v", status[0])
 	}
+	if _, err := l.DialContext(t.Context(), "tcp", "h1:22"); err == nil {
+		t.Error("switching a host on healed its cable")
+	}
 	do(t, l.Heal(t.Context(), "h1"))
 	conn, err := l.DialContext(t.Context(), "tcp", "h1:22")
 	do(t, err)

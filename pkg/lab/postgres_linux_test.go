@@ -33,7 +33,7 @@ func TestClusterOfDebiansLayout(t *testing.T) {
 	if got := in(t, l, "h2", "stat", "--format=%U %a", "/var/lib/postgresql/15/main"); got != "postgres 700" {
 		t.Errorf("data directory: %q", got)
 	}
-	if got := in(t, l, "h2", "find", "/var/lib/postgresql/15/main", "-mindepth", "1"); got != "" {
+	if got := in(t, l, "h2", "ls", "-A", "/var/lib/postgresql/15/main"); got != "" {
 		t.Errorf("data directory holds %q", got)
 	}
 	in(t, l, "h2", "test", "-f", "/etc/postgresql/15/main/pg_hba.conf")

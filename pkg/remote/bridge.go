@@ -161,17 +161,43 @@ type bridged struct {
 	addr     net.Addr
 	process  *process
 	closing  sync.Once
-	over     chan struct{} // closed when either side has ended
+	over     chan struct{} // closed when the host's side has ended
 	pumps    sync.WaitGroup
 }
+
+const (
+	chunkSize  = 32 << 10
+	heldChunks = 4
+)
 
 func newBridged(p *process, addr net.Addr) *bridged {
 	near, far := net.Pipe()
 	b := &bridged{Conn: near, far: far, addr: addr, process: p, over: make(chan struct{})}
+	// Nobody reads an idle session, and its end must be seen all the same,
+	// behind a last message such as the server's FATAL.
+	held := make(chan []byte, heldChunks)
 	b.pumps.Go(func() {
-		_, _ = io.Copy(far, p.stdout)
-		_ = far.Close()
-		close(b.over)
+		defer close(b.over)
+		defer close(held)
+		for {
+			chunk := make([]byte, chunkSize)
+			n, err := p.stdout.Read(chunk)
+			if n > 0 {
+				held <- chunk[:n]
+			}
+			if err != nil {
+				return
+			}
+		}
+	})
+	b.pumps.Go(func() {
+		defer func() { _ = far.Close() }()
+		for chunk := range held {
+			if _, err := far.Write(chunk); err != nil {
+				for range held { // the other pump must not wait
+				}
+			}
+		}
 	})
 	b.pumps.Go(func() {
 		_, _ = io.Copy(p.stdin, far)

@@ -46,9 +46,9 @@ type bastion struct {
 	stop   func()
 }
 
-// attempts at a server that drops connections before its host key: sshd does
+// maxAttempts at a server that drops connections before its host key: sshd does
 // so when MaxStartups is reached.
-const attempts = 3
+const maxAttempts = 3
 
 func (d *dialer) dial(ctx context.Context, t Target) (*Conn, error) {
 	l, err := d.login(ctx, t, nil)
@@ -86,16 +86,37 @@ func (d *dialer) login(ctx context.Context, t Target, chain []string) (*login, e
 	if err != nil {
 		return nil, &fault.Error{Class: fault.Invalid, Host: t.Name, Op: "connect", Err: err}
 	}
-	for attempt := 1; ; attempt++ {
-		l, retry, err := d.attempt(ctx, t, s, keys, append(chain, self))
+	chain = append(chain, self)
+	if keys.families == nil {
+		return d.attempts(ctx, t, s, keys, chain)
+	}
+	var first error
+	for _, keys.algorithms = range keys.families {
+		l, err := d.attempts(ctx, t, s, keys, chain)
+		var changed *changedKeyError
+		var none *ssh.AlgorithmNegotiationError
+		if err == nil || !errors.As(err, &changed) && !errors.As(err, &none) {
+			return l, err
+		}
+		if first == nil || !errors.As(first, &changed) {
+			first = err
+		}
+	}
+	return nil, first
+}
+
+// attempts repeats one that was dropped.
+func (d *dialer) attempts(ctx context.Context, t Target, s settings, keys *hostKeys, chain []string) (*login, error) {
+	for n := 1; ; n++ {
+		l, retry, err := d.attempt(ctx, t, s, keys, chain)
 		if err == nil {
 			l.warnings = keys.warnings
 			return l, nil
 		}
-		if !retry || attempt == attempts {
+		if !retry || n == maxAttempts {
 			return nil, err
 		}
-		pause := time.NewTimer(time.Duration(attempt) * (200*time.Millisecond + rand.N(300*time.Millisecond)))
+		pause := time.NewTimer(time.Duration(n) * (200*time.Millisecond + rand.N(300*time.Millisecond)))
 		select {
 		case <-ctx.Done():
 			pause.Stop()

@@ -24,8 +24,12 @@ type hostKeys struct {
 	name string
 	// algorithms to offer, best first. SHA-1 signatures are never offered.
 	algorithms []string
-	check      ssh.HostKeyCallback
-	warnings   []string
+	// families are algorithms to offer one after the other, each on a
+	// connection of its own, until check is content: a pinned fingerprint does
+	// not tell its type.
+	families [][]string
+	check    ssh.HostKeyCallback
+	warnings []string
 }
 
 // plainAlgorithms is the order for a host nothing is known about: the key
@@ -113,7 +117,12 @@ func signatureAlgorithms(keyType string) []string {
 func pinnedKeys(name, pinned string) (*hostKeys, error) {
 	if strings.HasPrefix(pinned, "SHA256:") {
 		return &hostKeys{
-			name: name, algorithms: plainAlgorithms(),
+			name: name,
+			families: [][]string{
+				{ssh.KeyAlgoED25519},
+				{ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521},
+				{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256},
+			},
 			check: func(_ string, _ net.Addr, key ssh.PublicKey) error {
 				if got := ssh.FingerprintSHA256(key); got != pinned {
 					return &changedKeyError{name: name, got: key, pinned: pinned}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -89,7 +90,7 @@ func (c *Conn) start(ctx context.Context, e elevation, cmd host.Cmd, argv []stri
 				release()
 				return
 			}
-			p.giveUp()
+			_ = p.begin(ctx, mark, pw)
 		}()
 		return nil, fmt.Errorf("open session: %w", context.Cause(ctx))
 	}
@@ -180,11 +181,12 @@ func ignoreEOF(err error) error {
 // begin reads up to the mark, answering sudo's prompt. On an error the process
 // is stopped.
 func (p *process) begin(ctx context.Context, mark string, pw secret.Value) error {
+	var pid string
 	found := make(chan error, 1)
 	go func() {
 		err := skipPast(p.stdout, mark+" ")
 		if err == nil {
-			p.pid = readLine(p.stdout)
+			pid = readLine(p.stdout)
 		}
 		found <- err
 	}()
@@ -195,7 +197,15 @@ func (p *process) begin(ctx context.Context, mark string, pw secret.Value) error
 	for prompts := 0; ; {
 		select {
 		case <-ctx.Done():
-			p.giveUp()
+			// The command may run already, and is ended by its pid.
+			select {
+			case err := <-found:
+				if err == nil {
+					p.pid = pid
+				}
+			case <-time.After(closeGrace):
+			}
+			p.stop(ctx)
 			return fmt.Errorf("start command: %w", context.Cause(ctx))
 		case <-asked:
 			if prompts++; prompts > 1 {
@@ -211,7 +221,7 @@ func (p *process) begin(ctx context.Context, mark string, pw secret.Value) error
 			}
 		case err := <-found:
 			if err == nil {
-				p.started = true
+				p.started, p.pid = true, pid
 				if p.prompt != nil {
 					p.prompt.disarm()
 				}

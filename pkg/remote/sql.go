@@ -23,7 +23,7 @@ import (
 const (
 	// cancelGrace is how long a cancelled query may take to end before the
 	// session is given up.
-	cancelGrace = 5 * time.Second
+	cancelGrace = 10 * time.Second
 	// loginGrace bounds the login to a server when ctx does not.
 	loginGrace = 30 * time.Second
 	// consoleDatabase is the name that PgBouncer reserves for its console,

@@ -95,7 +95,11 @@ func TestRowsSayWhatIsTrue(t *testing.T) {
 			want{Host: "pg2", State: Catchup, Slot: SlotActive, Lag: zero, Sec: nought},
 		},
 		"known by its slot only": {
-			func(_ *inventory.Cluster, r hosts) { r["pg1"].Facts.Server.Senders[0].Application = "walreceiver" },
+			func(_ *inventory.Cluster, r hosts) {
+				s := &r["pg1"].Facts.Server
+				s.Senders[0].Application = "walreceiver"
+				s.Senders = append([]facts.Sender{{PID: 6, Application: "walreceiver", State: "catchup"}}, s.Senders...)
+			},
 			want{Host: "pg2", State: Streaming, Slot: SlotActive, Lag: zero, Sec: nought},
 		},
 		"not known by name nor slot": {
@@ -222,6 +226,10 @@ func TestRowsSayWhatIsTrue(t *testing.T) {
 				f.Server.DataDirectory, f.Data.PID = "/other", 0
 			},
 			want{Host: "pg1", State: Running, Notes: []string{"problem:another-server"}},
+		},
+		"data directory behind a symlink": {
+			func(_ *inventory.Cluster, r hosts) { r["pg1"].Facts.Server.DataDirectory = "/link" },
+			want{Host: "pg1", State: Running},
 		},
 		"restart pending": {
 			func(_ *inventory.Cluster, r hosts) {

@@ -15,6 +15,7 @@ type Kind struct {
 func Kinds() []Kind {
 	return []Kind{
 		{"lock", "Holds the cluster lock, on the primary, around its body.", "lock: {}\ndo: []", func() any { return &Lock{} }},
+		{"preflight", "Refuses to go on when a blocking check of `pgrepctl doctor` fails.", "at: standby\npreflight: {}", func() any { return &Preflight{} }},
 		{"role", "Makes a database role that may replicate; the server only ever sees a verifier of its password.", "at: primary\nrole: {name: replicator, replication: true}", func() any { return &Role{} }},
 		{"pg_hba", "Adds a rule to pg_hba.conf, before any rule that would shadow it.", "at: primary\npg_hba: {allow: {type: hostssl, database: replication, user: replicator, address: 10.0.0.12/32}}", func() any { return &HBA{} }},
 		{"postgresql.conf", "Sets settings in the file where they take effect.", "at: primary\npostgresql.conf: {set: {wal_level: {min: replica}}, inventory: true}", func() any { return &Conf{} }},

@@ -165,6 +165,6 @@ func control(hst *inventory.Host, h *facts.Host) effect.Control {
 		}
 		// Without -l the server would keep pg_ctl's output, and with it the
 		// SSH channel, open for ever.
-		return effect.Control{Start: ctl("start", "-l", log), Stop: ctl("stop", "-m", "fast"), Restart: ctl("restart", "-m", "fast", "-l", log), Log: log, LogAs: as}
+		return effect.Control{Start: ctl("start", "-l", log), Stop: ctl("stop", "-m", "fast"), Restart: ctl("restart", "-m", "fast", "-l", log), Log: log, LogAs: as, OwnLog: true}
 	}
 }

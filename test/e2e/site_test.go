@@ -95,7 +95,7 @@ func (s *site) make(ctx context.Context) error {
 		return err
 	}
 	s.lab, s.files = l, l.Files(s.layout)
-	if _, err := s.onEach(ctx, saveScript); err != nil {
+	if _, err := s.onEach(ctx, s.names(), saveScript); err != nil {
 		return err
 	}
 	if _, err := l.Exec(ctx, "h1", []string{"sh", "-s"}, fillScript); err != nil {
@@ -129,35 +129,51 @@ func (s *site) reset(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err = s.onEach(ctx, resetScript)
+	// The primary last: a standby would take its slot again.
+	names := s.names()
+	if _, err := s.onEach(ctx, names[1:], resetScript); err != nil {
+		return err
+	}
+	_, err = s.onEach(ctx, names[:1], resetScript)
 	return err
 }
 
-// onEach runs a script on all hosts at once. It begins with the variables that
-// it needs; only h1 is a primary.
-func (s *site) onEach(ctx context.Context, script string) ([]string, error) {
-	out := make([]string, s.hosts)
+func (s *site) names() []string {
+	names := make([]string, s.hosts)
+	for i := range names {
+		names[i] = "h" + strconv.Itoa(i+1)
+	}
+	return names
+}
+
+// onEach runs a script on hosts, all at once, and returns what each of them
+// printed.
+func (s *site) onEach(ctx context.Context, names []string, script string) (map[string]string, error) {
+	out := map[string]string{}
+	var mu sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
-	for i := range out {
+	for _, name := range names {
 		g.Go(func() error {
-			name := "h" + strconv.Itoa(i+1)
-			got, err := s.lab.Exec(ctx, name, []string{"sh", "-s"}, s.variables(i == 0)+script)
+			got, err := s.lab.Exec(ctx, name, []string{"sh", "-s"}, s.variables(name)+script)
 			if err != nil {
 				return fmt.Errorf("%s: %w: %s", name, err, host.Tail(host.StderrOf(err), 5))
 			}
-			out[i] = got
+			mu.Lock()
+			defer mu.Unlock()
+			out[name] = got
 			return nil
 		})
 	}
 	return out, g.Wait()
 }
 
-func (s *site) variables(primary bool) string {
+// variables are what every script may use; h1 is the primary.
+func (s *site) variables(name string) string {
 	conf := "etc"
 	if s.layout == dataDirectory {
 		conf = "data"
 	}
-	return fmt.Sprintf("set -eu\ncd /\nprimary=%t data=%s config=%s bin=%s log=%s layout=%s\n", primary, s.files.Data, s.files.Config, s.files.Bin, s.files.Log, conf)
+	return fmt.Sprintf("set -eu\ncd /\nprimary=%t data=%s config=%s bin=%s log=%s layout=%s\n", name == "h1", s.files.Data, s.files.Config, s.files.Bin, s.files.Log, conf)
 }
 
 const (
@@ -165,6 +181,8 @@ const (
 	saveScript = `
 umask 077
 mkdir /var/e2e
+# sudo makes it at the first success (Debian, for members of group admin or sudo).
+install -o admin -g admin -m 644 /dev/null /home/admin/.sudo_as_admin_successful
 for d in etc home root usr/local; do mkdir -p /var/e2e/$d; rsync -a /$d/ /var/e2e/$d/; done
 if $primary && [ $layout = data ]; then
   mkdir /var/e2e/data
@@ -182,9 +200,9 @@ as psql -XAtqd bench -c "create extension amcheck" -c "alter table pgbench_histo
 `
 	resetScript = `
 as() { setpriv --reuid postgres --regid postgres --init-groups "$@"; }
-for p in rsync pgbench psql sleep pg_receivewal; do pkill -KILL -x $p || true; done
-# PID 1 of the host has a sleep of its own; it is started anew by nobody, and needed by nobody.
-for d in etc home root usr/local; do /var/e2e/usr/bin/rsync -a --checksum --delete --numeric-ids /var/e2e/$d/ /$d/ 2>/dev/null || rsync -a --checksum --delete --numeric-ids /var/e2e/$d/ /$d/; done
+for p in rsync pgbench psql pg_receivewal; do pkill -KILL -x $p || true; done
+if [ -e /usr/bin/rsync.away ]; then mv /usr/bin/rsync.away /usr/bin/rsync; fi
+for d in etc home root usr/local; do rsync -a --checksum --delete --numeric-ids /var/e2e/$d/ /$d/; done
 rm -rf /var/lib/postgresql/.pgrepctl /var/lib/postgresql/.psql_history /dev/shm/pgrepctl-* /tmp/*
 if $primary; then
   if [ $layout = data ]; then cp -a /var/e2e/data/* $data/; fi
@@ -226,7 +244,7 @@ fi
 // at runs a shell script as root on a host.
 func (s *site) at(t *testing.T, name, script string) string {
 	t.Helper()
-	out, err := s.lab.Exec(context.Background(), name, []string{"sh", "-s"}, s.variables(name == "h1")+asPostgres+script)
+	out, err := s.lab.Exec(context.Background(), name, []string{"sh", "-s"}, s.variables(name)+asPostgres+script)
 	if err != nil {
 		t.Fatalf("%s: %v\n%s\n%s", name, err, script, host.StderrOf(err))
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 )
@@ -44,11 +45,16 @@ func New(h host.Host, inv *inventory.Host, open func(context.Context) (host.SQL,
 	return g
 }
 
-// Gather reads the host. A server that does not run is a fact, not an error.
+// Gather reads the host. A server that does not run is a fact, not an error; a
+// missing OS user is an error, because everything is read as that user.
 func (g *Gatherer) Gather(ctx context.Context) (*facts.Host, error) {
 	m, err := g.readMachine(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read machine of %s: %w", g.h.Name(), err)
+	}
+	if m.OSUser == "" {
+		return nil, fault.Refuse(g.h.Name(), "install PostgreSQL there, or correct os_user in the inventory",
+			fmt.Errorf("no OS user %s", g.inv.Postgres.OSUser))
 	}
 	s, err := g.rescan(ctx)
 	if err != nil {
@@ -152,28 +158,52 @@ func (g *Gatherer) readMachine(ctx context.Context) (*facts.Machine, error) {
 	return &got, nil
 }
 
-// tornReads bounds the readings of a control file that the server is rewriting
-// at that moment.
-const tornReads = 5
+const (
+	// scans bounds the readings of what may be true for a moment only: a
+	// control file that the server is rewriting, a postmaster that has
+	// removed its postmaster.pid and is about to be gone.
+	scans = 6
+	// scanPause lets that postmaster go; it grows with each reading.
+	scanPause = 50 * time.Millisecond
+)
 
 func (g *Gatherer) rescan(ctx context.Context) (*scan, error) {
-	pg := g.inv.Postgres
 	for try := 1; ; try++ {
-		rec, err := probe(ctx, g.h, pg.OSUser, scanScript,
-			pg.DataDirectory, pg.ConfigDirectory, strconv.Itoa(pg.Port), pg.Version, pg.BinDirectory, pg.SocketDirectory)
-		if err != nil {
+		s, err := g.scanOnce(ctx)
+		torn := errors.Is(err, errTorn)
+		if err != nil && !torn {
 			return nil, err
 		}
-		s, err := parseScan(rec, pg)
-		if errors.Is(err, errTorn) && try < tornReads {
+		if try < scans && (torn || s.orphan) {
+			if err := pause(ctx, time.Duration(try)*scanPause); err != nil {
+				return nil, err
+			}
 			continue
-		}
-		if err != nil && !errors.Is(err, errTorn) {
-			return nil, err
 		}
 		g.mu.Lock()
 		g.scan = s
 		g.mu.Unlock()
 		return s, nil
+	}
+}
+
+func (g *Gatherer) scanOnce(ctx context.Context) (*scan, error) {
+	pg := g.inv.Postgres
+	rec, err := probe(ctx, g.h, pg.OSUser, scanScript,
+		pg.DataDirectory, pg.ConfigDirectory, strconv.Itoa(pg.Port), pg.Version, pg.BinDirectory, pg.SocketDirectory)
+	if err != nil {
+		return nil, err
+	}
+	return parseScan(rec, pg)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
 	}
 }

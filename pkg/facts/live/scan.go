@@ -27,7 +27,8 @@ type scan struct {
 	config    facts.ConfigDir
 	socketDir string
 	hasSocket bool
-	port      int // that the live postmaster was started with; 0: none
+	port      int  // that the live postmaster was started with; 0: none
+	orphan    bool // a server lives there that its postmaster.pid does not name
 	portInUse bool
 	clock     time.Time
 	free      int64
@@ -67,6 +68,7 @@ func parseScan(r record, pg inventory.Postgres) (*scan, error) {
 		return nil, err
 	}
 	s.data.PID = livePID(r, lock.pid, s.data.Path, uid)
+	s.orphan = s.data.PID != 0 && s.data.PID != lock.pid
 	if s.data.PID != 0 && s.data.PID == lock.pid {
 		s.port = lock.port
 	}

@@ -93,3 +93,30 @@ func TestGatherTellsBothEndsOfAStream(t *testing.T) {
 		t.Errorf("promoted: %s", b)
 	}
 }
+
+// Without an upstream the recovery side of the query is asked on any version:
+// no view of it may have rows.
+func TestGatherTellsAStandbyWithoutUpstream(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.start()
+	p := s.gather()
+	s.stop("fast")
+	s.set("hot_standby", "on")
+	name, text := "standby.signal", ""
+	if !p.Server.Version.UsesSignalFiles() {
+		name, text = "recovery.conf", "standby_mode = on\n"
+	}
+	write(t, s.user, s.data, map[string]string{name: text})
+	s.start()
+	g, _ := s.gatherer()
+	ctx := contextOf(t)
+	f := gather(t, g)
+	for !f.Server.Running && ctx.Err() == nil { // pg_ctl returns before it is consistent
+		f = gather(t, g)
+	}
+	if !f.Server.InRecovery || !f.Data.Standby || f.Server.SystemID != p.Server.SystemID || f.Server.Timeline != 1 ||
+		f.Server.LSN == 0 || f.Server.Replay.ReceiverStatus != "" || f.Server.Replay.Paused {
+		t.Errorf("%+v", f.Server)
+	}
+}

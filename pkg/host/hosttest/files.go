@@ -24,7 +24,7 @@ type FS struct {
 	mu    sync.Mutex
 	nodes map[string]node
 	uids  map[string]int
-	gate  func(change string) error
+	gate  func(change string, done bool) error
 }
 
 // NewFS returns a tree with the directories given, each with its parents, owned
@@ -37,9 +37,9 @@ func NewFS(dirs ...string) *FS {
 	return f
 }
 
-// OnChange is called before each change and after it, with its name. An error
-// keeps the change from being made, or is returned after it.
-func (f *FS) OnChange(gate func(change string) error) { f.gate = gate }
+// OnChange is called before each change, and after it with done. An error keeps
+// the change from being made, or is returned after it.
+func (f *FS) OnChange(gate func(change string, done bool) error) { f.gate = gate }
 
 func (f *FS) uid(as string) int { return f.uids[as] }
 
@@ -121,7 +121,9 @@ func (f *FS) Walk(dir string, visit func(p string, dir bool, data string)) {
 func (f *FS) Dump(dir string) string {
 	var b strings.Builder
 	f.Walk(dir, func(p string, _ bool, _ string) {
+		f.mu.Lock()
 		n := f.nodes[p]
+		f.mu.Unlock()
 		fmt.Fprintf(&b, "%s %v %d %q\n", p, n.mode, n.uid, n.data)
 	})
 	return b.String()
@@ -223,7 +225,7 @@ func (f files) change(ctx context.Context, name string, act func() error) error 
 		return err
 	}
 	if f.gate != nil {
-		if err := f.gate(name); err != nil {
+		if err := f.gate(name, false); err != nil {
 			return err
 		}
 	}
@@ -233,7 +235,7 @@ func (f files) change(ctx context.Context, name string, act func() error) error 
 	if err != nil || f.gate == nil {
 		return err
 	}
-	return f.gate(name)
+	return f.gate(name, true)
 }
 
 func (f files) inDir(p string) error {

@@ -233,10 +233,13 @@ func (s *Server) serve(c *conn) {
 			select {
 			case open <- struct{}{}:
 				sessions.Go(func() {
-					defer func() { <-open }()
 					s.count(1)
-					defer s.count(-1)
-					s.session(ch)
+					left := sync.OnceFunc(func() {
+						s.count(-1)
+						<-open
+					})
+					defer left()
+					s.session(ch, left)
 				})
 			default:
 				_ = ch.Reject(ssh.ConnectionFailed, "open failed")

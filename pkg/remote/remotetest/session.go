@@ -15,8 +15,9 @@ import (
 )
 
 // session serves one exec request as sshd does: a process group of its own,
-// pipes, and no kill when the client goes away.
-func (s *Server) session(new ssh.NewChannel) {
+// pipes, and no kill when the client goes away. left is called before the
+// client learns of the end, for it may open the next session at once.
+func (s *Server) session(new ssh.NewChannel, left func()) {
 	ch, requests, err := new.Accept()
 	if err != nil {
 		return
@@ -44,7 +45,7 @@ func (s *Server) session(new ssh.NewChannel) {
 					continue
 				}
 				cmd = s.command(arg.Command)
-				finish, err := s.start(cmd, ch)
+				finish, err := s.start(cmd, ch, left)
 				_ = r.Reply(err == nil, nil)
 				if err != nil {
 					return
@@ -78,7 +79,7 @@ func (s *Server) command(line string) *exec.Cmd {
 
 // start connects pipes by hand: os/exec would wait for a stdin that the client
 // keeps open.
-func (s *Server) start(cmd *exec.Cmd, ch ssh.Channel) (finish func(), _ error) {
+func (s *Server) start(cmd *exec.Cmd, ch ssh.Channel, left func()) (finish func(), _ error) {
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -118,6 +119,7 @@ func (s *Server) start(cmd *exec.Cmd, ch ssh.Channel) (finish func(), _ error) {
 		delete(s.running, cmd)
 		s.mu.Unlock()
 		reportExit(ch, err)
+		left()
 		_ = ch.Close()
 		feeding.Wait()
 	}, nil

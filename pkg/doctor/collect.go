@@ -1,0 +1,143 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres/conf"
+)
+
+// collect reads what the checks need, so that they are plain functions.
+func collect(ctx context.Context, cl *inventory.Cluster, hosts map[string]*facts.Host, scope Scope) ([]subject, []pair, error) {
+	var subjects []subject
+	byName := map[string]subject{}
+	for _, h := range cl.Hosts {
+		f := hosts[h.Name]
+		if f == nil || !inScope(cl, h, scope) {
+			continue
+		}
+		s, err := read(ctx, cl, h, f)
+		if err != nil {
+			return nil, nil, err
+		}
+		subjects = append(subjects, s)
+		byName[h.Name] = s
+	}
+	var pairs []pair
+	for _, s := range subjects {
+		up, ok := byName[s.inv.UpstreamName]
+		if !ok || scope.Standby != "" && s.inv.Name != scope.Standby {
+			continue
+		}
+		p := pair{standby: s, upstream: up, reseed: scope.Reseed}
+		if err := p.read(ctx); err != nil {
+			return nil, nil, err
+		}
+		pairs = append(pairs, p)
+	}
+	return subjects, pairs, nil
+}
+
+// inScope: of a bootstrap, the standby, its upstream and the primary, where
+// pg_hba.conf and the role are edited.
+func inScope(cl *inventory.Cluster, h *inventory.Host, scope Scope) bool {
+	if scope.Standby == "" || h.Name == scope.Standby || h.Role == inventory.Primary {
+		return true
+	}
+	sb, ok := cl.Host(scope.Standby)
+	return ok && sb.UpstreamName == h.Name
+}
+
+func read(ctx context.Context, cl *inventory.Cluster, h *inventory.Host, f *facts.Host) (subject, error) {
+	s := subject{cl: cl, inv: h, f: f, settings: postgres.Settings{}}
+	if !f.Server.Running {
+		return s, nil
+	}
+	var err error
+	if s.settings, err = f.Settings(ctx); err != nil {
+		return s, err
+	}
+	if s.errors, err = f.ConfigErrors(ctx); err != nil {
+		return s, fmt.Errorf("read configuration errors of %s: %w", h.Name, err)
+	}
+	if cl.Replication.User != "" {
+		if s.role, err = f.Role(ctx, cl.Replication.User); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+func (p *pair) read(ctx context.Context) error {
+	pg, f := p.standby.inv.Postgres, p.standby.f
+	for _, ts := range p.upstream.f.Server.Tablespaces {
+		at := ts.Location
+		if to := pg.Tablespaces[at]; to != "" {
+			at = to
+		}
+		_, err := f.List(ctx, pg.OSUser, at)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			p.noDirectory = append(p.noDirectory, at)
+		case err != nil:
+			return fmt.Errorf("list %s on %s: %w", at, p.standby.inv.Name, err)
+		}
+	}
+	slices.Sort(p.noDirectory)
+	if !f.Config.HasConfig || pg.ConfigDirectory == pg.DataDirectory {
+		return nil
+	}
+	file, err := f.File(ctx, pg.OSUser, path.Join(pg.ConfigDirectory, "postgresql.conf"))
+	if err != nil {
+		return err
+	}
+	p.config = map[string]string{}
+	for _, s := range conf.Parse(file.Data).All() {
+		p.config[strings.ToLower(s.Name)] = s.Value
+	}
+	return nil
+}
+
+// target reports whether the standby is to be made, or made again.
+func (p pair) target() bool {
+	d, id := p.standby.f.Data, p.upstreamID()
+	return p.reseed || d.State != facts.Cluster || !d.Standby || id != "" && systemID(d) != id
+}
+
+// upstreamID is the system identifier of the upstream, running or not.
+func (p pair) upstreamID() string {
+	if id := p.upstream.f.Server.SystemID; id != "" {
+		return id
+	}
+	return systemID(p.upstream.f.Data)
+}
+
+func systemID(d facts.DataDir) string {
+	if d.State != facts.Cluster {
+		return ""
+	}
+	return fmt.Sprint(d.Control.SystemID)
+}
+
+// setting is the value of a running server's setting, empty when not known.
+func (s subject) setting(name string) string {
+	v, _ := s.settings.Lookup(name)
+	return v.Value
+}
+
+func (s subject) number(name string) (int64, bool) {
+	v, ok := s.settings.Lookup(name)
+	if !ok {
+		return 0, false
+	}
+	n, err := v.Int()
+	return n, err == nil
+}

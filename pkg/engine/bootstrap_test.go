@@ -1,0 +1,206 @@
+package engine_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pgrepctl/pgrepctl/pkg/engine"
+	"github.com/pgrepctl/pgrepctl/pkg/journal"
+)
+
+// effects flattens a preview to the form of Report.Done.
+func effects(p *engine.Preview) []string {
+	var out []string
+	for _, l := range p.Lines {
+		for _, e := range l.Effects {
+			out = append(out, e.Host+": "+e.String())
+		}
+	}
+	return out
+}
+
+func TestPreviewIsWhatApplyDoes(t *testing.T) {
+	t.Parallel()
+	for _, l := range layouts() {
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, l)
+			start := w.state()
+			pre, err := w.engine(nil, nil).Preview(t.Context(), w.plan())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(start, w.state()); diff != "" {
+				t.Errorf("the preview changed something:\n%s", diff)
+			}
+			r, err := w.engine(nil, nil).Apply(t.Context(), w.plan())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(effects(pre), r.Done); diff != "" {
+				t.Errorf("-preview +apply:\n%s", diff)
+			}
+			again, err := w.engine(nil, nil).Preview(t.Context(), w.plan())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if again.Effects() != 0 {
+				t.Errorf("a second run would do:\n%s", strings.Join(effects(again), "\n"))
+			}
+		})
+	}
+}
+
+// differ compares two states line by line.
+func differ(t *testing.T, what, want, got string) {
+	t.Helper()
+	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")); diff != "" {
+		t.Errorf("%s:\n%s", what, diff)
+	}
+}
+
+func (w *world) apply(t *testing.T) {
+	t.Helper()
+	r, err := w.engine(nil, nil).Apply(t.Context(), w.plan())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Status != journal.Succeeded {
+		t.Errorf("status %s", r.Status)
+	}
+}
+
+// undo takes the run back, if it got as far as to have a journal.
+func (w *world) undo(t *testing.T) {
+	t.Helper()
+	runs, err := journal.List(w.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(runs) == 0 {
+		return
+	}
+	if _, err := w.engine(nil, nil).Undo(t.Context(), runs[0].Path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// crash runs act until the tool dies at instant k, and reports whether it did.
+func (w *world) crash(k int, act func()) bool {
+	w.crashAt = k
+	act()
+	died := w.dead
+	if died {
+		w.revive()
+	}
+	w.crashAt = 0
+	return died
+}
+
+// matrix kills the tool at every instant of a run and hands over what is left.
+func matrix(t *testing.T, check func(t *testing.T, w *world, start, end string)) {
+	t.Helper()
+	for _, l := range layouts() {
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			c := newWorld(t, l)
+			start := c.state()
+			c.apply(t)
+			for i, k := range c.instants {
+				t.Run(fmt.Sprint(k), func(t *testing.T) {
+					w := newWorld(t, l)
+					if !w.crash(k, func() { _, _ = w.engine(nil, nil).Apply(t.Context(), w.plan()) }) {
+						t.Fatal("the run ended before that")
+					}
+					check(t, w, start, c.state())
+					if t.Failed() {
+						t.Logf("the tool died at %s", c.trace[i])
+					}
+				})
+			}
+		})
+	}
+}
+
+func TestResumeAfterEveryCrashEndsAsACleanRun(t *testing.T) {
+	t.Parallel()
+	matrix(t, func(t *testing.T, w *world, _, end string) {
+		w.apply(t)
+		differ(t, "-clean +resumed", end, w.state())
+	})
+}
+
+func TestUndoAfterEveryCrashEndsWhereTheRunBegan(t *testing.T) {
+	t.Parallel()
+	matrix(t, func(t *testing.T, w *world, start, _ string) {
+		w.undo(t)
+		differ(t, "-start +undone", start, w.state())
+	})
+}
+
+func TestUndoOfAResumedRunEndsWhereItBegan(t *testing.T) {
+	t.Parallel()
+	matrix(t, func(t *testing.T, w *world, start, _ string) {
+		w.apply(t)
+		w.undo(t)
+		differ(t, "-start +undone", start, w.state())
+	})
+}
+
+// A second crash comes while the first is mended; every seventh pair will do.
+func TestASecondCrashDuringResumeOrUndoIsMendedToo(t *testing.T) {
+	t.Parallel()
+	n := 0
+	matrix(t, func(t *testing.T, w *world, start, end string) {
+		n++
+		second := 1 + n*37%300
+		apply := func() { _, _ = w.engine(nil, nil).Apply(t.Context(), w.plan()) }
+		switch n % 4 {
+		case 0:
+			w.crash(second, apply)
+			w.apply(t)
+			differ(t, "-clean +resumed twice", end, w.state())
+		case 1:
+			w.crash(second, apply)
+			w.undo(t)
+			differ(t, "-start +resumed, undone", start, w.state())
+		case 2:
+			w.crash(second, func() { _, _ = w.engine(nil, nil).Undo(t.Context(), w.runFile()) })
+			w.undo(t)
+			differ(t, "-start +undone twice", start, w.state())
+		}
+	})
+}
+
+func TestUndoOfAFinishedRunEndsWhereItBegan(t *testing.T) {
+	t.Parallel()
+	for _, l := range layouts() {
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, l)
+			start := w.state()
+			w.apply(t)
+			w.undo(t)
+			differ(t, "-start +undone", start, w.state())
+		})
+	}
+}
+
+func TestJournalHoldsNoSecret(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, layout{})
+	w.apply(t)
+	b, err := os.ReadFile(w.runFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{canary, canaryKey, "SCRAM-SHA-256"} {
+		if strings.Contains(string(b), s) {
+			t.Errorf("%q is in the journal", s)
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package remote
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+func shells() []string {
+	var found []string
+	for _, name := range []string{"dash", "bash", "ksh", "mksh", "zsh", "busybox"} {
+		if path, err := exec.LookPath(name); err == nil {
+			found = append(found, path)
+		}
+	}
+	return append(found, "/bin/sh")
+}
+
+func evaluate(t *testing.T, shell, script string) string {
+	t.Helper()
+	args := []string{"-c", script}
+	if strings.HasSuffix(shell, "busybox") {
+		args = append([]string{"sh"}, args...)
+	}
+	out, err := exec.Command(shell, args...).Output()
+	if err != nil {
+		t.Fatalf("%s: %v", shell, err)
+	}
+	return string(out)
+}
+
+func FuzzQuoteRoundTripsThroughShells(f *testing.F) {
+	for _, s := range []string{"", "a", "'", `\`, `\'`, `\\`, "!", "$(id)", "a\nb", "\n", "-n", "ä\xff", `'\''`, "\"`", "%d"} {
+		f.Add(s)
+	}
+	found := shells()
+	f.Fuzz(func(t *testing.T, s string) {
+		if strings.ContainsRune(s, 0) {
+			if _, err := commandLine(elevation{}, []string{s}, "m"); err == nil {
+				t.Error("NUL was let through")
+			}
+			return
+		}
+		for _, shell := range found {
+			for name, q := range map[string]func(string) string{"quote": quote, "quoteLogin": quoteLogin} {
+				if got := evaluate(t, shell, "printf %s "+q(s)); got != s {
+					t.Errorf("%s: %s: %q became %q", shell, name, s, got)
+				}
+			}
+			// As it is sent: a script in a word of a script.
+			if got := evaluate(t, shell, "exec /bin/sh -c "+quoteLogin("printf '%s' "+quoteAll([]string{s}))); got != s {
+				t.Errorf("%s: nested: %q became %q", shell, s, got)
+			}
+		}
+	})
+}
+
+func TestLoginQuoteKeepsWhatFishAndCshReadOutsideQuotes(t *testing.T) {
+	t.Parallel()
+	if got, want := quoteLogin(`a'b\c!`), `'a'\''b'\\'c'\!''`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestTailKeepsTheEnd(t *testing.T) {
+	t.Parallel()
+	tl := newTail(10)
+	for range 100 {
+		_, _ = tl.Write([]byte("abc"))
+	}
+	_, _ = tl.Write([]byte("END"))
+	if got := tl.String(); got != "cabcabcEND" {
+		t.Errorf("got %q", got)
+	}
+	_, _ = tl.Write([]byte("0123456789abcdef"))
+	if got := tl.String(); got != "6789abcdef" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestPromptIsTakenOutOfStderrHoweverItIsCut(t *testing.T) {
+	t.Parallel()
+	const prompt = "PW-x:"
+	for cut := range len("before" + prompt + "after") {
+		text := "before" + prompt + "after"
+		sink := newTail(100)
+		w := newPromptWatch(prompt, sink)
+		_, _ = w.Write([]byte(text[:cut]))
+		_, _ = w.Write([]byte(text[cut:]))
+		w.disarm()
+		_, _ = w.Write([]byte(prompt))
+		if got := sink.String(); got != "beforeafter"+prompt {
+			t.Errorf("cut at %d: got %q", cut, got)
+		}
+		if len(w.asked) != 1 {
+			t.Errorf("cut at %d: asked %d times", cut, len(w.asked))
+		}
+	}
+}
+
+func TestSudoRefusalIsToldFromTheCommandsOwnFailure(t *testing.T) {
+	t.Parallel()
+	for said, wants := range map[string]bool{
+		"sudo: a password is required\n":                                             true,
+		"sudo: interactive authentication is required\n":                             true,
+		"sudo: sorry, you must have a tty to run sudo\n":                             false,
+		"Sorry, user deploy is not allowed to execute '/bin/ls' as root on pg1.\n":   false,
+		"deploy is not in the sudoers file.\n":                                       false,
+		"sudo: unknown user postgrs\nsudo: error initializing audit plugin sudoers_": false,
+		"/bin/sh: 1: exec: sudo: not found\n":                                        false,
+	} {
+		got := sudoRefusal(said)
+		if got == nil || got.wantsPassword != wants {
+			t.Errorf("%q: got %+v", said, got)
+		}
+	}
+	for _, said := range []string{"", "ls: cannot access 'x'\n", "my sudo: a password is required\n"} {
+		if got := sudoRefusal(said); got != nil {
+			t.Errorf("%q: got %+v", said, got)
+		}
+	}
+}
+
+func TestServerVersions(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]float64{"15.4 (Debian 15.4-1)": 15.4, "9.6.24": 9.6, "18beta1": 18, "10.0": 10, "": 0} {
+		if got := serverVersion(s); got != want {
+			t.Errorf("%q: got %v", s, got)
+		}
+	}
+}

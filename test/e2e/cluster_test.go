@@ -1,0 +1,139 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+)
+
+// streams asserts that a host is a complete standby of h1, as an observer from
+// outside sees it, and that nothing of the run that made it is left.
+func (s *site) streams(t *testing.T, name string) {
+	t.Helper()
+	s.eventually(t, name+" streams from h1", func() bool {
+		return s.sql(t, "h1", "postgres", "select state from pg_stat_replication where application_name = '"+name+"'") == "streaming"
+	})
+	s.caughtUp(t, name)
+	got := s.sql(t, name, "postgres", `select pg_is_in_recovery(), pg_is_wal_replay_paused(), system_identifier, (select status from pg_stat_wal_receiver) from pg_control_system()`)
+	want := "t|f|" + s.sql(t, "h1", "postgres", "select system_identifier from pg_control_system()") + "|streaming"
+	if got != want {
+		t.Errorf("%s: %s, want %s", name, got, want)
+	}
+	if got := s.sql(t, "h1", "postgres", "select slot_name, slot_type, active, wal_status from pg_replication_slots"); got != name+"|physical|t|reserved" {
+		t.Errorf("slots on h1: %s", got)
+	}
+	if got := s.at(t, name, `stat -c '%a %U' $data; ls $data | grep -e signal -e label -e pgrepctl -e '^[.]' || true`); got != "700 postgres\nbackup_label.old\nstandby.signal" {
+		t.Errorf("data directory of %s: %s", name, got)
+	}
+	s.clean(t)
+}
+
+// caughtUp returns when a host has replayed all that h1 has written by now.
+func (s *site) caughtUp(t *testing.T, name string) {
+	t.Helper()
+	lsn := s.sql(t, "h1", "postgres", "select pg_current_wal_lsn()")
+	s.eventually(t, name+" replays "+lsn, func() bool {
+		return s.sql(t, name, "postgres", "select pg_last_wal_replay_lsn() >= '"+lsn+"'") == "t"
+	})
+}
+
+func (s *site) eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); pause(20 * time.Millisecond) {
+		if done() {
+			return
+		}
+	}
+	t.Fatalf("not within a minute: %s", what)
+}
+
+// load runs pgbench on h1 until stop, which asserts that it has written all the
+// time and met no error.
+func (s *site) load(t *testing.T) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var out buffer
+	ended := make(chan error, 1)
+	go func() {
+		ended <- s.lab.Run(ctx, "h1", []string{"setpriv", "--reuid", "postgres", "--regid", "postgres", "--init-groups",
+			"sh", "-c", "cd /; exec pgbench -n -c 2 -T 3600 -P 1 bench"}, host.Stdio{Out: &out, Err: &out})
+	}()
+	count := func() string { return s.sql(t, "h1", "bench", "select max(id) from pgbench_history") }
+	was := count()
+	s.eventually(t, "pgbench writes", func() bool { return count() != was })
+	return func() {
+		t.Helper()
+		was := count()
+		s.eventually(t, "pgbench still writes", func() bool { return count() != was })
+		cancel()
+		<-ended
+		s.at(t, "h1", "pkill -KILL -x pgbench || true")
+		if text := out.String(); strings.Contains(text, "error") || strings.Contains(text, "aborted") {
+			t.Errorf("pgbench met an error:\n%s", text)
+		}
+	}
+}
+
+const hashes = `select relname || ' ' || (xpath('/row/h/text()', query_to_xml(format(
+  'select md5(string_agg(md5(t::text), '''' order by md5(t::text))) || '' '' || count(*) as h from %I t', relname), false, true, '')))[1]
+from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace order by relname;`
+
+// sameTables compares every table of database bench by content, at one position
+// of the write-ahead log: h1's writers wait on a lock while it is done.
+func (s *site) sameTables(t *testing.T, name string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	inR, inW := io.Pipe()
+	outR, outW := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := s.lab.Run(ctx, "h1", []string{"sh", "-c", asPostgres + "cd /; as psql -XAtqv ON_ERROR_STOP=1 -d bench"}, host.Stdio{In: inR, Out: outW})
+		outW.CloseWithError(io.EOF)
+		inR.CloseWithError(io.ErrClosedPipe)
+		ended <- err
+	}()
+	_, err := fmt.Fprintf(inW, "begin; lock pgbench_accounts, pgbench_branches, pgbench_tellers, pgbench_history in share mode;\n%s\nselect 'lsn', pg_current_wal_insert_lsn();\n", hashes)
+	s.do(t, err)
+	var primary []string
+	lsn := ""
+	for sc := bufio.NewScanner(outR); lsn == "" && sc.Scan(); {
+		if l, ok := strings.CutPrefix(sc.Text(), "lsn|"); ok {
+			lsn = l
+			break
+		}
+		primary = append(primary, sc.Text())
+	}
+	if lsn == "" || len(primary) != 4 {
+		t.Fatalf("hashes of h1: %q at %q", primary, lsn)
+	}
+	// Whatever stands before the locks is flushed with the next commit; ask for one.
+	s.sql(t, "h1", "postgres", "select pg_switch_wal()")
+	s.eventually(t, name+" replays "+lsn, func() bool {
+		return s.sql(t, name, "postgres", "select pg_last_wal_replay_lsn() >= '"+lsn+"'") == "t"
+	})
+	standby := strings.Split(s.sql(t, name, "bench", hashes), "\n")
+	_, err = io.WriteString(inW, "commit;\n")
+	s.do(t, err)
+	s.do(t, inW.Close())
+	s.do(t, <-ended)
+	if d := cmp.Diff(primary, standby); d != "" {
+		t.Errorf("tables differ at %s (-h1 +%s):\n%s", lsn, name, d)
+	}
+}
+
+// undamaged runs pg_amcheck on a standby.
+func (s *site) undamaged(t *testing.T, name string) {
+	t.Helper()
+	if out := s.at(t, name, "as $bin/pg_amcheck --all --heapallindexed 2>&1 || echo damaged"); strings.Contains(out, "damaged") || strings.Contains(out, "ERROR") {
+		t.Errorf("pg_amcheck on %s:\n%s", name, out)
+	}
+}

@@ -1,0 +1,175 @@
+package e2e
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// What the tool refuses before it changes anything: the answer names the reason
+// and what to do, and the hosts stay as they were.
+
+func TestUnfitHostsAreRefusedUnchanged(t *testing.T) {
+	ownServer := `
+case $layout in
+etc) pg_ctlcluster 15 main stop 2>/dev/null || true; rm -rf $data $config; pg_createcluster 15 main -- --no-sync >/dev/null ;;
+data) as $bin/initdb --no-sync -D $data >/dev/null ;;
+esac
+`
+	for name, c := range map[string]struct {
+		layout layout
+		host   string
+		break_ string   // a shell script
+		with   []string // edits of the inventory
+		code   int
+		says   []string
+	}{
+		"a server of its own runs in the target": {
+			layout: etc, host: "h2", break_: ownServer + "pg_ctlcluster 15 main start",
+			code: 6, says: []string{"h2", "/var/lib/postgresql/15/main", "runs", "hint:"},
+		},
+		"the target holds another cluster": {
+			layout: etc, host: "h2", break_: ownServer,
+			code: 6, says: []string{"h2", "system identifier", "hint:"},
+		},
+		"the target holds somebody's files": {
+			layout: dataDirectory, host: "h2", break_: "install -d -o postgres -g postgres -m 700 $data; echo precious > $data/thesis.txt",
+			code: 6, says: []string{"h2", "thesis.txt", "hint:"},
+		},
+		"the target holds a copy that is no standby": {
+			layout: dataDirectory, host: "h2",
+			break_: "rsync -a -e 'ssh -o StrictHostKeyChecking=no -i /root/e2e.key' root@h1:/var/e2e/copy/ $data/",
+			code:   6, says: []string{"h2", "standby.signal", "hint:"},
+		},
+		"the target is a mount point": {
+			layout: dataDirectory, host: "h2", break_: "install -d -o postgres -g postgres $data; mount -t tmpfs -o mode=700,uid=postgres tmpfs $data",
+			code: 6, says: []string{"h2", "mount"},
+		},
+		"the disk of the target is too small": {
+			layout: dataDirectory, host: "h2", break_: "install -d -o postgres -g postgres $data; mount -t tmpfs -o size=8m,mode=755,uid=postgres tmpfs ${data%/*}",
+			code: 6, says: []string{"h2", "target.space"},
+		},
+		"somebody's slot has the name": {
+			layout: dataDirectory, host: "h1", break_: `as psql -XAtqc "select pg_create_physical_replication_slot('h2', true)" >/dev/null`,
+			code: 6, says: []string{"slot h2 exists", "pg_drop_replication_slot"},
+		},
+		"somebody uses a slot of the name": {
+			layout: dataDirectory, host: "h1",
+			break_: `as psql -XAtqc "select pg_create_physical_replication_slot('h2', true)" >/dev/null
+as mkdir -m 700 /tmp/received
+as setsid $bin/pg_receivewal -D /tmp/received -S h2 >/dev/null 2>&1 </dev/null &
+until [ "$(as psql -XAtqc "select count(*) from pg_replication_slots where active")" = 1 ]; do sleep 0.02; done`,
+			code: 6, says: []string{"slot h2", "pg_receivewal"},
+		},
+		"no walsender is free": {
+			layout: dataDirectory, host: "h1",
+			break_: `for i in 1 2 3 4 5 6 7 8 9 10; do
+  as setsid sh -c 'tail -f /dev/null | psql -Xq "dbname=postgres replication=1"' >/dev/null 2>&1 </dev/null &
+done
+until [ "$(as psql -XAtqc "select count(*) from pg_stat_activity where backend_type = 'walsender'")" = 10 ]; do sleep 0.02; done`,
+			code: 6, says: []string{"h1", "max_wal_senders", "hint:"},
+		},
+		"no slot is free": {
+			layout: dataDirectory, host: "h1",
+			break_: `for i in 1 2 3 4 5 6 7 8 9 10; do as psql -XAtqc "select pg_create_physical_replication_slot('other$i')" >/dev/null; done`,
+			code:   6, says: []string{"h1", "max_replication_slots", "hint:"},
+		},
+		"the primary has no rsync": {
+			layout: dataDirectory, host: "h1", break_: "mv /usr/bin/rsync /usr/bin/rsync.away",
+			code: 6, says: []string{"h1", "rsync", "install"},
+		},
+		"the standby has no rsync": {
+			layout: dataDirectory, host: "h2", break_: "mv /usr/bin/rsync /usr/bin/rsync.away",
+			code: 6, says: []string{"h2", "rsync", "install"},
+		},
+		"the inventory has the wrong version": {
+			layout: etc, with: []string{"version: 15", "version: 14"},
+			code: 6, says: []string{"14", "15"},
+		},
+		"the inventory has the wrong data directory of the primary": {
+			layout: etc, with: []string{"role: primary}", "role: primary, postgres: {data_directory: /var/lib/postgresql/15/other}}"},
+			code: 6, says: []string{"h1", "/var/lib/postgresql/15/main", "/var/lib/postgresql/15/other"},
+		},
+		"both names are one machine": {
+			layout: dataDirectory, with: []string{"h2: {address: 10.77.0.12", "h2: {address: h1"},
+			code: 6, says: []string{"h2", "h1"},
+		},
+		"the primary's configuration is already broken": {
+			layout: dataDirectory, host: "h1", break_: "echo 'work_mem = banana' >> $config/postgresql.conf",
+			code: 6, says: []string{"h1", "postgresql.conf", "work_mem"},
+		},
+		"the primary's pg_hba.conf is already broken": {
+			layout: dataDirectory, host: "h1", break_: "echo 'host all all nonsense' >> $config/pg_hba.conf",
+			code: 6, says: []string{"h1", "pg_hba.conf"},
+		},
+		"ALTER SYSTEM wins over the wanted setting": {
+			layout: dataDirectory, host: "h1", break_: `as psql -XAtqc "alter system set work_mem = '7MB'" -c "select pg_reload_conf()" >/dev/null`,
+			with: []string{"service:", "settings: {work_mem: 9MB}\n  service:"},
+			code: 6, says: []string{"h1", "work_mem", "ALTER SYSTEM"},
+		},
+		"the setting needs a restart": {
+			layout: dataDirectory, with: []string{"service:", "settings: {max_connections: 123}\n  service:"},
+			code: 6, says: []string{"h1", "max_connections", "restart"},
+		},
+		"the setting does not exist": {
+			layout: dataDirectory, with: []string{"service:", "settings: {work_men: 9MB}\n  service:"},
+			code: 6, says: []string{"work_men", "work_mem"},
+		},
+		"the role has another password": {
+			layout: dataDirectory, host: "h1", break_: `as psql -XAtqc "create role replicator login replication password 'other'"`,
+			code: 6, says: []string{"replicator", "another password"},
+		},
+		"TLS is wanted and off": {
+			layout: dataDirectory, host: "h1", break_: `sed -i 's/^ssl = on/ssl = off/' $config/postgresql.conf; as psql -XAtqc "select pg_reload_conf()" >/dev/null
+until [ "$(as psql -XAtqc 'show ssl')" = off ]; do sleep 0.02; done`,
+			code: 6, says: []string{"h1", "ssl", "sslmode"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := take(t, c.layout)
+			o := newOperator(t, s).with(c.with...)
+			if strings.Contains(c.break_, "/root/e2e.key") {
+				s.copyOfThePrimary(t)
+			}
+			if c.break_ != "" {
+				s.at(t, c.host, c.break_)
+			}
+			if strings.Contains(c.break_, "mount -t tmpfs") {
+				t.Cleanup(func() { s.at(t, c.host, "umount -l $data 2>/dev/null || umount -l ${data%/*}") })
+			}
+			was := s.before(t, strict)
+			a := o.call("standby", "bootstrap", "h2", "--yes").exits(c.code).says(c.says...).says("error: ")
+			s.unchanged(t, was, strict)
+			if id := regexp.MustCompile(`runs (resume|undo) \S+`).FindString(a.stderr); id != "" {
+				t.Errorf("nothing was changed, and it says %q", id)
+			}
+			if _, recs := o.records(); recs != nil {
+				t.Errorf("it has begun a run: %d records", len(recs))
+			}
+		})
+	}
+}
+
+// copyOfThePrimary leaves a copy of h1's data on h1, and a key to fetch it with
+// on h2.
+func (s *site) copyOfThePrimary(t *testing.T) {
+	t.Helper()
+	s.at(t, "h1", "rm -rf /var/e2e/copy; as $bin/pg_basebackup -D /tmp/copy -c fast; mv /tmp/copy /var/e2e/copy")
+	s.at(t, "h2", "ssh-keygen -q -t ed25519 -N '' -f /root/e2e.key")
+	key := s.at(t, "h2", "cat /root/e2e.key.pub")
+	s.at(t, "h1", "echo '"+key+"' >> /root/.ssh/authorized_keys")
+}
+
+func TestPasswordLiteralIsRefusedWithItsPlace(t *testing.T) {
+	s := take(t, dataDirectory)
+	o := newOperator(t, s).with(`password: {file: "`+s.lab.PasswordPath()+`"}`, "password: tops3cret")
+	was := s.before(t, strict)
+	a := o.call("standby", "bootstrap", "h2", "--yes").exits(65).says("inventory.yaml:", "password", "env")
+	if !regexp.MustCompile(`inventory\.yaml:\d+:\d+: `).MatchString(a.stderr) {
+		t.Errorf("no line and column:\n%s", a.stderr)
+	}
+	if strings.Contains(a.stdout+a.stderr, "tops3cret") {
+		t.Errorf("it repeats the password:\n%s", a.stderr)
+	}
+	s.unchanged(t, was, strict)
+}
