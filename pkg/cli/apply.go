@@ -159,9 +159,13 @@ func (a *app) act(ctx context.Context, s *session, p *plan.Plan) error {
 			return err
 		}
 	}
+	a.acting.Store(true)
 	r, err := s.Apply(ctx, p)
 	if err != nil && a.set.OnFailure() == "undo" && r != nil {
 		return a.undoFailed(ctx, s, r, err)
+	}
+	if r != nil {
+		r.Connections = s.conn.counts()
 	}
 	return a.report(r, err)
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -53,6 +54,8 @@ func signals() (context.Context, <-chan struct{}, func()) {
 // Run runs one call.
 func Run(ctx context.Context, args []string, stdio Stdio) int {
 	a := &app{Stdio: stdio}
+	ctx, cancel := a.interruptible(ctx)
+	defer cancel()
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdio.In)
@@ -73,6 +76,22 @@ func Run(ctx context.Context, args []string, stdio Stdio) int {
 	return int(fault.ClassOf(err))
 }
 
+// interruptible ends at the first Ctrl-C whatever only looks; a run that acts is
+// stopped by the engine, at a place where it can be resumed.
+func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-a.Stop:
+			if !a.acting.Load() {
+				cancel(&fault.Error{Class: fault.Interrupted, Err: errors.New("interrupted")})
+			}
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
 // exitError ends with an exit code whose reason is already printed.
 type exitError struct{ class fault.Class }
 
@@ -85,6 +104,7 @@ type app struct {
 	cancel context.CancelFunc
 	dryRun bool
 	accept []string
+	acting atomic.Bool // an engine runs: Stop is its to obey
 }
 
 func (a *app) color() string {

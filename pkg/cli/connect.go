@@ -89,6 +89,17 @@ func (c *connections) gatherer(ctx context.Context, name string) (*live.Gatherer
 	return g, nil
 }
 
+// counts is how many TCP connections were made to each host.
+func (c *connections) counts() map[string]int {
+	out := map[string]int{}
+	for _, h := range c.inv.Hosts {
+		if n := c.pool.Connections(h.Name); n > 0 {
+			out[h.Name] = n
+		}
+	}
+	return out
+}
+
 // Close ends all connections.
 func (c *connections) Close(ctx context.Context) error {
 	c.mu.Lock()

@@ -17,7 +17,7 @@ func (a *app) inventoryCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "inventory", Short: "Look at the inventory file; no host is touched"}
 	load := func() (*inventory.Cluster, error) { return inventory.Load(a.expand(a.set.Inventory())) }
 	cmd.AddCommand(
-		&cobra.Command{Use: "init [FILE]", Short: "Write an example inventory (default pgrepctl.yaml)", Args: cobra.MaximumNArgs(1), RunE: func(_ *cobra.Command, args []string) error {
+		&cobra.Command{Use: "init [FILE]", Short: "Write an example inventory (default pgrepctl.yaml)", Example: "  pgrepctl inventory init shop.yaml", Args: cobra.MaximumNArgs(1), RunE: func(_ *cobra.Command, args []string) error {
 			name := "pgrepctl.yaml"
 			if len(args) == 1 {
 				name = args[0]
@@ -35,7 +35,7 @@ func (a *app) inventoryCommand() *cobra.Command {
 			_, err = fmt.Fprintf(a.Err, "wrote %s; edit it, then: pgrepctl -i %s inventory validate\n", name, name)
 			return err
 		}},
-		&cobra.Command{Use: "validate", Short: "Check the file; all mistakes at once, with line and column", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		&cobra.Command{Use: "validate", Short: "Check the file; all mistakes at once, with line and column", Example: "  pgrepctl -i shop.yaml inventory validate", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			c, err := load()
 			if err != nil {
 				return err
@@ -43,7 +43,7 @@ func (a *app) inventoryCommand() *cobra.Command {
 			_, err = fmt.Fprintf(a.Out, "%s: cluster %s, %d hosts, no mistakes\n", c.File, c.Name, len(c.Hosts))
 			return err
 		}},
-		&cobra.Command{Use: "show", Short: "Print what the file means for each host, defaults filled in", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		&cobra.Command{Use: "show", Short: "Print what the file means for each host, defaults filled in", Example: "  pgrepctl -i shop.yaml inventory show\n  pgrepctl -i shop.yaml inventory show -o json", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			c, err := load()
 			if err != nil {
 				return err
@@ -62,7 +62,7 @@ func (a *app) inventoryCommand() *cobra.Command {
 			}
 			return ui.JSON(a.Out, v)
 		}},
-		&cobra.Command{Use: "graph", Short: "Print who streams from whom", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		&cobra.Command{Use: "graph", Short: "Print who streams from whom", Example: "  pgrepctl -i shop.yaml inventory graph", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			c, err := load()
 			if err != nil {
 				return err
@@ -70,7 +70,7 @@ func (a *app) inventoryCommand() *cobra.Command {
 			_, err = fmt.Fprint(a.Out, c.Graph())
 			return err
 		}},
-		&cobra.Command{Use: "schema", Short: "Print the JSON schema, for editors", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		&cobra.Command{Use: "schema", Short: "Print the JSON schema, for editors", Example: "  pgrepctl inventory schema > shop.schema.json", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			_, err := a.Out.Write(inventory.Schema())
 			return err
 		}},
@@ -80,7 +80,7 @@ func (a *app) inventoryCommand() *cobra.Command {
 
 func (a *app) configCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "config", Short: "The tool's own settings"}
-	cmd.AddCommand(&cobra.Command{Use: "show", Short: "Print each setting and where its value comes from", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+	cmd.AddCommand(&cobra.Command{Use: "show", Short: "Print each setting and where its value comes from", Example: "  pgrepctl config show", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 		if a.set.Output() != "table" {
 			return a.encode(a.set.All())
 		}

@@ -51,7 +51,7 @@ namespaces are allowed. Nothing of a lab is left after "lab down".`,
 		labUp(f, stdout, stderr), labDown(f, stderr), labStatus(f, stdout), labList(f, stdout),
 		labInventory(f, stdout), labExec(f, stdout, stderr), labSSH(f, stdout, stderr), labDial(f, stdout),
 		labPart(f), labSlow(f),
-		&cobra.Command{Use: "join", Short: "Undo all parts", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		&cobra.Command{Use: "join", Short: "Undo all parts", Example: "  pgrepctl lab join", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := f.open()
 			if err != nil {
 				return err
@@ -119,9 +119,10 @@ file system of its hosts with mmdebstrap, which takes a few minutes.`,
 func labDown(f *labFlags, stderr io.Writer) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use:   "down",
-		Short: "Remove a lab and everything of it",
-		Args:  cobra.NoArgs,
+		Use:     "down",
+		Short:   "Remove a lab and everything of it",
+		Example: "  pgrepctl lab down\n  pgrepctl lab down --all",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			names := []string{f.name}
 			if all {
@@ -147,9 +148,10 @@ func labDown(f *labFlags, stderr io.Writer) *cobra.Command {
 
 func labStatus(f *labFlags, stdout io.Writer) *cobra.Command {
 	return &cobra.Command{
-		Use:   "status",
-		Short: "Show the hosts of a lab: power, cable, partitions",
-		Args:  cobra.NoArgs,
+		Use:     "status",
+		Short:   "Show the hosts of a lab: power, cable, partitions",
+		Example: "  pgrepctl lab status",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := f.open()
 			if err != nil {
@@ -184,9 +186,10 @@ func dash(s string) string {
 
 func labList(f *labFlags, stdout io.Writer) *cobra.Command {
 	return &cobra.Command{
-		Use:   "list",
-		Short: "List the labs of this user",
-		Args:  cobra.NoArgs,
+		Use:     "list",
+		Short:   "List the labs of this user",
+		Example: "  pgrepctl lab list",
+		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			names, err := lab.List(f.state)
 			if err != nil {
@@ -247,9 +250,10 @@ func labExec(f *labFlags, stdout, stderr io.Writer) *cobra.Command {
 
 func labSSH(f *labFlags, stdout, stderr io.Writer) *cobra.Command {
 	return &cobra.Command{
-		Use:   "ssh HOST [-- COMMAND…]",
-		Short: "Log in to a host, as user admin who may sudo",
-		Args:  cobra.MinimumNArgs(1),
+		Use:     "ssh HOST [-- COMMAND…]",
+		Short:   "Log in to a host, as user admin who may sudo",
+		Example: "  pgrepctl lab ssh h1\n  pgrepctl lab ssh h1 -- sudo pg_lsclusters",
+		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := f.open()
 			if err != nil {
@@ -324,9 +328,10 @@ func labConn(cmd *cobra.Command, f *labFlags, here string, args []string) (net.C
 
 func labPart(f *labFlags) *cobra.Command {
 	return &cobra.Command{
-		Use:   "part HOST HOST",
-		Short: "Drop all packets between two hosts",
-		Args:  cobra.ExactArgs(2),
+		Use:     "part HOST HOST",
+		Example: "  pgrepctl lab part h1 h2\n  pgrepctl lab join",
+		Short:   "Drop all packets between two hosts",
+		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := f.open()
 			if err != nil {
@@ -369,9 +374,10 @@ func labHostCommands(f *labFlags) []*cobra.Command {
 	var cmds []*cobra.Command
 	for _, a := range acts {
 		cmds = append(cmds, &cobra.Command{
-			Use:   a.verb + " HOST…",
-			Short: a.short,
-			Args:  cobra.MinimumNArgs(1),
+			Use:     a.verb + " HOST…",
+			Example: "  pgrepctl lab " + a.verb + " h2",
+			Short:   a.short,
+			Args:    cobra.MinimumNArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				l, err := f.open()
 				if err != nil {

@@ -37,8 +37,8 @@ func (a *app) builtin(name string) ([]byte, error) {
 func (a *app) plansCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "plans", Short: "The built-in plans, and the step kinds they are made of"}
 	cmd.AddCommand(
-		&cobra.Command{Use: "list", Short: "List the built-in plans", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.listPlans() }},
-		&cobra.Command{Use: "show NAME", Short: "Print a built-in plan", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
+		&cobra.Command{Use: "list", Short: "List the built-in plans", Example: "  pgrepctl plans list", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.listPlans() }},
+		&cobra.Command{Use: "show NAME", Short: "Print a built-in plan", Example: "  pgrepctl plans show bootstrap-standby", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
 			b, err := a.builtin(args[0])
 			if err != nil {
 				return err
@@ -46,7 +46,7 @@ func (a *app) plansCommand() *cobra.Command {
 			_, err = a.Out.Write(b)
 			return err
 		}},
-		&cobra.Command{Use: "export NAME FILE", Short: "Write a built-in plan to a file of your own, to edit", Args: cobra.ExactArgs(2), RunE: func(_ *cobra.Command, args []string) error {
+		&cobra.Command{Use: "export NAME FILE", Short: "Write a built-in plan to a file of your own, to edit", Example: "  pgrepctl plans export bootstrap-standby my-standby.yaml\n  pgrepctl run my-standby.yaml --set standby=pg2 --dry-run", Args: cobra.ExactArgs(2), RunE: func(_ *cobra.Command, args []string) error {
 			b, err := a.builtin(args[0])
 			if err != nil {
 				return err
@@ -60,7 +60,7 @@ func (a *app) plansCommand() *cobra.Command {
 			}
 			return f.Close()
 		}},
-		&cobra.Command{Use: "kinds", Short: "List the step kinds", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		&cobra.Command{Use: "kinds", Short: "List the step kinds", Example: "  pgrepctl plans kinds", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			var rows [][]ui.Cell
 			for _, k := range steps.Kinds() {
 				rows = append(rows, ui.Row(k.Name, k.Doc))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,8 +19,8 @@ import (
 func (a *app) runsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "runs", Short: "The journal of every run: look, resume, undo"}
 	cmd.AddCommand(
-		&cobra.Command{Use: "list", Short: "List the runs of the inventory's cluster", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.listRuns() }},
-		&cobra.Command{Use: "show RUN", Short: "Show what a run intended, did and undid", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error { return a.showRun(args[0]) }},
+		&cobra.Command{Use: "list", Short: "List the runs of the inventory's cluster", Example: "  pgrepctl runs list", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.listRuns() }},
+		&cobra.Command{Use: "show RUN", Short: "Show what a run intended, did and undid", Example: "  pgrepctl runs show 20260112T091500Z-7f3a", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error { return a.showRun(args[0]) }},
 		a.goOn("resume RUN", "Go on with a run that was interrupted or failed", "resume run %s?", (*engine.Engine).Resume),
 		a.goOn("undo RUN", "Take a run back: its recorded inverses, last first", "undo run %s?", (*engine.Engine).Undo),
 	)
@@ -29,6 +30,7 @@ func (a *app) runsCommand() *cobra.Command {
 func (a *app) goOn(use, short, question string, do func(*engine.Engine, context.Context, string) (*engine.Report, error)) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Args: cobra.ExactArgs(1),
+		Example: "  pgrepctl runs " + strings.Replace(use, "RUN", "20260112T091500Z-7f3a", 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.open()
 			if err != nil {
@@ -42,6 +44,7 @@ func (a *app) goOn(use, short, question string, do func(*engine.Engine, context.
 			if err := ui.Confirm(a.In, a.Err, ui.IsTerminal(a.In) && ui.IsTerminal(a.Err), a.set.Yes(), fmt.Sprintf(question, r.ID)); err != nil {
 				return err
 			}
+			a.acting.Store(true)
 			rep, err := do(s.Engine, cmd.Context(), r.Path)
 			return a.report(rep, err)
 		},

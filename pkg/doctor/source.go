@@ -93,7 +93,7 @@ func slotStrange(s subject) []found {
 		if x.RetainedBytes != nil {
 			text += fmt.Sprintf(" and keeps %d bytes of WAL", *x.RetainedBytes)
 		}
-		out = append(out, one("pgrepctl slot drop "+x.Name, "%s", text)...)
+		out = append(out, one(dropSlot(x.Name), "%s", text)...)
 	}
 	return out
 }
@@ -134,7 +134,7 @@ func slotsFull(p pair) []found {
 	if used+1 <= limit {
 		return nil
 	}
-	return one(fmt.Sprintf("on %s: alter system set max_replication_slots = %d, then restart it at a quiet hour; or: pgrepctl slot prune", p.upstream.inv.Name, used+5),
+	return one(fmt.Sprintf("on %s: alter system set max_replication_slots = %d, then restart it at a quiet hour; or drop a slot that nobody needs", p.upstream.inv.Name, used+5),
 		"max_replication_slots of %s is %d, and %d exist", p.upstream.inv.Name, limit, used)
 }
 
@@ -157,7 +157,7 @@ func slotLost(p pair) []found {
 	if !ok || s.WALStatus != "lost" {
 		return nil
 	}
-	return one("pgrepctl slot drop "+s.Name+", then: pgrepctl standby reseed "+p.standby.inv.Name, "slot %s on %s has lost its WAL", s.Name, p.upstream.inv.Name)
+	return one(dropSlot(s.Name)+"; its standby needs a new copy, in an empty data directory", "slot %s on %s has lost its WAL", s.Name, p.upstream.inv.Name)
 }
 
 // syncUnplanned looks at words, not at the grammar: FIRST and ANY are no names
@@ -175,4 +175,8 @@ func syncUnplanned(p pair) []found {
 		}
 	}
 	return nil
+}
+
+func dropSlot(name string) string {
+	return "if nobody needs it: select pg_drop_replication_slot('" + name + "')"
 }

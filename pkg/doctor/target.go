@@ -177,7 +177,7 @@ func targetNotStandby(p pair) []found {
 	if p.reseed || d.Standby || systemID(d) == "" || systemID(d) != p.upstreamID() {
 		return nil
 	}
-	return one("if nobody needs what was written there: pgrepctl standby reseed "+p.standby.inv.Name, "%s holds a copy of this cluster that is not a standby", d.Path)
+	return one("if nobody needs what was written there, move "+d.Path+" away", "%s holds a copy of this cluster that is not a standby", d.Path)
 }
 
 func targetSpace(p pair) []found {

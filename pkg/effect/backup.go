@@ -44,6 +44,10 @@ func (e *StartBackup) Kind() string    { return "start-backup" }
 func (e *StartBackup) On() string      { return e.Host }
 func (e *StartBackup) Inverse() Effect { return nil } // ends with its session
 func (e *StartBackup) Predict(World)   {}
+
+// Inert: no step asks for anything that it changes.
+func (e *StartBackup) Inert() bool { return true }
+
 func (e *StartBackup) Describe() Description {
 	how := "(non-exclusive, spread checkpoint)"
 	if e.Fast {
@@ -138,6 +142,10 @@ func (e *StopBackup) Kind() string    { return "stop-backup" }
 func (e *StopBackup) On() string      { return e.Host }
 func (e *StopBackup) Inverse() Effect { return nil }
 func (e *StopBackup) Predict(World)   {}
+
+// Inert: no step asks for anything that it changes.
+func (e *StopBackup) Inert() bool { return true }
+
 func (e *StopBackup) Describe() Description {
 	return Description{Verb: "stop", Subject: "the base backup", Detail: "(without waiting for the archiver)"}
 }

@@ -154,6 +154,10 @@ type FetchControl struct {
 func (e *FetchControl) Kind() string  { return "fetch-control" }
 func (e *FetchControl) On() string    { return e.Host }
 func (e *FetchControl) Predict(World) {}
+
+// Inert: no step asks for anything that it changes.
+func (e *FetchControl) Inert() bool { return true }
+
 func (e *FetchControl) Describe() Description {
 	return Description{Verb: "copy", Subject: "global/pg_control", Detail: "last, under another name"}
 }
@@ -261,6 +265,10 @@ func (e *Exec) Kind() string    { return "exec" }
 func (e *Exec) On() string      { return e.Host }
 func (e *Exec) Inverse() Effect { return nil }
 func (e *Exec) Predict(World)   {}
+
+// Inert: no step asks for anything that it changes.
+func (e *Exec) Inert() bool { return true }
+
 func (e *Exec) Describe() Description {
 	return Description{Verb: e.Verb, Subject: e.What, Detail: e.Why}
 }

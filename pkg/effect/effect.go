@@ -6,6 +6,7 @@ package effect
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -97,6 +98,16 @@ func (r Run) Application() string {
 	s := "pgrepctl " + r.ID + " " + r.Operator
 	return s[:min(len(s), 63)]
 }
+
+// ErrUntouched is in the tree of an error of Do when the act is known not to
+// have happened: there is nothing to undo and nothing to claim. Without it an
+// error leaves that open, and the inverse has to be run.
+var ErrUntouched = errors.New("nothing was changed")
+
+// untouched adds ErrUntouched to err and leaves its text alone.
+type untouched struct{ error }
+
+func (u untouched) Unwrap() []error { return []error{u.error, ErrUntouched} }
 
 // Held is something that stays open between effects.
 type Held interface {

@@ -36,6 +36,9 @@ type WriteFile struct {
 	// Judge, if set, asks the server about the file before anybody else can
 	// be hurt by it; a bad verdict puts the old bytes back.
 	Judge *Judge `json:"-"`
+	// SetMode: an existing file gets Mode too. libpq takes no passfile that
+	// others can read.
+	SetMode bool `json:"-"`
 	// Own: the file is this tool's alone. It is replaced whatever it holds,
 	// and undoing removes it.
 	Own bool `json:"own,omitempty"`
@@ -79,13 +82,16 @@ func (e *WriteFile) Do(ctx context.Context, env Env) (Output, error) {
 			return nil, err
 		}
 	}
+	if e.SetMode {
+		f.Mode = e.Mode
+	}
 	ifWas := &e.Before
 	if e.Own {
 		ifWas = nil
 	}
 	if err := files.Write(ctx, f, ifWas); err != nil {
 		if errors.Is(err, host.ErrChanged) {
-			return nil, &fault.Error{Class: fault.Refused, Host: e.Host, Op: "write " + e.Path, Err: err,
+			return nil, &fault.Error{Class: fault.Refused, Host: e.Host, Op: "write " + e.Path, Err: untouched{err},
 				State: "the file was left as the other editor made it", Hint: "run the same command again: it plans from the file as it is now"}
 		}
 		return nil, fmt.Errorf("write %s: %w", e.Path, err)
@@ -109,7 +115,7 @@ func (e *WriteFile) putBack(ctx context.Context, files host.Files, now host.File
 		return files.Remove(ctx, e.Path)
 	}
 	old := now
-	old.Data = e.Before.Data
+	old.Data, old.Mode = e.Before.Data, e.Before.Mode
 	if err := files.Write(ctx, old, &now); err != nil {
 		return fmt.Errorf("put back %s (its bytes are in %s): %w", e.Path, e.image(), err)
 	}
@@ -122,7 +128,7 @@ func (e *WriteFile) Inverse() Effect {
 	}
 	if e.Before.Exists {
 		return &RestoreFile{Host: e.Host, As: e.As, Path: e.Path, Image: e.image(),
-			BeforeSHA: sum(e.Before.Data), AfterSHA: sum(e.Data)}
+			BeforeSHA: sum(e.Before.Data), AfterSHA: sum(e.Data), Mode: e.Before.Mode}
 	}
 	return &RemoveFile{Host: e.Host, As: e.As, Path: e.Path, IfSHA: sum(e.Data), What: e.What}
 }
@@ -137,7 +143,7 @@ func (e *WriteFile) image() string {
 func (e *WriteFile) Predict(w World) {
 	if h := w.Known(e.Host); h != nil {
 		mode := e.Mode
-		if e.Before.Exists {
+		if e.Before.Exists && !e.SetMode {
 			mode = e.Before.Mode
 		}
 		h.SetFile(e.As, host.File{Path: e.Path, Exists: true, Data: e.Data, Mode: mode, UID: e.Before.UID, GID: e.Before.GID})
@@ -182,6 +188,8 @@ type RestoreFile struct {
 	Image     string `json:"image"`
 	BeforeSHA string `json:"before_sha256"`
 	AfterSHA  string `json:"after_sha256"`
+	// Mode is that of the file before.
+	Mode fs.FileMode `json:"mode"`
 }
 
 func (e *RestoreFile) Kind() string    { return "restore-file" }
@@ -202,10 +210,10 @@ func (e *RestoreFile) Do(ctx context.Context, env Env) (Output, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", e.Path, err)
 	}
-	if sum(now.Data) == e.BeforeSHA && now.Exists {
+	if sum(now.Data) == e.BeforeSHA && now.Exists && (e.Mode == 0 || e.Mode == now.Mode) {
 		return nil, nil
 	}
-	if !now.Exists || sum(now.Data) != e.AfterSHA {
+	if have := sum(now.Data); !now.Exists || have != e.AfterSHA && have != e.BeforeSHA {
 		return nil, fault.Refuse(e.Host, "compare it with "+e.Image+", which holds the bytes from before the run, and restore by hand what is missing",
 			fmt.Errorf("restore %s: somebody else changed it after the run", e.Path))
 	}
@@ -218,6 +226,9 @@ func (e *RestoreFile) Do(ctx context.Context, env Env) (Output, error) {
 	}
 	f := now
 	f.Data = old.Data
+	if e.Mode != 0 {
+		f.Mode = e.Mode
+	}
 	if err := files.Write(ctx, f, &now); err != nil {
 		return nil, fmt.Errorf("restore %s: %w", e.Path, err)
 	}

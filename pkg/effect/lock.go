@@ -84,6 +84,10 @@ func (e *ReleaseLock) Kind() string    { return "release-lock" }
 func (e *ReleaseLock) On() string      { return e.Host }
 func (e *ReleaseLock) Inverse() Effect { return nil }
 func (e *ReleaseLock) Predict(World)   {}
+
+// Inert: no step asks for anything that it changes.
+func (e *ReleaseLock) Inert() bool { return true }
+
 func (e *ReleaseLock) Describe() Description {
 	return Description{Verb: "release", Subject: "the cluster lock"}
 }

@@ -102,6 +102,12 @@ func (e *SQL) Do(ctx context.Context, env Env) (Output, error) {
 			if i > 0 { // the session may be left inside our transaction
 				_ = s.Exec(context.WithoutCancel(ctx), "ROLLBACK")
 			}
+			// What the server itself refused has not happened, if it was
+			// the only statement or all of them are one transaction.
+			var refused *host.SQLError
+			if errors.As(err, &refused) && (i == 0 || run[0] == "BEGIN") {
+				err = untouched{err}
+			}
 			return nil, &fault.Error{Class: fault.Failed, Host: e.Host, Op: e.Verb + " " + e.What, Err: err, Hint: e.Hint}
 		}
 	}

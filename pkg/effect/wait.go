@@ -28,6 +28,10 @@ type AwaitStreaming struct {
 func (e *AwaitStreaming) Kind() string    { return "await-streaming" }
 func (e *AwaitStreaming) On() string      { return e.Host }
 func (e *AwaitStreaming) Inverse() Effect { return nil }
+
+// Inert: no step asks for anything that it changes.
+func (e *AwaitStreaming) Inert() bool { return true }
+
 func (e *AwaitStreaming) Describe() Description {
 	what := "has replayed"
 	if e.Delayed {
@@ -132,6 +136,10 @@ func (e *VerifyStandby) Kind() string    { return "verify-standby" }
 func (e *VerifyStandby) On() string      { return e.Host }
 func (e *VerifyStandby) Inverse() Effect { return nil }
 func (e *VerifyStandby) Predict(World)   {}
+
+// Inert: no step asks for anything that it changes.
+func (e *VerifyStandby) Inert() bool { return true }
+
 func (e *VerifyStandby) Describe() Description {
 	return Description{Verb: "verify", Subject: "the standby", Detail: "(in recovery, same system and timeline, slot in use, replay not paused), then a restart point"}
 }
@@ -209,6 +217,10 @@ func (e *ProveLogin) Kind() string    { return "prove-login" }
 func (e *ProveLogin) On() string      { return e.Host }
 func (e *ProveLogin) Inverse() Effect { return nil }
 func (e *ProveLogin) Predict(World)   {}
+
+// Inert: no step asks for anything that it changes.
+func (e *ProveLogin) Inert() bool { return true }
+
 func (e *ProveLogin) Describe() Description {
 	return Description{Verb: "log in", Subject: "for replication from here to " + e.Upstream,
 		Detail: fmt.Sprintf("(%s@%s:%d, sslmode=%s)", e.Login.User, e.Login.Address, e.Login.Port, e.Login.SSLMode)}

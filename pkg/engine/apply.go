@@ -23,6 +23,8 @@ type Report struct {
 	Noops   int               `json:"noops"`
 	Outputs map[string]string `json:"outputs,omitempty"`
 	Seconds float64           `json:"seconds"`
+	// Connections counts the TCP connections to each host.
+	Connections map[string]int `json:"connections,omitempty"`
 }
 
 // Apply runs a plan. An interrupted run of the same plan with the same
@@ -69,7 +71,10 @@ func (r *run) begin() error {
 func (r *run) do(ctx context.Context) (*Report, error) {
 	start := r.e.Now()
 	r.emit(event.Event{Type: event.RunStart, Text: r.plan.Name})
-	err := r.nodes(ctx, r.plan.Nodes)
+	err := r.world.prefetch(ctx, r.plan.Nodes)
+	if err == nil {
+		err = r.nodes(ctx, r.plan.Nodes)
+	}
 	r.sessions.close(context.WithoutCancel(ctx))
 	r.report.Outputs = maps.Clone(r.outputs)
 	r.report.Seconds = r.e.Now().Sub(start).Seconds()
@@ -257,7 +262,11 @@ func (r *run) effect(ctx context.Context, n *plan.Node, e effect.Effect) (done, 
 		err = at(n, err)
 		ev.Type, ev.Error = event.Failed, err.Error()
 		r.emit(ev)
-		_, jerr := r.journal.Append(journal.Record{Type: journal.Failed, Of: seq, Node: n.ID, Host: e.On(), Step: n.Kind, Effect: e.Kind(), Error: err.Error()})
+		none := errors.Is(err, effect.ErrUntouched)
+		_, jerr := r.journal.Append(journal.Record{Type: journal.Failed, Of: seq, Node: n.ID, Host: e.On(), Step: n.Kind, Effect: e.Kind(), Error: err.Error(), Untouched: none})
+		if none {
+			result = done{}
+		}
 		return result, errors.Join(err, jerr)
 	}
 	if _, err := r.journal.Append(journal.Record{Type: journal.Done, Of: seq, Node: n.ID, Host: e.On(), Effect: e.Kind(), Output: out}); err != nil {

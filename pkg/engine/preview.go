@@ -59,6 +59,9 @@ func (e *Engine) Preview(ctx context.Context, p *plan.Plan) (*Preview, error) {
 		s.replay(recs)
 	}
 	v := &previewer{world: newWorld(e.Cluster), state: s, plan: p, out: out}
+	if err := v.world.prefetch(ctx, p.Nodes); err != nil {
+		return nil, err
+	}
 	return out, v.nodes(ctx, p.Nodes, 0)
 }
 

@@ -143,6 +143,10 @@ func owedInverses(recs []journal.Record) ([]owed, error) {
 			byIntent[rec.Of].finished = true
 		case journal.Undone:
 			delete(byIntent, rec.Of)
+		case journal.Failed:
+			if rec.Untouched {
+				delete(byIntent, rec.Of)
+			}
 		}
 	}
 	var out []owed

@@ -33,12 +33,19 @@ func (e *Engine) newState(id string) *state {
 // replay rebuilds the state of an interrupted run from its journal.
 func (s *state) replay(recs []journal.Record) {
 	kinds := map[int]journal.Record{}
+	claims := map[int]string{}
 	for _, r := range recs {
 		switch r.Type {
 		case journal.Intent:
 			kinds[r.Seq] = r
 			if r.Claim != "" {
-				s.claims[r.Claim] = true // begun counts: it may have happened
+				claims[r.Seq] = r.Claim // begun counts: it may have happened
+			}
+		case journal.Undone:
+			delete(claims, r.Of)
+		case journal.Failed:
+			if r.Untouched {
+				delete(claims, r.Of)
 			}
 		case journal.Done:
 			maps.Copy(s.outputs, r.Output)
@@ -55,6 +62,9 @@ func (s *state) replay(recs []journal.Record) {
 		case journal.Settle:
 			s.owe([]steps.Settle{{Host: r.Host, Why: r.Text, Restart: r.Effect == "restart"}})
 		}
+	}
+	for _, claim := range claims {
+		s.claims[claim] = true
 	}
 }
 

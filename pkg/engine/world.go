@@ -4,8 +4,11 @@ import (
 	"context"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/plan"
 )
 
 // world is the facts of all hosts, each gathered at the first question. An
@@ -20,9 +23,7 @@ type world struct {
 func newWorld(c Cluster) *world { return &world{cluster: c, hosts: map[string]*facts.Host{}} }
 
 func (w *world) Of(ctx context.Context, name string) (*facts.Host, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if h, ok := w.hosts[name]; ok {
+	if h := w.Known(name); h != nil {
 		return h, nil
 	}
 	g, err := w.cluster.Gatherer(ctx, name)
@@ -33,8 +34,32 @@ func (w *world) Of(ctx context.Context, name string) (*facts.Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.hosts[name] = h
 	return h, nil
+}
+
+// prefetch gathers the hosts that a plan names side by side: dialing them one
+// after the other would cost a handshake each.
+func (w *world) prefetch(ctx context.Context, nodes []plan.Node) error {
+	names := map[string]bool{}
+	collect(nodes, names)
+	g, ctx := errgroup.WithContext(ctx)
+	for name := range names {
+		g.Go(func() error {
+			_, err := w.Of(ctx, name)
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+func collect(nodes []plan.Node, names map[string]bool) {
+	for _, n := range nodes {
+		names[n.Host.Name] = true
+		collect(n.Body, names)
+	}
 }
 
 // Known is for predictions: a host that nobody asked for needs none.
@@ -44,10 +69,13 @@ func (w *world) Known(name string) *facts.Host {
 	return w.hosts[name]
 }
 
-// drop forgets what e may have changed: its host, or all when a server was
+// drop forgets what e may have changed, unless e says that it changes no fact: its host, or all when a server was
 // started or stopped, which its peers notice, and when the lock was taken: what was
 // read while another run may have held it is not true any more.
 func (w *world) drop(e effect.Effect) {
+	if i, ok := e.(interface{ Inert() bool }); ok && i.Inert() {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch e.(type) {

@@ -60,8 +60,10 @@ type Record struct {
 	Claim    string            `json:"claim,omitempty"`
 	Output   map[string]string `json:"output,omitempty"`
 	Error    string            `json:"error,omitempty"`
-	Status   Status            `json:"status,omitempty"`
-	Run      *Run              `json:"run,omitempty"`
+	// Untouched: the act that failed is known not to have happened.
+	Untouched bool   `json:"untouched,omitempty"`
+	Status    Status `json:"status,omitempty"`
+	Run       *Run   `json:"run,omitempty"`
 }
 
 // Run is what the first record says.

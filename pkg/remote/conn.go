@@ -34,7 +34,6 @@ type Conn struct {
 	mu      sync.Mutex
 	files   map[string]*files
 	elevate map[string]elevation
-	closed  bool
 }
 
 var _ host.Host = (*Conn)(nil)
@@ -50,6 +49,7 @@ func newConn(d *dialer, t Target, l *login) *Conn {
 		elevate:  map[string]elevation{},
 	}
 	c.stop = keepAlive(l.client, t.KeepAlive, c.lost)
+	d.remember(c)
 	return c
 }
 
@@ -75,9 +75,10 @@ func (c *Conn) Lost() <-chan struct{} { return c.lost }
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	open := c.files
-	c.files, c.closed = map[string]*files{}, true
+	c.files = map[string]*files{}
 	c.mu.Unlock()
 	c.stop()
+	c.dialer.forget(c)
 	for _, f := range open {
 		f.wait()
 	}

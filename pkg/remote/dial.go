@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -36,7 +37,8 @@ func Dial(ctx context.Context, t Target) (*Conn, error) {
 type dialer struct {
 	mu       sync.Mutex
 	bastions map[string]*bastion
-	dialed   func(name string) // counts; may be nil
+	conns    map[*Conn]struct{} // open ones
+	dialed   func(name string)  // counts; may be nil
 }
 
 // bastion is one jump host, dialed by the first who needs it.
@@ -252,7 +254,30 @@ func alive(c *ssh.Client) bool {
 	return err == nil
 }
 
+func (d *dialer) remember(c *Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.conns == nil {
+		d.conns = map[*Conn]struct{}{}
+	}
+	d.conns[c] = struct{}{}
+}
+
+func (d *dialer) forget(c *Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.conns, c)
+}
+
+// close closes what is left, the connections of sessions that nobody closed
+// too, and the jump hosts last.
 func (d *dialer) close() {
+	d.mu.Lock()
+	left := slices.Collect(maps.Keys(d.conns))
+	d.mu.Unlock()
+	for _, c := range left {
+		_ = c.Close()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, b := range d.bastions {

@@ -18,7 +18,6 @@ type unknownKeyError struct {
 	name  string // host:port
 	got   ssh.PublicKey
 	files []string
-	alias bool
 }
 
 func (e *unknownKeyError) Error() string {
@@ -95,7 +94,7 @@ func explainHostKey(err error, name string, got ssh.PublicKey, s settings, origi
 	case !errors.As(err, &key):
 		return err // revoked, or a certificate that is expired or for another name
 	case len(key.Want) == 0:
-		return &unknownKeyError{name: name, got: got, files: s.knownHosts, alias: s.alias != ""}
+		return &unknownKeyError{name: name, got: got, files: s.knownHosts}
 	}
 	want := slices.Clone(key.Want)
 	for i := range want {

@@ -97,6 +97,13 @@ func (c *Conn) openSQL(ctx context.Context, db host.Database) (*session, error) 
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: pg, DeadlineDelay: cancelGrace}
 	}
 	pg, err := connectPG(ctx, cfg, &wires)
+	var refused *host.SQLError
+	if errors.As(err, &refused) && strings.HasPrefix(refused.Code, "28") {
+		return nil, &fault.Error{
+			Class: fault.Auth, Host: c.Name(), Op: "open SQL session", Err: err,
+			Hint: fmt.Sprintf("pg_hba.conf must let the OS user in through the socket: local all %s peer", db.User),
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open SQL session on %s: %w", c.Name(), err)
 	}

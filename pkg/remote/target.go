@@ -89,6 +89,8 @@ func (t Target) check() error {
 		return fmt.Errorf("invalid user %q", t.User)
 	case t.Port < 0 || t.Port > 65535:
 		return fmt.Errorf("invalid port %d", t.Port)
+	case t.Jump != "" && t.Jump != "none" && len(t.ProxyCommand) > 0:
+		return errors.New("both a jump host and a proxy command are set")
 	}
 	switch t.Become {
 	case "", BecomeSudo, BecomeNone:

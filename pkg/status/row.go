@@ -90,7 +90,7 @@ func (r *Row) asPrimary(cl *inventory.Cluster, h *inventory.Host, f, primary *fa
 		r.note(Problem, "role-differs", "it takes writes; the inventory says standby", "stop it, or make it the primary in the inventory")
 	case primary.Server.SystemID == f.Server.SystemID:
 		r.note(Problem, "writable-twin", "it takes writes, and is a twin of "+primary.Name+": what is written here is lost",
-			"stop it now, then: pgrepctl standby reseed "+h.Name)
+			"stop it now; save what was written on it; then make it anew in an empty data directory: pgrepctl standby bootstrap "+h.Name)
 	default:
 		r.note(Problem, "other-system", fmt.Sprintf("it takes writes, and is another system (%s) than %s (%s)",
 			f.Server.SystemID, primary.Name, primary.Server.SystemID), "correct its address or port in the inventory")
@@ -110,7 +110,7 @@ func (r *Row) strangeSlots(cl *inventory.Cluster, h *inventory.Host, f *facts.Ho
 			if s.RetainedBytes != nil {
 				text += fmt.Sprintf(" and keeps %d bytes of WAL", *s.RetainedBytes)
 			}
-			r.note(Warning, "strange-slot", text, "pgrepctl slot prune")
+			r.note(Warning, "strange-slot", text, "if nobody needs it: select pg_drop_replication_slot('"+s.Name+"')")
 		}
 	}
 }
@@ -132,11 +132,11 @@ func (r *Row) asStandby(cl *inventory.Cluster, h *inventory.Host, f, up *facts.H
 	}
 	if r.State == Streaming && sender == nil && up != nil && up.Server.Running {
 		r.note(Warning, "not-recognised", "it streams, and "+up.Name+" shows no walsender by its name",
-			"set application_name="+h.Name+" in its primary_conninfo: pgrepctl apply")
+			"set application_name="+h.Name+" in its primary_conninfo: pgrepctl standby bootstrap "+h.Name)
 	}
 	if r.ReplayPaused {
 		r.State = Paused
-		r.note(Problem, "replay-paused", "replay is paused: it serves older and older data, and its WAL piles up", "pgrepctl replay resume "+h.Name)
+		r.note(Problem, "replay-paused", "replay is paused: it serves older and older data, and its WAL piles up", "on "+h.Name+": select pg_wal_replay_resume()")
 	}
 	if h.ApplyDelay > 0 {
 		r.note(Info, "delayed", "it replays "+h.ApplyDelay.String()+" late, as the inventory says", "")
@@ -191,12 +191,12 @@ func streamState(f *facts.Host, sender *facts.Sender) State {
 func (r *Row) compare(f, up *facts.Host) {
 	if f.Server.SystemID != up.Server.SystemID {
 		r.note(Problem, "other-system", fmt.Sprintf("its system identifier is %s, that of %s is %s", f.Server.SystemID, up.Name, up.Server.SystemID),
-			"pgrepctl standby reseed "+r.Host)
+			"move its data directory away, then: pgrepctl standby bootstrap "+r.Host)
 		return
 	}
 	if f.Server.Timeline != up.Server.Timeline {
 		r.note(Problem, "other-timeline", fmt.Sprintf("it is on timeline %d, %s is on %d", f.Server.Timeline, up.Name, up.Server.Timeline),
-			"if it stays so: pgrepctl standby reseed "+r.Host)
+			"if it stays so, move its data directory away, then: pgrepctl standby bootstrap "+r.Host)
 	}
 }
 
@@ -232,10 +232,10 @@ func (r *Row) slot(up *facts.Host) {
 	switch {
 	case !ok:
 		r.SlotState = SlotMissing
-		r.note(Problem, "slot-missing", "slot "+r.Slot+" does not exist on "+up.Name+": WAL that it needs can go", "pgrepctl apply")
+		r.note(Problem, "slot-missing", "slot "+r.Slot+" does not exist on "+up.Name+": WAL that it needs can go", "pgrepctl standby bootstrap "+r.Host+" makes it")
 	case s.WALStatus == "lost":
 		r.SlotState = SlotLost
-		r.note(Problem, "slot-lost", "slot "+r.Slot+" on "+up.Name+" has lost WAL that it needs", "pgrepctl standby reseed "+r.Host)
+		r.note(Problem, "slot-lost", "slot "+r.Slot+" on "+up.Name+" has lost WAL that it needs", "drop it, move the data directory of "+r.Host+" away, then: pgrepctl standby bootstrap "+r.Host)
 	case s.Active:
 		r.SlotState = SlotActive
 	default:

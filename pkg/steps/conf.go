@@ -206,7 +206,7 @@ func (s *Conf) open(ctx context.Context, in In, h *facts.Host) (*config, error) 
 func (c *config) holds(name string, want Wanted) (bool, error) {
 	known, ok := c.settings.Lookup(name)
 	if !ok && !strings.Contains(name, ".") {
-		return false, fmt.Errorf("PostgreSQL %s has no setting %s", c.version.Major(), name)
+		return false, c.unknown(name)
 	}
 	have, _, _, inFile := c.tree.Get(name)
 	if s, ok := c.auto.Get(name); ok {
@@ -234,6 +234,14 @@ func (c *config) holds(name string, want Wanted) (bool, error) {
 		return false, fmt.Errorf("compare %s: %w", name, err)
 	}
 	return cmp >= 0, nil
+}
+
+func (c *config) unknown(name string) error {
+	f := &fault.Error{Class: fault.Refused, Err: fmt.Errorf("PostgreSQL %s has no setting %s", c.version.Major(), name)}
+	if near := fault.Nearest(name, c.settings.Names()); near != "" {
+		f.Hint = "did you mean " + near + "?"
+	}
+	return f
 }
 
 // bareUnit: "8kB" blocks cannot be written as a unit; a bare number means them.

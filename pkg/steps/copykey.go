@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"path"
 	"strings"
@@ -48,12 +49,11 @@ func (s *CopyKey) Open(ctx context.Context, in In) (Planned, error) {
 	var p Planned
 	add := func(e effect.Effect) { p.Effects = append(p.Effects, e) }
 	sshDir := path.Join(uf.Machine.LoginHome, ".ssh")
-	authorized, err := uf.File(ctx, "", path.Join(sshDir, "authorized_keys"))
-	if err != nil {
-		return Planned{}, err
-	}
-	if !authorized.Exists {
-		add(&effect.MakeDir{Host: up.Name, Path: sshDir, Mode: 0o700, Why: "(if it is missing)"})
+	// Only a directory that is missing is made: undoing that removes it.
+	if _, err := uf.List(ctx, "", sshDir); errors.Is(err, fs.ErrNotExist) {
+		add(&effect.MakeDir{Host: up.Name, Path: sshDir, Mode: 0o700})
+	} else if err != nil {
+		return Planned{}, fmt.Errorf("list %s on %s: %w", sshDir, up.Name, err)
 	}
 	as, dir := in.Self.Postgres.OSUser, copyDir(in, self)
 	var keys []effect.Effect

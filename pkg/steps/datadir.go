@@ -3,14 +3,16 @@ package steps
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+	"io/fs"
 	"path"
 	"strconv"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // DataDirectory fences a data directory before anything is copied into it, or
@@ -67,7 +69,12 @@ func (s *DataDirectory) fence(ctx context.Context, in In, h *facts.Host) (Planne
 	as, dir := in.Self.Postgres.OSUser, in.Self.Postgres.DataDirectory
 	var p Planned
 	add := func(e effect.Effect) { p.Effects = append(p.Effects, e) }
-	add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: path.Join(h.Machine.OSUserHome, ".pgrepctl"), Mode: 0o700, Why: "(for what must outlive a run)"})
+	own := path.Join(h.Machine.OSUserHome, ".pgrepctl")
+	if _, err := h.List(ctx, as, own); errors.Is(err, fs.ErrNotExist) {
+		add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: own, Mode: 0o700, Why: "(for what must outlive a run)"})
+	} else if err != nil {
+		return Planned{}, fmt.Errorf("list %s on %s: %w", own, in.Self.Name, err)
+	}
 	if h.Data.State == facts.Absent {
 		add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: dir, Mode: 0o700})
 	}

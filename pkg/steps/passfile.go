@@ -50,7 +50,7 @@ func (*Passfile) Plan(ctx context.Context, in In) (Planned, error) {
 	}
 	return Planned{Effects: []effect.Effect{
 		&effect.WriteFile{
-			Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: p, Before: f, Data: want.Bytes(), Mode: 0o600,
+			Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: p, Before: f, Data: want.Bytes(), Mode: 0o600, SetMode: true,
 			Image: in.image(h.Machine.OSUserHome, "passfile"), Sensitive: true, What: "passfile " + p, Why: "(0600)",
 		},
 	}}, nil

@@ -23,10 +23,9 @@ func (*Preflight) Plan(ctx context.Context, in In) (Planned, error) {
 	if in.Run.Changed(in.Self.Name) {
 		return noop("passed when this run began"), nil
 	}
-	done, reason, err := in.seeded(ctx)
-	if err != nil {
-		return Planned{}, err
-	}
+	// What refuses the target is refused below: the checks see all reasons,
+	// the most dangerous one too.
+	done, reason, unfit := in.seeded(ctx)
 	if done {
 		return noop("%s", reason), nil
 	}
@@ -36,9 +35,11 @@ func (*Preflight) Plan(ctx context.Context, in In) (Planned, error) {
 		names = append(names, up.Name)
 	}
 	for _, name := range names {
-		if hosts[name], err = in.Facts.Of(ctx, name); err != nil {
+		h, err := in.Facts.Of(ctx, name)
+		if err != nil {
 			return Planned{}, err
 		}
+		hosts[name] = h
 	}
 	found, err := doctor.Examine(ctx, in.Cluster, hosts, doctor.Scope{Standby: in.Self.Name})
 	if err != nil {
@@ -50,6 +51,9 @@ func (*Preflight) Plan(ctx context.Context, in In) (Planned, error) {
 	}
 	if len(block) > 0 {
 		return Planned{}, refuseFindings(block)
+	}
+	if unfit != nil {
+		return Planned{}, unfit
 	}
 	seen := make([]string, 0, len(rest))
 	for _, f := range rest {

@@ -34,12 +34,11 @@ type site struct {
 	hosts  int
 	mu     sync.Mutex // one test at a time
 
-	made   bool
-	broken error
-	suite  *suite
-	lab    *lab.Lab
-	files  lab.PostgresFiles
-	first  snapshot
+	made  bool
+	suite *suite
+	lab   *lab.Lab
+	files lab.PostgresFiles
+	first snapshot
 }
 
 func newSite(s *suite, l layout, hosts int) *site { return &site{suite: s, layout: l, hosts: hosts} }
@@ -58,11 +57,8 @@ func take(t *testing.T, l layout) *site {
 		summary(t, began)
 		s.mu.Unlock()
 	})
-	if s.broken == nil {
-		s.broken = s.ready(context.Background())
-	}
-	if s.broken != nil {
-		t.Fatal(describe(s.broken))
+	if err := s.ready(context.Background()); err != nil {
+		t.Fatal(describe(err))
 	}
 	return s
 }
@@ -83,7 +79,9 @@ func (s *site) ready(ctx context.Context) error {
 		return err
 	}
 	if d := cmp.Diff(s.first, now); d != "" {
-		return fmt.Errorf("the last test left something that the reset does not know (-first +now):\n%s", d)
+		// The next test gets a new lab.
+		s.made = false
+		return errors.Join(fmt.Errorf("the last test left something that the reset does not know (-first +now):\n%s", d), s.lab.Down(ctx))
 	}
 	return nil
 }
@@ -200,7 +198,7 @@ as psql -XAtqd bench -c "create extension amcheck" -c "alter table pgbench_histo
 `
 	resetScript = `
 as() { setpriv --reuid postgres --regid postgres --init-groups "$@"; }
-for p in rsync pgbench psql pg_receivewal; do pkill -KILL -x $p || true; done
+for p in rsync pgbench psql pg_receivewal tail; do pkill -KILL -x $p || true; done
 if [ -e /usr/bin/rsync.away ]; then mv /usr/bin/rsync.away /usr/bin/rsync; fi
 for d in etc home root usr/local; do rsync -a --checksum --delete --numeric-ids /var/e2e/$d/ /$d/; done
 rm -rf /var/lib/postgresql/.pgrepctl /var/lib/postgresql/.psql_history /dev/shm/pgrepctl-* /tmp/*
@@ -231,6 +229,7 @@ end $$;
 SQL
 else
   if [ -e $data/postmaster.pid ]; then as $bin/pg_ctl -s -D $data -m immediate stop || true; fi
+  for d in $data ${data%/*}; do if mountpoint -q $d; then umount $d; fi; done
   if [ $layout = etc ]; then
     mkdir -p $data; find $data -mindepth 1 -delete
   else
@@ -251,7 +250,10 @@ func (s *site) at(t *testing.T, name, script string) string {
 	return strings.TrimRight(out, "\n")
 }
 
-const asPostgres = "as() { setpriv --reuid postgres --regid postgres --init-groups \"$@\"; }\n"
+// A function holds the script's output open in the background, $asp does not.
+const asPostgres = `asp="setpriv --reuid postgres --regid postgres --init-groups"
+as() { $asp "$@"; }
+`
 
 // sql runs one query on a host's server, as psql prints it.
 func (s *site) sql(t *testing.T, name, database, query string) string {

@@ -59,7 +59,7 @@ SQL
 fi
 ps -eo user:16,args --no-headers |
   sed -e 's/[0-9][0-9]* of [0-9-]* startups//' -e 's/\(wal[a-z]*\) .*streaming.*/\1 streaming/' -e 's/recovering.*/recovering/' |
-  grep -v -e '^root  *sh -s$' -e '^root  *ps -eo' -e '^root  *sed ' -e '<defunct>' -e ' \[postgres\]$' -e '^root  *grep -v' -e 'autovacuum worker' -e 'postgres: .*\[local\]' -e 'parallel worker' | sed 's/^/process /'
+  grep -v -e '^root  *sh -s$' -e '^root  *ps -eo' -e '^root  *sed ' -e '<defunct>' -e ' \[.*\]$' -e '^root  *grep -v' -e 'autovacuum worker' -e 'postgres: .*\[local\]' -e 'parallel worker' | sed 's/^/process /'
 `
 
 // snapshot takes one of the hosts that are on. Connections of the tool end a
@@ -108,7 +108,6 @@ func (now snapshot) leftovers() []string {
 			case kind == "process" && containsAny(rest, "rsync", "sftp-server", "perl ", "python", "socat", "sshd: admin", "sshd: postgres", "ssh ", "sudo ", "pgrepctl", "pg_basebackup"),
 				kind == "session" && strings.HasPrefix(rest, "pgrepctl"),
 				kind == "lock",
-				kind == "sender" && !strings.Contains(rest, "streaming"),
 				(kind == "file" || kind == "dir") && containsAny(rest, "/dev/shm/pgrepctl", "pgrepctl.run", "pg_control.pgrepctl", ".pgrepctl.tmp", ".pgrepctl-"):
 				left = append(left, name+": "+strings.TrimSuffix(line, "\n"))
 			}

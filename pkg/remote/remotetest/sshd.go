@@ -3,10 +3,12 @@ package remotetest
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -37,6 +39,9 @@ type SSHDConfig struct {
 	// HostKey is used instead of a new ed25519 key. A certificate beside it
 	// (File + "-cert.pub") is presented.
 	HostKey *Key
+	// Files are seen by this sshd and what it starts instead of those of the
+	// machine, in a mount namespace: path to content.
+	Files map[string]string
 	// Authorized replaces the authorized_keys file's content.
 	Authorized string
 }
@@ -91,14 +96,14 @@ func StartSSHD(t testing.TB, config SSHDConfig) *SSHD {
 	if _, err := os.Stat(hostKey.File + "-cert.pub"); err == nil {
 		lines = append(lines, "HostCertificate "+hostKey.File+"-cert.pub")
 	}
-	s.listen(t, bin, dir, lines)
+	s.listen(t, append(overlay(t, dir, config.Files), bin), dir, lines)
 	s.KnownHosts = KnownHosts(t, s.Address, s.Port, s.HostKey)
 	return s
 }
 
 // listen starts sshd on a free port; somebody else may take the port between
 // the choice and the start.
-func (s *SSHD) listen(t testing.TB, bin, dir string, lines []string) {
+func (s *SSHD) listen(t testing.TB, program []string, dir string, lines []string) {
 	t.Helper()
 	var said []byte
 	for range 5 {
@@ -106,7 +111,8 @@ func (s *SSHD) listen(t testing.TB, bin, dir string, lines []string) {
 		conf := filepath.Join(dir, "sshd_config")
 		head := fmt.Sprintf("ListenAddress 127.0.0.1:%d\n", s.Port)
 		WriteFile(t, conf, []byte(head+strings.Join(lines, "\n")+"\n"))
-		cmd := exec.Command(bin, "-D", "-e", "-f", conf)
+		argv := append(slices.Clone(program), "-D", "-e", "-f", conf)
+		cmd := exec.Command(argv[0], argv[1:]...)
 		log, err := os.Create(s.Log)
 		if err != nil {
 			t.Fatal(err)
@@ -151,6 +157,23 @@ func (s *SSHD) listen(t testing.TB, bin, dir string, lines []string) {
 		said, _ = os.ReadFile(s.Log)
 	}
 	t.Fatalf("sshd does not start: %s", said)
+}
+
+// overlay is a command prefix that mounts files over those of the machine.
+func overlay(t testing.TB, dir string, files map[string]string) []string {
+	t.Helper()
+	if len(files) == 0 {
+		return nil
+	}
+	var script strings.Builder
+	for i, path := range slices.Sorted(maps.Keys(files)) {
+		file := filepath.Join(dir, "file"+strconv.Itoa(i))
+		if err := os.WriteFile(file, []byte(files[path]), 0o440); err != nil { //nolint:gosec // sudoers' own mode
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&script, "mount --bind '%s' '%s' && ", file, path)
+	}
+	return []string{"unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", script.String() + `exec "$0" "$@"`}
 }
 
 // KillSessions kills the processes of sshd that serve connections: for their
@@ -220,4 +243,11 @@ func Await(t testing.TB, limit time.Duration, cond func() bool) bool {
 			return false
 		}
 	}
+}
+
+// Crypt is a password as /etc/shadow has it.
+func Crypt(t testing.TB, password string) string {
+	t.Helper()
+	Program(t, "perl", "/usr/bin/perl")
+	return run(t, "perl", "-e", `print crypt($ARGV[0], '$6$remotetest$')`, password)
 }
