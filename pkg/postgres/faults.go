@@ -148,10 +148,8 @@ func positive(s Setting) bool {
 
 func notEmpty(s Setting) bool { return s.Value != "" }
 
-func isOn(s Setting) bool {
-	on, err := s.Bool()
-	return err != nil || on
-}
+// isOn reads a value as pg_settings gives it: on or off, whatever the file says.
+func isOn(s Setting) bool { return s.Value != "off" }
 
 func faultsSince15() []fault {
 	return []fault{

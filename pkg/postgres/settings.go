@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"fmt"
-	"math"
 	"sort"
 	"strconv"
 	"strings"
@@ -74,32 +73,6 @@ func (s Settings) PendingRestart() []string {
 // starts. The server's own answer is the only source: primary_conninfo, ssl and
 // others moved between versions.
 func (s Setting) NeedsRestart() bool { return s.Context == "postmaster" }
-
-// ReadOnly reports whether the value is fixed at build or initdb time.
-func (s Setting) ReadOnly() bool { return s.Context == "internal" }
-
-// Bool reads a bool setting.
-func (s Setting) Bool() (bool, error) { return parseBool(s.Value) }
-
-// Bytes reads a setting with a memory unit. Values below 0 mean what the
-// setting says they mean (wal_keep… -1) and are not multiplied.
-func (s Setting) Bytes() (int64, error) {
-	n, err := strconv.ParseInt(s.Value, 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("read setting %s: %w", s.Name, err)
-	}
-	u, ok := unitOf(s.Unit)
-	if !ok || !u.memory {
-		return 0, fmt.Errorf("read setting %s: unit %q is not of memory", s.Name, s.Unit)
-	}
-	if n < 0 {
-		return n, nil
-	}
-	if n > math.MaxInt64/int64(u.size) {
-		return 0, fmt.Errorf("read setting %s: %s %s is out of range", s.Name, s.Value, s.Unit)
-	}
-	return n * int64(u.size), nil
-}
 
 // Int reads an integer setting in its own unit.
 func (s Setting) Int() (int64, error) {

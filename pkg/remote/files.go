@@ -90,7 +90,7 @@ func (f *files) do(ctx context.Context, act, name string, op func(*sftp.Client) 
 		return fmt.Errorf("%s %s: %w", act, name, err)
 	}
 	p := f.process
-	cut := func() bool { return true }
+	cut := context.AfterFunc(ctx, func() { p.giveUp() })
 	err := op(f.client)
 	if !cut() {
 		// It may have ended just before: then the answer stands, but the

@@ -83,13 +83,13 @@ Host *
 
 func TestConfigurationOfOneHost(t *testing.T) {
 	t.Parallel()
-	to := Target{Address: "pg1", AgentSocket: "/agent", ConfigFile: writeConfig(t, "Host pg1\n HostName db-%h.example.org\n Port 2222\n User deploy\n IdentityFile /k/%r@%h\n ProxyJump a,b\n UserKnownHostsFile /kh\n GlobalKnownHostsFile none\n")}
+	to := Target{Address: "pg1", AgentSocket: "/agent", ConfigFile: writeConfig(t, "Host pg1\n HostName db-%h.example.org\n Port 2222\n User deploy\n AddressFamily inet\n IdentityFile /k/%r@%h\n ProxyJump a,b\n UserKnownHostsFile /kh\n GlobalKnownHostsFile none\n")}
 	got, err := resolve(t.Context(), to)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := settings{
-		host: "db-pg1.example.org", port: 2222, user: "deploy", network: "tcp", agent: "/agent", jump: "a,b",
+		host: "db-pg1.example.org", port: 2222, user: "deploy", network: "tcp4", agent: "/agent", jump: "a,b",
 		identities: []string{"/k/deploy@db-pg1.example.org"}, knownHosts: []string{"/kh"}, timeout: defaultConnectTimeout,
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(settings{})); diff != "" {

@@ -68,7 +68,7 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 			argv = append(argv, "--exclude="+x)
 		}
 		argv = append(argv, up.Address+":"+t.source+"/", t.target+"/")
-		c := &effect.Copy{Host: in.Self.Name, As: as, Argv: argv, What: t.what, From: up.Name, Into: t.target, Fresh: self.Data.Marker.WasEmpty, Total: t.size}
+		c := &effect.Copy{Host: in.Self.Name, As: as, Argv: argv, What: t.what, From: up.Name, Into: t.target, Fresh: self.Data.Marker.WasEmpty, Slot: in.Self.Slot, Total: t.size}
 		if t.target == dir {
 			if c.Then, err = predictCopy(ctx, in, uf, t.source, up.Postgres.OSUser); err != nil {
 				return Planned{}, err

@@ -108,3 +108,21 @@ func hostKey(t *testing.T, s *site, name string) string {
 	s.do(t, err)
 	return strings.Join(strings.Fields(string(b))[:2], " ")
 }
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func modeOf(t *testing.T, path string) os.FileMode {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Mode().Perm()
+}

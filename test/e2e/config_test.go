@@ -11,7 +11,7 @@ func TestHBARuleIsPlacedBeforeTheOneThatWouldRejectIt(t *testing.T) {
 	s := take(t, dataDirectory)
 	o := newOperator(t, s)
 	// Spellings and line ends that an editor must keep.
-	s.at(t, "h1", `printf 'host all all 10.77.0.0 255.255.255.0 reject # keep out\r\nhostssl replication replicator samenet reject\n\n\t# last\n' > /tmp/top
+	s.at(t, "h1", `printf 'host replication all 10.77.0.0 255.255.255.0 reject # keep out\r\nhostssl replication replicator samenet reject\n\n\t# last\n' > /tmp/top
 cat /tmp/top $config/pg_hba.conf > /tmp/all; cat /tmp/all > $config/pg_hba.conf; rm /tmp/top /tmp/all
 as psql -XAtqc "select pg_reload_conf()" >/dev/null`)
 	was := s.before(t, lenient)
@@ -33,7 +33,7 @@ func TestLoginIsProvedAgainstTheServerNotTheFile(t *testing.T) {
 	o := newOperator(t, s)
 	s.at(t, "h1", `cp $config/pg_hba.conf /tmp/good
 echo 'hostssl replication replicator 10.77.0.12/32 scram-sha-256' >> /tmp/good
-{ echo 'host all all all reject'; cat /tmp/good; } > $config/pg_hba.conf
+{ echo 'host replication all all reject'; cat /tmp/good; } > $config/pg_hba.conf
 as psql -XAtqc "select pg_reload_conf()" >/dev/null
 until grep -q "reloading configuration" $log; do sleep 0.02; done
 cat /tmp/good > $config/pg_hba.conf; rm /tmp/good`)

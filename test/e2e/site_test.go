@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
@@ -78,7 +77,7 @@ func (s *site) ready(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d := cmp.Diff(s.first, now); d != "" {
+	if d := difference(s.first, now); d != "" {
 		// The next test gets a new lab.
 		s.made = false
 		return errors.Join(fmt.Errorf("the last test left something that the reset does not know (-first +now):\n%s", d), s.lab.Down(ctx))

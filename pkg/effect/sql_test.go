@@ -1,0 +1,237 @@
+package effect_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
+	"github.com/pgrepctl/pgrepctl/pkg/secret"
+)
+
+type call = hosttest.Call
+
+func script(t *testing.T, calls ...call) (*hosttest.Script, *env) {
+	t.Helper()
+	s := hosttest.NewScript(t, "pg1", hosttest.NewFS("/tmp"), calls...)
+	return s, newEnv(s)
+}
+
+func createRole() *effect.SQL {
+	return &effect.SQL{Host: "pg1", Verb: "create", What: "role r", Statements: []string{"BEGIN", "CREATE ROLE r PASSWORD '***'", "COMMIT"},
+		Private: []secret.Value{secret.New("BEGIN"), secret.New("CREATE ROLE r PASSWORD '" + canary + "'"), secret.New("COMMIT")},
+		Undo:    &effect.SQL{Host: "pg1", Verb: "drop", What: "role r", Statements: []string{"DROP ROLE r"}, Unless: "select done"}, Hint: "look"}
+}
+
+func TestPrivateStatementsAreSentOneByOneAndNotJournalled(t *testing.T) {
+	t.Parallel()
+	_, in := script(t, call{Do: "connect"}, call{Do: "exec BEGIN"}, call{Do: "exec CREATE ROLE r PASSWORD '" + canary + "'"}, call{Do: "exec COMMIT"})
+	e := createRole()
+	do(t, e, in)
+	raw, err := effect.Encode(e)
+	if err != nil || strings.Contains(string(raw), canary) {
+		t.Errorf("%v, %s", err, raw)
+	}
+}
+
+func TestARefusedTransactionIsRolledBackAndKnownNotToHaveHappened(t *testing.T) {
+	t.Parallel()
+	refused := &host.SQLError{Code: "42710", Message: "role \"r\" already exists"}
+	_, in := script(t, call{Do: "connect"}, call{Do: "exec BEGIN"}, call{Do: "exec CREATE ROLE…", Err: refused}, call{Do: "exec ROLLBACK"})
+	_, err := createRole().Do(t.Context(), in)
+	wantFault(t, err, `pg1: create role r: role "r" already exists (SQLSTATE 42710)`, fault.Failed)
+	if !errors.Is(err, effect.ErrUntouched) {
+		t.Error("it may have happened")
+	}
+}
+
+func TestALostConnectionLeavesTheOutcomeOpen(t *testing.T) {
+	t.Parallel()
+	_, in := script(t, call{Do: "connect"}, call{Do: "exec BEGIN"}, call{Do: "exec CREATE ROLE…"}, call{Do: "exec COMMIT", Err: errors.New("connection lost")}, call{Do: "exec ROLLBACK"})
+	_, err := createRole().Do(t.Context(), in)
+	wantFault(t, err, "pg1: create role r: connection lost", fault.Failed)
+	if errors.Is(err, effect.ErrUntouched) {
+		t.Error("nobody knows whether it was committed")
+	}
+}
+
+func TestUnlessSkipsWhatIsDone(t *testing.T) {
+	t.Parallel()
+	_, in := script(t, call{Do: "connect"}, call{Do: "query select done", Out: `[{"done":true}]`}, call{Do: "query select done", Out: `[{"done":false}]`}, call{Do: "exec DROP ROLE r"})
+	do(t, createRole().Inverse(), in)
+	do(t, createRole().Inverse(), in)
+}
+
+func TestADropWaitsForAWalsenderThatEnds(t *testing.T) {
+	t.Parallel()
+	busy := &host.SQLError{Code: "55006", Message: "replication slot is active"}
+	_, in := script(t, call{Do: "connect"}, call{Do: "exec drop", Err: busy}, call{Do: "exec drop", Err: busy}, call{Do: "exec drop"})
+	do(t, &effect.SQL{Host: "pg1", Verb: "drop", What: "slot", Statements: []string{"drop"}}, in)
+}
+
+func TestADropStopsWaitingWithItsContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	ended := errors.New("stopped")
+	_, in := script(t, call{Do: "connect"}, call{Do: "exec drop", Err: &host.SQLError{Code: "55006"}, Then: func() { cancel(ended) }})
+	if _, err := (&effect.SQL{Host: "pg1", Statements: []string{"drop"}}).Do(ctx, in); !errors.Is(err, ended) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestReloadWaitsUntilItIsTaken(t *testing.T) {
+	t.Parallel()
+	const at = "query select pg_conf_load_time()…"
+	_, in := script(t, call{Do: "connect"}, call{Do: at, Out: `[{"at":"1"}]`}, call{Do: "exec select pg_reload_conf()"},
+		call{Do: at, Out: `[{"at":"1"}]`}, call{Do: at, Out: `[{"at":"2"}]`})
+	do(t, &effect.Reload{Host: "pg1"}, in)
+}
+
+func TestTheClusterLockIsHeldUntilReleased(t *testing.T) {
+	t.Parallel()
+	s, in := script(t, call{Do: "connect"}, call{Do: "query select pg_try_advisory_lock(1885827685, 1) as ok", Out: `[{"ok":true}]`})
+	do(t, &effect.TakeLock{Host: "pg1"}, in)
+	if len(in.held) != 1 {
+		t.Fatal("nothing is held")
+	}
+	s.Expect(call{Do: "close"})
+	do(t, &effect.ReleaseLock{Host: "pg1"}, in)
+	do(t, &effect.ReleaseLock{Host: "pg1"}, in) // freed already
+}
+
+func TestATakenLockNamesItsHolder(t *testing.T) {
+	t.Parallel()
+	_, in := script(t, call{Do: "connect"}, call{Do: "query select pg_try…", Out: `[{"ok":false}]`},
+		call{Do: "query select a.pid…", Out: `[{"pid":7,"app":"pgrepctl run0 bob@desk","since":"2026-11-22"}]`}, call{Do: "close"})
+	_, err := (&effect.TakeLock{Host: "pg1"}).Do(t.Context(), in)
+	wantFault(t, err, "pg1: another run holds the cluster lock: pgrepctl run0 bob@desk, since 2026-11-22 (server process 7)", fault.Locked)
+}
+
+const startBackup = "select pg_backup_start($1, $2)::text as lsn"
+
+func begun(t *testing.T) (*hosttest.Script, *env) {
+	t.Helper()
+	s, in := script(t, call{Do: "connect own"}, call{Do: "exec set statement_timeout = 0"}, call{Do: "query " + startBackup + " [pgrepctl:run1 true]", Out: `[{"lsn":"0/2000028"}]`})
+	out := do(t, &effect.StartBackup{Host: "pg1", Label: "pgrepctl", Fast: true, Init: []string{"set statement_timeout = 0"}, Start: startBackup, Stop: "select stop"}, in)
+	if diff := cmp.Diff(effect.Output{effect.BackupStartLSN: "0/2000028"}, out); diff != "" {
+		t.Error(diff)
+	}
+	return s, in
+}
+
+func TestABackupYieldsItsLabel(t *testing.T) {
+	t.Parallel()
+	s, in := begun(t)
+	s.Expect(call{Do: "query select stop", Out: `[{"lsn":"0/2000100","labelfile":"START WAL\n","spcmapfile":"1 /ts\n"}]`}, call{Do: "close"})
+	out := do(t, &effect.StopBackup{Host: "pg1"}, in)
+	want := effect.Output{effect.BackupStopLSN: "0/2000100", effect.BackupLabel: "START WAL\n", effect.BackupMap: "1 /ts\n"}
+	if diff := cmp.Diff(want, out); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestABackupWhoseSessionIsLostCannotBeStopped(t *testing.T) {
+	t.Parallel()
+	s, in := begun(t)
+	close(s.Lose)
+	s.Expect(call{Do: "close"})
+	_, err := (&effect.StopBackup{Host: "pg1"}).Do(t.Context(), in)
+	wantFault(t, err, "pg1: stop the base backup: the session that began the backup is gone, and with it the backup", fault.Failed)
+	_, err = (&effect.StopBackup{Host: "pg1"}).Do(t.Context(), newEnv(s))
+	wantFault(t, err, "pg1: stop the base backup: the session that began the backup is gone, and with it the backup", fault.Failed)
+}
+
+func TestABackupWithoutALabelIsNone(t *testing.T) {
+	t.Parallel()
+	s, in := begun(t)
+	s.Expect(call{Do: "query select stop", Out: `[{"lsn":"0/2000100"}]`}, call{Do: "close"})
+	_, err := (&effect.StopBackup{Host: "pg1"}).Do(t.Context(), in)
+	wantFault(t, err, "stop the base backup: the server gave no backup label", fault.Failed)
+}
+
+func TestAnAbandonedBackupEndsWithItsSession(t *testing.T) {
+	t.Parallel()
+	s, in := begun(t)
+	s.Expect(call{Do: "close"})
+	for _, h := range in.held {
+		if err := h.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestABackupThatDoesNotStartClosesItsSession(t *testing.T) {
+	t.Parallel()
+	_, in := script(t, call{Do: "connect own"}, call{Do: "query…", Err: &host.SQLError{Code: "55000", Message: "a backup is in progress"}}, call{Do: "close"})
+	_, err := (&effect.StartBackup{Host: "pg1", Start: startBackup}).Do(t.Context(), in)
+	wantFault(t, err, "start the base backup: a backup is in progress (SQLSTATE 55000)", fault.Failed)
+	if len(in.held) != 0 {
+		t.Error("something is held")
+	}
+}
+
+func service(action string, expect effect.Expect) *effect.Service {
+	return &effect.Service{Host: "pg1", Action: action, Expect: expect, Timeout: time.Minute, Control: effect.Control{
+		Start: effect.Command{Argv: []string{"ctl", "start"}}, Stop: effect.Command{Argv: []string{"ctl", "stop"}}, Restart: effect.Command{Argv: []string{"ctl", "restart"}}, Log: "/log"}}
+}
+
+const inRecovery = "query select pg_is_in_recovery() as in_recovery"
+
+func TestStartWaitsUntilTheServerAnswers(t *testing.T) {
+	t.Parallel()
+	_, in := script(t, call{Do: "run ctl start"}, call{Do: "connect", Err: host.ErrNoServer}, call{Do: "connect", Err: &host.SQLError{Code: "57P03", Message: "starting up"}},
+		call{Do: "connect"}, call{Do: inRecovery, Out: `[{"in_recovery":true}]`}, call{Do: "close"})
+	do(t, service("start", effect.ExpectStandby), in)
+}
+
+func TestAStandbyThatOpensReadWriteIsStoppedAtOnce(t *testing.T) {
+	t.Parallel()
+	_, in := script(t, call{Do: "run ctl start"}, call{Do: "connect"}, call{Do: inRecovery, Out: `[{"in_recovery":false}]`}, call{Do: "close"}, call{Do: "run ctl stop"})
+	_, err := service("start", effect.ExpectStandby).Do(t.Context(), in)
+	wantFault(t, err, "pg1: start the standby: the server opened read-write instead of following its upstream", fault.Failed)
+}
+
+func TestAStandbyThatCannotBeStoppedIsCriedOut(t *testing.T) {
+	t.Parallel()
+	_, in := script(t, call{Do: "run ctl start"}, call{Do: "connect"}, call{Do: inRecovery, Out: `[{"in_recovery":false}]`}, call{Do: "close"}, call{Do: "run ctl stop", Err: exit(1, "no")})
+	_, err := service("start", effect.ExpectStandby).Do(t.Context(), in)
+	var f *fault.Error
+	if !errors.As(err, &f) || !strings.HasPrefix(f.State, "IT IS STILL RUNNING, AND WRITABLE") {
+		t.Errorf("got %+v", f)
+	}
+}
+
+func TestAFailedStartShowsTheServersOwnWords(t *testing.T) {
+	t.Parallel()
+	_, in := script(t, call{Do: "run ctl start", Err: exit(1, "stopped waiting\n")}, call{Do: "run tail -n 8 /log", Out: "FATAL:  could not open file\n"})
+	_, err := service("start", "").Do(t.Context(), in)
+	wantFault(t, err, "pg1: start the server: ctl: exit status 1: stopped waiting", fault.Failed)
+	var f *fault.Error
+	if errors.As(err, &f); f.Stderr != "stopped waiting\nFATAL:  could not open file" || f.Hint != "read /log on pg1" {
+		t.Errorf("got %+v", f)
+	}
+}
+
+func TestUndoOfAStartTellsEvenASilentServerToStop(t *testing.T) {
+	t.Parallel()
+	_, in := script(t, call{Do: "run ctl stop", Err: exit(1, "no server running")}, call{Do: "connect", Err: host.ErrNoServer})
+	do(t, service("start", "").Inverse(), in)
+}
+
+func TestUndoOfAStopStartsOnlyWhatIsDown(t *testing.T) {
+	t.Parallel()
+	_, in := script(t, call{Do: "connect"}, call{Do: "close"})
+	do(t, service("stop", "").Inverse(), in)
+	_, in = script(t, call{Do: "connect", Err: host.ErrNoServer}, call{Do: "run ctl start"}, call{Do: "connect"}, call{Do: inRecovery, Out: `[{"in_recovery":false}]`}, call{Do: "close"})
+	do(t, service("stop", "").Inverse(), in)
+	if service("restart", "").Inverse() != nil {
+		t.Error("a restart has an inverse")
+	}
+}
