@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/secret"
+	"github.com/pgrepctl/pgrepctl/pkg/shell"
 )
 
 // maxNoise is how much a login shell may write before the command starts.
@@ -103,26 +103,25 @@ func (c *Conn) start(ctx context.Context, e elevation, cmd host.Cmd, argv []stri
 // commandLine builds what the login shell is given. cd: the login user's home
 // is often closed to the database's OS user, and every tool would complain.
 func commandLine(e elevation, argv []string, mark string) (string, error) {
-	for _, w := range argv {
-		if strings.ContainsRune(w, 0) {
-			return "", errNUL
-		}
-	}
 	const env = "cd /; LC_ALL=C; export LC_ALL; "
-	say := "printf '%s %s\\n' " + quote(mark) + " $$; "
-	var script string
+	const say = `printf '%s %s\n' `
+	var before string
 	switch {
 	case e.user == "":
-		script = say + env + "exec " + quoteAll(argv)
+		before = say + mark + " $$; "
 	case !e.password:
 		// The command itself stands after sudo, so that sudoers can name it.
-		script = say + env + "exec " + quoteAll(append([]string{"sudo", "-n", "-u", e.user, "--"}, argv...))
+		before, argv = say+mark+" $$; ", append([]string{"sudo", "-n", "-u", e.user, "--"}, argv...)
 	default:
-		inner := "printf '%s %s\\n' \"$0\" $$; exec \"$@\""
+		inner := say + `"$0" $$; exec "$@"`
 		sudo := []string{"sudo", "-k", "-S", "-p", promptFor(mark), "-u", e.user, "--", "/bin/sh", "-c", inner, mark}
-		script = env + "exec " + quoteAll(append(sudo, argv...))
+		argv = append(sudo, argv...)
 	}
-	return "exec /bin/sh -c " + quoteLogin(script), nil
+	line, err := shell.Quote(argv...)
+	if err != nil {
+		return "", fmt.Errorf("quote the command: %w", err)
+	}
+	return "exec /bin/sh -c " + shell.Login(before+env+"exec "+line), nil
 }
 
 func promptFor(mark string) string { return "PW-" + mark + ":" }

@@ -37,3 +37,24 @@ func unsafe(r rune) bool {
 	}
 	return !strings.ContainsRune("_-+.,:/=@%", r)
 }
+
+// Login makes one word of s for whatever the login shell is. fish takes
+// \\ and \' for escapes even inside single quotes, and csh expands ! there, so
+// those characters stand outside the quotes, each behind a backslash: sh, bash,
+// zsh, fish and csh all read that alike. (csh cannot carry a newline at all.)
+func Login(s string) string {
+	var b strings.Builder
+	b.WriteByte('\'')
+	for _, c := range []byte(s) {
+		switch c {
+		case '\'', '\\', '!':
+			b.WriteString(`'\`)
+			b.WriteByte(c)
+			b.WriteByte('\'')
+		default:
+			b.WriteByte(c)
+		}
+	}
+	b.WriteByte('\'')
+	return b.String()
+}

@@ -378,4 +378,3 @@ func (s *source) RsyncServer(_ context.Context, flags []string, p string) ([]str
 func (s *source) ReplicationLogin(context.Context, host.Login) (host.System, error) {
 	return host.System{}, errors.New("not asked by a step")
 }
-

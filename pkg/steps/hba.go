@@ -34,6 +34,10 @@ func (s *HBA) Plan(ctx context.Context, in In) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
+	if !h.Server.Running {
+		return Planned{}, fault.Refuse(in.Self.Name, "start it, then type the same command again",
+			errors.New("the server does not run, so its pg_hba.conf is not known"))
+	}
 	if s.Allow.Type == "hostssl" && !h.Server.SSL {
 		return Planned{}, fault.Refuse(in.Self.Name, "turn ssl on on "+in.Self.Name+", or set replication.sslmode: prefer in the inventory",
 			errors.New("a hostssl rule never matches while ssl is off"))

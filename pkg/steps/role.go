@@ -59,8 +59,9 @@ func (s *Role) create(in In, h *facts.Host, pw secret.Value) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
-	create := shown
+	create, how := shown, "(LOGIN REPLICATION NOSUPERUSER, no password)"
 	if verifier != "" {
+		how = "(LOGIN REPLICATION NOSUPERUSER, password as a verifier)"
 		lit, err := postgres.QuoteLiteral(verifier)
 		if err != nil {
 			return Planned{}, fmt.Errorf("verifier: %w", err)
@@ -70,7 +71,7 @@ func (s *Role) create(in In, h *facts.Host, pw secret.Value) (Planned, error) {
 	undo := &effect.SQL{Host: in.Self.Name, Verb: "drop", What: "role " + s.Name, Statements: []string{"DROP ROLE " + ident},
 		Unless: "select not exists (select from pg_roles where rolname = " + literal(s.Name) + ") as done"}
 	return Planned{Effects: []effect.Effect{&effect.SQL{
-		Host: in.Self.Name, Verb: "create", What: "role " + s.Name, Why: "(LOGIN REPLICATION NOSUPERUSER, password as a verifier)",
+		Host: in.Self.Name, Verb: "create", What: "role " + s.Name, Why: how,
 		Statements: quiet(shown), Private: private(quiet(create)), Undo: undo,
 		Change: effect.Change{SetRole: &facts.Role{Name: s.Name, Exists: true, Login: true, Replication: true, Verifier: secret.New(verifier)}},
 		Claims: "role " + s.Name,

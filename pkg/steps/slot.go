@@ -20,6 +20,14 @@ type Slot struct {
 
 var _ Step = (*Slot)(nil)
 
+// Validate is called when a plan file is read.
+func (s *Slot) Validate() error {
+	if s.Name == "" {
+		return nil // the inventory wants none
+	}
+	return postgres.ValidSlotName(s.Name)
+}
+
 // Plan never takes over a slot: one that this run did not make, and that the
 // standby does not already use, is somebody else's.
 func (s *Slot) Plan(ctx context.Context, in In) (Planned, error) {

@@ -45,7 +45,9 @@ func TestToolKilledInTheCopyIsResumedByTheSameCommand(t *testing.T) {
 	o := newOperator(t, s)
 	s.copying(t, o).kill()
 	s.cannotStart(t, "h2")
-	s.eventually(t, "rsync ends with its tool", func() bool { return s.at(t, "h2", "pgrep -x rsync || true")+s.at(t, "h1", "pgrep -x rsync || true") == "" })
+	s.eventually(t, "rsync ends with its tool", func() bool {
+		return s.at(t, "h2", "pgrep -x rsync || true")+s.at(t, "h1", "pgrep -x rsync || true") == ""
+	})
 	s.eventually(t, "the backup ends with its tool", func() bool {
 		return s.sql(t, "h1", "postgres", "select count(*) from pg_stat_activity where application_name like 'pgrepctl%'") == "0"
 	})

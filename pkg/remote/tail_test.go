@@ -1,66 +1,6 @@
 package remote
 
-import (
-	"os/exec"
-	"strings"
-	"testing"
-)
-
-func shells() []string {
-	var found []string
-	for _, name := range []string{"dash", "bash", "ksh", "mksh", "zsh", "busybox"} {
-		if path, err := exec.LookPath(name); err == nil {
-			found = append(found, path)
-		}
-	}
-	return append(found, "/bin/sh")
-}
-
-func evaluate(t *testing.T, shell, script string) string {
-	t.Helper()
-	args := []string{"-c", script}
-	if strings.HasSuffix(shell, "busybox") {
-		args = append([]string{"sh"}, args...)
-	}
-	out, err := exec.Command(shell, args...).Output()
-	if err != nil {
-		t.Fatalf("%s: %v", shell, err)
-	}
-	return string(out)
-}
-
-func FuzzQuoteRoundTripsThroughShells(f *testing.F) {
-	for _, s := range []string{"", "a", "'", `\`, `\'`, `\\`, "!", "$(id)", "a\nb", "\n", "-n", "ä\xff", `'\''`, "\"`", "%d"} {
-		f.Add(s)
-	}
-	found := shells()
-	f.Fuzz(func(t *testing.T, s string) {
-		if strings.ContainsRune(s, 0) {
-			if _, err := commandLine(elevation{}, []string{s}, "m"); err == nil {
-				t.Error("NUL was let through")
-			}
-			return
-		}
-		for _, shell := range found {
-			for name, q := range map[string]func(string) string{"quote": quote, "quoteLogin": quoteLogin} {
-				if got := evaluate(t, shell, "printf %s "+q(s)); got != s {
-					t.Errorf("%s: %s: %q became %q", shell, name, s, got)
-				}
-			}
-			// As it is sent: a script in a word of a script.
-			if got := evaluate(t, shell, "exec /bin/sh -c "+quoteLogin("printf '%s' "+quoteAll([]string{s}))); got != s {
-				t.Errorf("%s: nested: %q became %q", shell, s, got)
-			}
-		}
-	})
-}
-
-func TestLoginQuoteKeepsWhatFishAndCshReadOutsideQuotes(t *testing.T) {
-	t.Parallel()
-	if got, want := quoteLogin(`a'b\c!`), `'a'\''b'\\'c'\!''`; got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
-}
+import "testing"
 
 func TestTailKeepsTheEnd(t *testing.T) {
 	t.Parallel()
