@@ -19,6 +19,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/journal"
 	"github.com/pgrepctl/pgrepctl/pkg/plan"
 	"github.com/pgrepctl/pgrepctl/pkg/remote"
 	"github.com/pgrepctl/pgrepctl/pkg/secret"
@@ -138,20 +139,31 @@ func (a *app) act(ctx context.Context, s *session, p *plan.Plan) error {
 	if err != nil {
 		return err
 	}
-	out := a.Err // the result of an apply is its report; the preview is talk
+	return a.confirmed(ctx, s, pre, func(ctx context.Context) (*engine.Report, error) {
+		if pre.Effects() == 0 && pre.Run == "" {
+			return &engine.Report{Plan: pre.Plan, Status: journal.Succeeded, Noops: len(pre.Lines)}, nil
+		}
+		r, err := s.Apply(ctx, p)
+		if err != nil && a.set.OnFailure() == "undo" && r != nil {
+			return r, a.undoFailed(ctx, s, r, err)
+		}
+		return r, err
+	})
+}
+
+// confirmed shows what would be done and, unless that is all, asks and does it.
+func (a *app) confirmed(ctx context.Context, s *session, pre *engine.Preview, do func(context.Context) (*engine.Report, error)) error {
+	// The result of a dry run is the preview; that of a run is its report.
+	out, format := a.Err, "table"
 	if a.dryRun {
-		out = a.Out
-	}
-	format := "table"
-	if a.dryRun {
-		format = a.set.Output()
+		out, format = a.Out, a.set.Output()
 	}
 	if a.dryRun || !a.set.Quiet() {
 		if err := ui.WritePreview(out, shown(s.inv, pre), ui.PreviewOptions{Output: format, Color: a.colorOn(out)}); err != nil {
 			return err
 		}
 	}
-	if a.dryRun || pre.Effects() == 0 && pre.Run == "" {
+	if a.dryRun {
 		return nil
 	}
 	if pre.Effects() > 0 {
@@ -160,10 +172,7 @@ func (a *app) act(ctx context.Context, s *session, p *plan.Plan) error {
 		}
 	}
 	a.acting.Store(true)
-	r, err := s.Apply(ctx, p)
-	if err != nil && a.set.OnFailure() == "undo" && r != nil {
-		return a.undoFailed(ctx, s, r, err)
-	}
+	r, err := do(ctx)
 	if r != nil {
 		r.Connections = s.conn.counts()
 	}

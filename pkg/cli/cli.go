@@ -46,7 +46,7 @@ func signals() (context.Context, <-chan struct{}, func()) {
 		<-got
 		close(stop)
 		<-got
-		cancel(errors.New("interrupted"))
+		cancel(&fault.Error{Class: fault.Interrupted, Err: errors.New("interrupted twice"), State: "connections were dropped; what they held open on the hosts ends by itself"})
 	}()
 	return ctx, stop, func() { signal.Stop(got); cancel(nil) }
 }

@@ -21,14 +21,26 @@ func (a *app) runsCommand() *cobra.Command {
 	cmd.AddCommand(
 		&cobra.Command{Use: "list", Short: "List the runs of the inventory's cluster", Example: "  pgrepctl runs list", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.listRuns() }},
 		&cobra.Command{Use: "show RUN", Short: "Show what a run intended, did and undid", Example: "  pgrepctl runs show 20260112T091500Z-7f3a", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error { return a.showRun(args[0]) }},
-		a.goOn("resume RUN", "Go on with a run that was interrupted or failed", "resume run %s?", (*engine.Engine).Resume),
-		a.goOn("undo RUN", "Take a run back: its recorded inverses, last first", "undo run %s?", (*engine.Engine).Undo),
+		a.goOn("resume RUN", "Go on with a run that was interrupted or failed", previewResume, (*engine.Engine).Resume),
+		a.goOn("undo RUN", "Take a run back: its recorded inverses, last first", previewUndo, (*engine.Engine).Undo),
 	)
 	return cmd
 }
 
-func (a *app) goOn(use, short, question string, do func(*engine.Engine, context.Context, string) (*engine.Report, error)) *cobra.Command {
-	return &cobra.Command{
+func previewResume(ctx context.Context, s *session, path string) (*engine.Preview, error) {
+	p, err := s.PlanOf(path)
+	if err != nil {
+		return nil, err
+	}
+	return s.Preview(ctx, p)
+}
+
+func previewUndo(_ context.Context, s *session, path string) (*engine.Preview, error) {
+	return s.PreviewUndo(path)
+}
+
+func (a *app) goOn(use, short string, preview func(context.Context, *session, string) (*engine.Preview, error), do func(*engine.Engine, context.Context, string) (*engine.Report, error)) *cobra.Command {
+	cmd := &cobra.Command{
 		Use: use, Short: short, Args: cobra.ExactArgs(1),
 		Example: "  pgrepctl runs " + strings.Replace(use, "RUN", "20260112T091500Z-7f3a", 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,14 +53,15 @@ func (a *app) goOn(use, short, question string, do func(*engine.Engine, context.
 			if err != nil {
 				return err
 			}
-			if err := ui.Confirm(a.In, a.Err, ui.IsTerminal(a.In) && ui.IsTerminal(a.Err), a.set.Yes(), fmt.Sprintf(question, r.ID)); err != nil {
+			pre, err := preview(cmd.Context(), s, r.Path)
+			if err != nil {
 				return err
 			}
-			a.acting.Store(true)
-			rep, err := do(s.Engine, cmd.Context(), r.Path)
-			return a.report(rep, err)
+			return a.confirmed(cmd.Context(), s, pre, func(ctx context.Context) (*engine.Report, error) { return do(s.Engine, ctx, r.Path) })
 		},
 	}
+	cmd.Flags().BoolVar(&a.dryRun, "dry-run", false, "show what would be done, and do nothing")
+	return cmd
 }
 
 // undoFailed is --on-failure=undo.

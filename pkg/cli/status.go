@@ -32,7 +32,11 @@ as unreachable; the others are shown all the same.`,
 				return err
 			}
 			defer s.close(cmd.Context())
-			r := status.Build(s.inv, a.look(cmd.Context(), s, s.inv.Hosts))
+			seen := a.look(cmd.Context(), s, s.inv.Hosts)
+			if err := context.Cause(cmd.Context()); fault.ClassOf(err) == fault.Interrupted {
+				return err // "unreachable" would be a lie
+			}
+			r := status.Build(s.inv, seen)
 			if err := a.showStatus(r); err != nil {
 				return err
 			}

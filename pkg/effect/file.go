@@ -55,6 +55,10 @@ type WriteFile struct {
 func (e *WriteFile) Kind() string { return "write-file" }
 func (e *WriteFile) On() string   { return e.Host }
 
+// Inert: a file of our own that stands for nothing but itself, such as the key
+// of a copy, is no fact.
+func (e *WriteFile) Inert() bool { return e.Own && e.Then == nil }
+
 func (e *WriteFile) Describe() Description {
 	d := Description{Verb: "create", Subject: e.Path, Detail: e.Why}
 	if e.What != "" {
@@ -124,7 +128,7 @@ func (e *WriteFile) putBack(ctx context.Context, files host.Files, now host.File
 
 func (e *WriteFile) Inverse() Effect {
 	if e.Own {
-		return &RemoveFile{Host: e.Host, As: e.As, Path: e.Path, What: e.What}
+		return &RemoveFile{Host: e.Host, As: e.As, Path: e.Path, What: e.What, Own: e.Inert()}
 	}
 	if e.Before.Exists {
 		return &RestoreFile{Host: e.Host, As: e.As, Path: e.Path, Image: e.image(),
@@ -265,6 +269,8 @@ type RemoveFile struct {
 	NoReturn string `json:"no_return,omitempty"`
 	Why      string `json:"why,omitempty"`
 	What     string `json:"what,omitempty"` // shown instead of the path
+	// Own: the file is no fact, see WriteFile.Inert.
+	Own bool `json:"own,omitempty"`
 
 	Then func(*facts.Host) `json:"-"`
 }
@@ -272,6 +278,10 @@ type RemoveFile struct {
 func (e *RemoveFile) Kind() string    { return "remove-file" }
 func (e *RemoveFile) On() string      { return e.Host }
 func (e *RemoveFile) Inverse() Effect { return nil }
+
+// Inert: see WriteFile.
+func (e *RemoveFile) Inert() bool { return e.Own }
+
 func (e *RemoveFile) Describe() Description {
 	return Description{Verb: "remove", Subject: cmp.Or(e.What, e.Path), Detail: e.Why, NoReturn: e.NoReturn}
 }
@@ -318,6 +328,8 @@ type MakeDir struct {
 	What string      `json:"what,omitempty"`
 
 	Then func(*facts.Host) `json:"-"`
+	// Own: the directory is no fact, see WriteFile.Inert.
+	Own bool `json:"own,omitempty"`
 }
 
 func (e *MakeDir) Kind() string { return "make-dir" }
@@ -327,6 +339,10 @@ func (e *MakeDir) Predict(w World) {
 		then(h, e.Then)
 	}
 }
+
+// Inert: see WriteFile.
+func (e *MakeDir) Inert() bool { return e.Own }
+
 func (e *MakeDir) Describe() Description {
 	d := Description{Verb: "make", Subject: "directory " + e.Path, Detail: e.Why}
 	if e.What != "" {
@@ -336,7 +352,7 @@ func (e *MakeDir) Describe() Description {
 }
 
 func (e *MakeDir) Inverse() Effect {
-	return &RemoveDir{Host: e.Host, As: e.As, Path: e.Path, What: e.What}
+	return &RemoveDir{Host: e.Host, As: e.As, Path: e.Path, What: e.What, Own: e.Own}
 }
 
 func (e *MakeDir) Do(ctx context.Context, env Env) (Output, error) {
@@ -387,12 +403,17 @@ type RemoveDir struct {
 	As   string `json:"as"`
 	Path string `json:"path"`
 	What string `json:"what,omitempty"`
+	Own  bool   `json:"own,omitempty"`
 }
 
 func (e *RemoveDir) Kind() string    { return "remove-dir" }
 func (e *RemoveDir) On() string      { return e.Host }
 func (e *RemoveDir) Inverse() Effect { return nil }
 func (e *RemoveDir) Predict(World)   {}
+
+// Inert: see WriteFile.
+func (e *RemoveDir) Inert() bool { return e.Own }
+
 func (e *RemoveDir) Describe() Description {
 	return Description{Verb: "remove", Subject: cmp.Or(e.What, "directory "+e.Path), Detail: "if it is empty"}
 }
@@ -484,6 +505,10 @@ type AddLine struct {
 func (e *AddLine) Kind() string  { return "add-line" }
 func (e *AddLine) On() string    { return e.Host }
 func (e *AddLine) Predict(World) {}
+
+// Inert: no step asks for anything that it changes.
+func (e *AddLine) Inert() bool { return true }
+
 func (e *AddLine) Describe() Description {
 	return Description{Verb: "add", Subject: e.What, Detail: "to " + e.Path}
 }
@@ -526,6 +551,10 @@ func (e *RemoveLine) Kind() string    { return "remove-line" }
 func (e *RemoveLine) On() string      { return e.Host }
 func (e *RemoveLine) Inverse() Effect { return nil }
 func (e *RemoveLine) Predict(World)   {}
+
+// Inert: no step asks for anything that it changes.
+func (e *RemoveLine) Inert() bool { return true }
+
 func (e *RemoveLine) Describe() Description {
 	return Description{Verb: "remove", Subject: e.What, Detail: "from " + e.Path}
 }

@@ -2,18 +2,14 @@ package effect
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
-)
-
-// The cluster lock is an advisory lock on the primary, where every operator
-// meets. The key is the same for every inventory: two files that name the same
-// server differently still exclude each other. It is freed when the session
-// ends, and by nothing else; there is no expiry to judge by a clock.
-const (
-	lockClass = 0x70677265 // "pgre"
-	lockKey   = 1
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // TakeLock takes it, on a session that is held until ReleaseLock.
@@ -31,46 +27,61 @@ func (e *TakeLock) Describe() Description {
 	return Description{Verb: "take", Subject: "the cluster lock", Detail: "(advisory lock, freed when the session ends)"}
 }
 
+// lingers is how long the session of a tool that died may live on: until its
+// host's sshd has noticed.
+const lingers = 10 * time.Second
+
 func (e *TakeLock) Do(ctx context.Context, env Env) (Output, error) {
 	s, err := session(ctx, env, e.Host, false)
 	if err != nil {
 		return nil, err
 	}
+	var holder *facts.LockHolder
+	err = poll(ctx, lingers, func(ctx context.Context) (taken bool, err error) {
+		if taken, holder, err = take(ctx, s); taken || err != nil {
+			return taken, err
+		}
+		if holder != nil && holder.Application != env.Run().Application() {
+			return false, Locked(e.Host, holder)
+		}
+		return false, nil
+	}, func() error { return Locked(e.Host, holder) })
+	if err != nil {
+		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+	}
+	env.Hold(lockHold, s)
+	return nil, nil
+}
+
+func take(ctx context.Context, s host.SQL) (bool, *facts.LockHolder, error) {
 	var got []struct {
 		OK bool `json:"ok"`
 	}
-	if err := s.Query(ctx, &got, fmt.Sprintf("select pg_try_advisory_lock(%d, %d) as ok", lockClass, lockKey)); err != nil {
-		_ = s.Close(ctx)
-		return nil, fmt.Errorf("take the cluster lock: %w", err)
+	if err := s.Query(ctx, &got, postgres.TryClusterLock()); err != nil {
+		return false, nil, fmt.Errorf("take the cluster lock: %w", err)
 	}
 	if len(got) == 1 && got[0].OK {
-		env.Hold(lockHold, s)
-		return nil, nil
+		return true, nil, nil
 	}
-	defer s.Close(ctx)
-	return nil, lockedBy(ctx, e.Host, s)
+	var who []facts.LockHolder
+	if err := s.Query(ctx, &who, postgres.ClusterLockHolder); err != nil {
+		return false, nil, fmt.Errorf("find the holder of the cluster lock: %w", err)
+	}
+	if len(who) == 0 {
+		return false, nil, nil
+	}
+	return false, &who[0], nil
 }
 
-func lockedBy(ctx context.Context, name string, s interface {
-	Query(context.Context, any, string, ...any) error
-}) error {
-	var who []struct {
-		PID   int    `json:"pid"`
-		App   string `json:"app"`
-		Since string `json:"since"`
-	}
-	q := fmt.Sprintf(`select a.pid, a.application_name as app, to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ') as since
-		from pg_locks l join pg_stat_activity a using (pid)
-		where l.locktype = 'advisory' and l.granted and l.classid = %d and l.objid = %d and l.objsubid = 2`, lockClass, lockKey)
-	if err := s.Query(ctx, &who, q); err != nil {
-		return fmt.Errorf("find the holder of the cluster lock: %w", err)
-	}
-	f := &fault.Error{Class: fault.Locked, Host: name, Err: fmt.Errorf("another run holds the cluster lock"),
+// Locked is the answer to whom another run is in the way. holder may be nil: it
+// has ended a moment ago.
+func Locked(name string, holder *facts.LockHolder) error {
+	f := &fault.Error{Class: fault.Locked, Host: name, Err: errors.New("another run holds the cluster lock"),
 		State: "nothing was changed by this command",
 		Hint:  "wait for it to end and type the same command again"}
-	if len(who) == 1 {
-		f.Err = fmt.Errorf("another run holds the cluster lock: %s, since %s (server process %d)", who[0].App, who[0].Since, who[0].PID)
-		f.Hint = fmt.Sprintf("wait for it; or look at it on %s with: select * from pg_stat_activity where pid = %d", name, who[0].PID)
+	if holder != nil {
+		f.Err = fmt.Errorf("another run holds the cluster lock: %s, since %s (server process %d)", holder.Application, holder.Since, holder.PID)
+		f.Hint = fmt.Sprintf("wait for it; or look at it on %s with: select * from pg_stat_activity where pid = %d", name, holder.PID)
 	}
 	return f
 }

@@ -109,7 +109,7 @@ func TestTheClusterLockIsHeldUntilReleased(t *testing.T) {
 func TestATakenLockNamesItsHolder(t *testing.T) {
 	t.Parallel()
 	_, in := script(t, call{Do: "connect"}, call{Do: "query select pg_try…", Out: `[{"ok":false}]`},
-		call{Do: "query select a.pid…", Out: `[{"pid":7,"app":"pgrepctl run0 bob@desk","since":"2026-11-22"}]`}, call{Do: "close"})
+		call{Do: "query select a.pid…", Out: `[{"pid":7,"application":"pgrepctl run0 bob@desk","since":"2026-11-22"}]`}, call{Do: "close"})
 	_, err := (&effect.TakeLock{Host: "pg1"}).Do(t.Context(), in)
 	wantFault(t, err, "pg1: another run holds the cluster lock: pgrepctl run0 bob@desk, since 2026-11-22 (server process 7)", fault.Locked)
 }

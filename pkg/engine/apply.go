@@ -38,7 +38,7 @@ func (e *Engine) Apply(ctx context.Context, p *plan.Plan) (*Report, error) {
 		return e.resume(ctx, p, open.Path)
 	}
 	s := e.newState(e.NewID())
-	r := &run{state: s, e: e, plan: p, world: newWorld(e.Cluster), holds: map[string]*hold{}, sessions: newSessions(e.Cluster), report: &Report{Run: s.id, Plan: p.Name}}
+	r := &run{root: ctx, state: s, e: e, plan: p, world: newWorld(e.Cluster), holds: map[string]*hold{}, sessions: newSessions(e.Cluster), report: &Report{Run: s.id, Plan: p.Name}}
 	return r.do(ctx)
 }
 
@@ -54,6 +54,7 @@ type run struct {
 	report   *Report
 	frame    *frame
 	node     *plan.Node
+	root     context.Context // of the whole run: see closing
 }
 
 // begin opens the journal, before the first effect and not earlier: a run that
@@ -75,7 +76,9 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 	if err == nil {
 		err = r.nodes(ctx, r.plan.Nodes)
 	}
-	r.sessions.close(context.WithoutCancel(ctx))
+	closing, stop := r.closing(ctx)
+	r.sessions.close(closing)
+	stop()
 	r.report.Outputs = maps.Clone(r.outputs)
 	r.report.Seconds = r.e.Now().Sub(start).Seconds()
 	r.report.Status = journal.Succeeded
@@ -142,6 +145,9 @@ func (r *run) one(ctx context.Context, n *plan.Node) error {
 		return r.bracket(ctx, n)
 	}
 	r.emit(event.Event{Type: event.NodeStart, Node: n.ID, Host: n.Host.Name, Step: n.Kind})
+	if err := r.world.prefetch(ctx, r.plan.Nodes); err != nil {
+		return r.failed(n, at(n, err))
+	}
 	p, err := n.Step.Plan(ctx, input(r.plan, n, r.world, r.state))
 	if err != nil {
 		return r.failed(n, at(n, err))
@@ -305,6 +311,12 @@ func (r *run) interruptible(ctx context.Context, e effect.Effect) (context.Conte
 
 // bracket opens, runs the body, and closes whatever happened.
 func (r *run) bracket(ctx context.Context, n *plan.Node) error {
+	if err := guard(ctx, n, input(r.plan, n, r.world, r.state)); err != nil {
+		return r.failed(n, err)
+	}
+	if err := r.world.prefetch(ctx, r.plan.Nodes); err != nil {
+		return r.failed(n, at(n, err))
+	}
 	work, err := hasWork(ctx, r.plan, n.Body, r.world, r.state)
 	if err != nil {
 		return r.failed(n, err)
@@ -334,7 +346,8 @@ func (r *run) bracket(ctx context.Context, n *plan.Node) error {
 	}
 	r.frame = f.outer
 	cancel(nil)
-	closing := context.WithoutCancel(ctx)
+	closing, stop := r.closing(ctx)
+	defer stop()
 	if err != nil {
 		var stop context.CancelFunc
 		closing, stop = context.WithTimeout(closing, closeTimeout)
@@ -345,6 +358,19 @@ func (r *run) bracket(ctx context.Context, n *plan.Node) error {
 		r.emit(event.Event{Type: event.NodeDone, Node: n.ID, Host: n.Host.Name, Step: n.Kind})
 	}
 	return err
+}
+
+// closing is the context of what is owed whatever happened. Only a second Ctrl-C
+// ends it: connections are dropped then, and everything remote that hangs on
+// them ends by itself; the rest is for the resume.
+func (r *run) closing(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(r.root, func() {
+		if cause := context.Cause(r.root); fault.ClassOf(cause) == fault.Interrupted {
+			cancel(cause)
+		}
+	})
+	return ctx, func() { stop(); cancel(nil) }
 }
 
 func (r *run) open(ctx context.Context, n *plan.Node) ([]done, error) {

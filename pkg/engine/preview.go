@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
@@ -17,6 +18,7 @@ const (
 	Plain Phase = ""
 	Open  Phase = "open"
 	Close Phase = "close"
+	Undo  Phase = "undo"
 )
 
 // Line is what one node, or one end of a bracket, will do.
@@ -52,17 +54,54 @@ func (p *Preview) Effects() int {
 func (e *Engine) Preview(ctx context.Context, p *plan.Plan) (*Preview, error) {
 	s := e.newState(e.NewID())
 	out := &Preview{Plan: p.Name}
-	if open, recs, err := e.interrupted(p); err != nil {
+	open, recs, err := e.interrupted(p)
+	if err != nil {
 		return nil, err
-	} else if open != nil {
+	}
+	if open != nil {
 		s.id, out.Run = open.ID, open.ID
 		s.replay(recs)
+		left, err := leftOpen(recs)
+		if err != nil {
+			return nil, err
+		}
+		out.inverses(left)
 	}
 	v := &previewer{world: newWorld(e.Cluster), state: s, plan: p, out: out}
 	if err := v.world.prefetch(ctx, p.Nodes); err != nil {
 		return nil, err
 	}
 	return out, v.nodes(ctx, p.Nodes, 0)
+}
+
+// PreviewUndo is what Undo would do: the journal alone says it, no host is asked.
+func (e *Engine) PreviewUndo(path string) (*Preview, error) {
+	recs, err := journal.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	list, err := owedInverses(recs)
+	if err != nil {
+		return nil, err
+	}
+	out := &Preview{Plan: "undo " + recs[0].Run.Plan}
+	out.inverses(list)
+	return out, nil
+}
+
+// inverses lists what is taken back, last first.
+func (p *Preview) inverses(list []owed) {
+	for _, o := range slices.Backward(list) {
+		d := effect.Description{Verb: "stop at", Subject: o.text, NoReturn: o.noReturn}
+		line := Line{Node: o.node, Step: o.step, Phase: Undo}
+		if o.inverse != nil {
+			d = o.inverse.Describe()
+			line.Host = o.inverse.On()
+		}
+		d.Host = line.Host
+		line.Effects = []effect.Description{d}
+		p.Lines = append(p.Lines, line)
+	}
 }
 
 type previewer struct {
@@ -91,6 +130,9 @@ func (v *previewer) node(ctx context.Context, n *plan.Node, depth int) error {
 		}
 		v.take(line, p)
 		return nil
+	}
+	if err := guard(ctx, n, in); err != nil {
+		return err
 	}
 	work, err := hasWork(ctx, v.plan, n.Body, v.world, v.state)
 	if err != nil {
@@ -139,6 +181,15 @@ func (v *previewer) take(line Line, p steps.Planned) {
 	}
 }
 
+func guard(ctx context.Context, n *plan.Node, in steps.In) error {
+	if g, ok := n.Bracket.(steps.Guard); ok {
+		if err := g.Guard(ctx, in); err != nil {
+			return at(n, err)
+		}
+	}
+	return nil
+}
+
 const nothingInside = "nothing to do inside"
 
 // hasWork plans nodes until one has something to do. Nothing was predicted up
@@ -183,6 +234,11 @@ func (e *Engine) interrupted(p *plan.Plan) (*journal.Summary, []journal.Record, 
 	for _, r := range runs {
 		if !r.Open() {
 			continue
+		}
+		if busy, err := journal.Busy(r.Path); err != nil {
+			return nil, nil, err
+		} else if busy {
+			return nil, nil, goesOn(r.Run)
 		}
 		if !sameWork(r, p) {
 			return nil, nil, openRun(r)

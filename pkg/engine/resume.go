@@ -19,6 +19,13 @@ func sameWork(r journal.Summary, p *plan.Plan) bool {
 	return r.Run.Plan == p.Name && maps.Equal(r.Vars, p.Vars)
 }
 
+// goesOn is the answer to whom a live run of this machine is in the way.
+func goesOn(r journal.Run) error {
+	return &fault.Error{Class: fault.Locked, Err: fmt.Errorf("run %s (%s, by %s) is still going on, in another process of this machine", r.ID, r.Plan, r.Operator),
+		State: "nothing was changed by this command",
+		Hint:  "wait for it to end and type the same command again"}
+}
+
 func openRun(r journal.Summary) error {
 	return &fault.Error{Class: fault.Refused, Op: "start a run",
 		Err:   fmt.Errorf("run %s (%s, by %s, since %s) is not finished", r.ID, r.Run.Plan, r.Operator, r.Started.Format("2006-01-02 15:04:05Z")),
@@ -26,9 +33,8 @@ func openRun(r journal.Summary) error {
 		Hint:  "pgrepctl runs resume " + r.ID + ", or pgrepctl runs undo " + r.ID}
 }
 
-// Resume goes on with an interrupted run. Every node is planned again from
-// fresh facts: what was done comes out empty.
-func (e *Engine) Resume(ctx context.Context, path string) (*Report, error) {
+// PlanOf is the plan of an open run, as it was when the run began.
+func (e *Engine) PlanOf(path string) (*plan.Plan, error) {
 	recs, err := journal.Read(path)
 	if err != nil {
 		return nil, err
@@ -37,7 +43,13 @@ func (e *Engine) Resume(ctx context.Context, path string) (*Report, error) {
 	if !s.Open() {
 		return nil, fault.Refuse("", "", fmt.Errorf("run %s is not open: %s", s.ID, s.Status))
 	}
-	p, err := plan.Load(s.Run.Plan+" of run "+s.ID, []byte(s.PlanText), e.Inventory, s.Vars)
+	return plan.Load(s.Run.Plan+" of run "+s.ID, []byte(s.PlanText), e.Inventory, s.Vars)
+}
+
+// Resume goes on with an interrupted run. Every node is planned again from
+// fresh facts: what was done comes out empty.
+func (e *Engine) Resume(ctx context.Context, path string) (*Report, error) {
+	p, err := e.PlanOf(path)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +57,7 @@ func (e *Engine) Resume(ctx context.Context, path string) (*Report, error) {
 }
 
 func (e *Engine) resume(ctx context.Context, p *plan.Plan, path string) (*Report, error) {
-	r, recs, err := e.reopen(p, path)
+	r, recs, err := e.reopen(ctx, p, path)
 	if err != nil {
 		return nil, err
 	}
@@ -56,13 +68,18 @@ func (e *Engine) resume(ctx context.Context, p *plan.Plan, path string) (*Report
 	return r.do(ctx)
 }
 
-func (e *Engine) reopen(p *plan.Plan, path string) (*run, []journal.Record, error) {
+func (e *Engine) reopen(ctx context.Context, p *plan.Plan, path string) (*run, []journal.Record, error) {
 	j, recs, err := journal.Reopen(path, e.Now)
+	if errors.Is(err, journal.ErrBusy) {
+		if recs, err := journal.Read(path); err == nil {
+			return nil, nil, goesOn(*recs[0].Run)
+		}
+	}
 	if err != nil {
 		return nil, nil, err
 	}
 	id := recs[0].Run.ID
-	r := &run{state: e.newState(id), e: e, plan: p, journal: j, world: newWorld(e.Cluster), holds: map[string]*hold{}, sessions: newSessions(e.Cluster),
+	r := &run{root: ctx, state: e.newState(id), e: e, plan: p, journal: j, world: newWorld(e.Cluster), holds: map[string]*hold{}, sessions: newSessions(e.Cluster),
 		report: &Report{Run: id, Plan: recs[0].Run.Plan}}
 	return r, recs, nil
 }
@@ -78,7 +95,9 @@ func (r *run) locked(ctx context.Context, f func(context.Context) error) (err er
 		return err
 	}
 	defer func() {
-		_, rerr := (&effect.ReleaseLock{Host: name}).Do(context.WithoutCancel(ctx), r)
+		closing, stop := r.closing(ctx)
+		defer stop()
+		_, rerr := (&effect.ReleaseLock{Host: name}).Do(closing, r)
 		err = errors.Join(err, rerr)
 	}()
 	return f(inside)
@@ -87,32 +106,45 @@ func (r *run) locked(ctx context.Context, f func(context.Context) error) (err er
 // sweep takes away what brackets left open when the run died: their sessions
 // died with it, their files and lines did not.
 func (r *run) sweep(ctx context.Context, recs []journal.Record) error {
-	open := map[string]bool{}
-	for _, rec := range recs {
-		switch rec.Type {
-		case journal.Open:
-			open[rec.Node] = true
-		case journal.Close:
-			delete(open, rec.Node)
-		}
-	}
-	owed, err := owedInverses(recs)
+	left, err := leftOpen(recs)
 	if err != nil {
 		return err
 	}
-	for _, d := range slices.Backward(owed) {
-		if open[d.node] {
-			if err := r.undo(ctx, d.node, d.step, d.done); err != nil {
-				return err
-			}
+	for _, d := range slices.Backward(left) {
+		if err := r.undo(ctx, d.node, d.step, d.done); err != nil {
+			return err
 		}
 	}
-	for _, node := range slices.Sorted(maps.Keys(open)) {
+	for _, node := range openBrackets(recs) {
 		if _, err := r.journal.Append(journal.Record{Type: journal.Close, Node: node}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// openBrackets are the nodes that were opened and never closed, in order.
+func openBrackets(recs []journal.Record) []string {
+	var open []string
+	for _, rec := range recs {
+		switch rec.Type {
+		case journal.Open:
+			open = append(open, rec.Node)
+		case journal.Close:
+			open = slices.DeleteFunc(open, func(n string) bool { return n == rec.Node })
+		}
+	}
+	return open
+}
+
+// leftOpen is what the opening of brackets did that nobody took back.
+func leftOpen(recs []journal.Record) ([]owed, error) {
+	all, err := owedInverses(recs)
+	if err != nil {
+		return nil, err
+	}
+	open := openBrackets(recs)
+	return slices.DeleteFunc(all, func(o owed) bool { return o.inverse == nil || !slices.Contains(open, o.node) }), nil
 }
 
 // owed is an act that was begun and not taken back.
@@ -162,7 +194,7 @@ func owedInverses(recs []journal.Record) ([]owed, error) {
 // of no return. It needs no plan, and no inventory but for how to reach the
 // hosts.
 func (e *Engine) Undo(ctx context.Context, path string) (*Report, error) {
-	r, recs, err := e.reopen(&plan.Plan{Cluster: e.Inventory}, path)
+	r, recs, err := e.reopen(ctx, &plan.Plan{Cluster: e.Inventory}, path)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +203,9 @@ func (e *Engine) Undo(ctx context.Context, path string) (*Report, error) {
 	r.report.Outputs = nil
 	r.emit(event.Event{Type: event.RunStart, Text: "undo " + r.report.Plan})
 	err = r.locked(ctx, func(ctx context.Context) error { return r.back(ctx, recs) })
-	_ = r.sessions.close(context.WithoutCancel(ctx))
+	closing, stop := r.closing(ctx)
+	defer stop()
+	_ = r.sessions.close(closing)
 	end := journal.Record{Type: journal.End, Status: journal.UndoneRun}
 	if err != nil {
 		end.Status, end.Error = journal.FailedRun, err.Error()

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"maps"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -40,11 +41,15 @@ func (w *world) Of(ctx context.Context, name string) (*facts.Host, error) {
 	return h, nil
 }
 
-// prefetch gathers the hosts that a plan names side by side: dialing them one
-// after the other would cost a handshake each.
+// prefetch gathers the hosts that a plan names side by side, those that are not
+// known: one after the other each would cost its own round trips.
 func (w *world) prefetch(ctx context.Context, nodes []plan.Node) error {
 	names := map[string]bool{}
 	collect(nodes, names)
+	maps.DeleteFunc(names, func(name string, _ bool) bool { return w.Known(name) != nil })
+	if len(names) == 0 {
+		return nil
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	for name := range names {
 		g.Go(func() error {

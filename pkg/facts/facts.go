@@ -112,6 +112,15 @@ type Server struct {
 	Archiver       Archiver `json:"archiver"`
 	// ExclusiveBackup: the server is in exclusive backup mode (to 14).
 	ExclusiveBackup bool `json:"exclusive_backup"`
+	// Lock is who holds the cluster lock, nil if nobody does.
+	Lock *LockHolder `json:"lock"`
+}
+
+// LockHolder is the session that holds the cluster lock.
+type LockHolder struct {
+	PID         int    `json:"pid"`
+	Application string `json:"application"` // names the run and its operator
+	Since       string `json:"since"`
 }
 
 // Archiver is pg_stat_archiver.

@@ -96,6 +96,9 @@ func Create(dir string, run Run, now func() time.Time) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create journal: %w", err)
 	}
+	if err := own(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("create journal: %w", err), f.Close())
+	}
 	j := &Journal{f: f, now: now, path: p}
 	if _, err := j.Append(Record{Type: Start, Run: &run}); err != nil {
 		return nil, err
@@ -106,13 +109,16 @@ func Create(dir string, run Run, now func() time.Time) (*Journal, error) {
 // Reopen continues one, after an interruption. A torn last line is cut off:
 // what it announced was not done, because it was not yet durable.
 func Reopen(p string, now func() time.Time) (*Journal, []Record, error) {
-	recs, whole, err := read(p)
-	if err != nil {
-		return nil, nil, err
-	}
 	f, err := os.OpenFile(p, os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open journal: %w", err)
+	}
+	if err := own(f); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("open journal: %w", err), f.Close())
+	}
+	recs, whole, err := read(p)
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
 	}
 	if err := f.Truncate(whole); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open journal: %w", err), f.Close())

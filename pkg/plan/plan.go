@@ -339,7 +339,11 @@ func (l *loader) render(n *yaml.Node, path string, data map[string]any) *yaml.No
 
 func (l *loader) load(n *yaml.Node, path string, into any) {
 	if err := n.Load(into, yaml.WithKnownFields()); err != nil {
+		from := len(l.problems)
 		l.yamlErrors(n, path, err)
+		for i := range l.problems[from:] {
+			reword(&l.problems[from+i], into)
+		}
 	}
 }
 

@@ -2,6 +2,8 @@ package steps
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,7 +14,6 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
-	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/shell"
 )
@@ -55,7 +56,11 @@ func (s *CopyKey) Open(ctx context.Context, in In) (Planned, error) {
 	} else if err != nil {
 		return Planned{}, fmt.Errorf("list %s on %s: %w", sshDir, up.Name, err)
 	}
-	as, dir := in.Self.Postgres.OSUser, copyDir(in, self)
+	as := in.Self.Postgres.OSUser
+	dir, err := copyDir(in, self)
+	if err != nil {
+		return Planned{}, err
+	}
 	var keys []effect.Effect
 	for n, t := range trees {
 		key, err := in.Run.CopyKey(n)
@@ -69,11 +74,10 @@ func (s *CopyKey) Open(ctx context.Context, in In) (Planned, error) {
 		what := "key of this run, for rsync of " + t.source + " only, for " + expires.String()
 		add(&effect.AddLine{Host: up.Name, Path: path.Join(sshDir, "authorized_keys"), Line: line, Mark: mark, Mode: 0o600, What: what})
 		keys = append(keys, &effect.WriteFile{Host: in.Self.Name, As: as, Path: keyFile(dir, n), Data: []byte(key.Private.Reveal()), Mode: 0o600,
-			Before: host.File{Path: keyFile(dir, n)}, Sensitive: true, What: fmt.Sprintf("private key %d", n+1), Why: "(0600, in memory)"})
+			Own: true, Sensitive: true, What: fmt.Sprintf("private key %d", n+1), Why: "(0600, in memory)"})
 	}
-	add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: dir, Mode: 0o700, What: "directory for the key", Why: "(0700, in memory)"})
-	known := host.File{Path: path.Join(dir, "known_hosts")}
-	add(&effect.WriteFile{Host: in.Self.Name, As: as, Path: known.Path, Before: known, Data: []byte(hostKeyAlias + " " + uf.Machine.HostKey + "\n"),
+	add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: dir, Mode: 0o700, Own: true, What: "directory for the key", Why: "(0700, in memory)"})
+	add(&effect.WriteFile{Host: in.Self.Name, As: as, Path: path.Join(dir, "known_hosts"), Own: true, Data: []byte(hostKeyAlias + " " + uf.Machine.HostKey + "\n"),
 		Mode: 0o600, Sensitive: true, What: "known_hosts", Why: "(the host key of " + up.Name + " as it was verified)"})
 	p.Effects = append(p.Effects, keys...)
 	return p, nil
@@ -84,8 +88,15 @@ func (*CopyKey) Close(context.Context, In) (Planned, error) { return Planned{}, 
 
 const hostKeyAlias = "pgrepctl-source"
 
-func copyDir(in In, h *facts.Host) string {
-	return path.Join(h.Machine.TmpFS, "pgrepctl-"+in.Run.ID())
+// copyDir is a directory on the memory file system, which everybody may write:
+// its name is made from the key so that nobody can be there first.
+func copyDir(in In, h *facts.Host) (string, error) {
+	key, err := in.Run.CopyKey(0)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256([]byte(key.Public))
+	return path.Join(h.Machine.TmpFS, "pgrepctl-"+hex.EncodeToString(sum[:12])), nil
 }
 
 func keyFile(dir string, n int) string { return path.Join(dir, fmt.Sprintf("key%d", n)) }

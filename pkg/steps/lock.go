@@ -9,7 +9,25 @@ import (
 // Lock holds the cluster lock around its body.
 type Lock struct{}
 
-var _ Bracket = (*Lock)(nil)
+var (
+	_ Bracket = (*Lock)(nil)
+	_ Guard   = (*Lock)(nil)
+)
+
+// Guard refuses while another run holds the lock: a plan made of what that one
+// has half done would call its slot somebody else's, and say to drop it.
+func (*Lock) Guard(ctx context.Context, in In) error {
+	name := in.Cluster.Primary().Name
+	h, err := in.Facts.Of(ctx, name)
+	if err != nil {
+		return err
+	}
+	us := effect.Run{ID: in.Run.ID(), Operator: in.Run.Operator()}.Application()
+	if l := h.Server.Lock; l != nil && l.Application != us {
+		return effect.Locked(name, l)
+	}
+	return nil
+}
 
 // Open takes the lock where every operator meets: on the primary.
 func (*Lock) Open(_ context.Context, in In) (Planned, error) {

@@ -38,7 +38,7 @@ func (*Passfile) Plan(ctx context.Context, in In) (Planned, error) {
 		if err != nil {
 			return Planned{}, fmt.Errorf("passfile: %w", err)
 		}
-		want.WriteString(line.Reveal() + "\n")
+		want.WriteString(line.Reveal())
 	}
 	p := passfilePath(in.Cluster, h)
 	f, err := h.File(ctx, in.Self.Postgres.OSUser, p)

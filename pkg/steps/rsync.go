@@ -106,7 +106,10 @@ func rsyncFlags(fresh bool) []string {
 // transport is rsync's -e. Nothing of the standby's own ssh configuration takes
 // part: one key, one known host.
 func (s *Rsync) transport(in In, self, uf *facts.Host, up *inventory.Host, n int) (string, error) {
-	dir := copyDir(in, self)
+	dir, err := copyDir(in, self)
+	if err != nil {
+		return "", err
+	}
 	ciphers := "chacha20-poly1305@openssh.com,aes128-gcm@openssh.com"
 	if self.Machine.AES && uf.Machine.AES {
 		ciphers = "aes128-gcm@openssh.com,chacha20-poly1305@openssh.com"

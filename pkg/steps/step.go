@@ -33,6 +33,11 @@ type Bracket interface {
 	Close(ctx context.Context, in In) (Planned, error)
 }
 
+// Guard is a bracket that may forbid to plan its body at all.
+type Guard interface {
+	Guard(ctx context.Context, in In) error
+}
+
 // Planned is a step's answer.
 type Planned struct {
 	Effects []effect.Effect

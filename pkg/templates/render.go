@@ -4,6 +4,7 @@
 package templates
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -73,11 +74,27 @@ func Render(text string, funcs template.FuncMap, data map[string]any) (string, e
 	}
 	t, err := template.New("").Option("missingkey=error").Funcs(funcs).Parse(text)
 	if err != nil {
-		return "", fmt.Errorf("template: %w", err)
+		return "", fmt.Errorf("template %s: %s", text, strings.TrimPrefix(err.Error(), "template: :1: "))
 	}
 	var b strings.Builder
 	if err := t.Execute(&b, data); err != nil {
-		return "", fmt.Errorf("template: %w", err)
+		return "", fmt.Errorf("template %s: %w", text, cause(err))
 	}
 	return b.String(), nil
+}
+
+// cause is what a function of the template, or the lookup of a name, said,
+// without the places in a text of one line.
+func cause(err error) error {
+	var exec template.ExecError
+	if errors.As(err, &exec) {
+		err = exec.Err
+	}
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	if _, said, ok := strings.Cut(err.Error(), ">: "); ok {
+		return errors.New(said)
+	}
+	return err
 }

@@ -37,6 +37,7 @@ func stateQuery(v postgres.Version) string {
 		pendingRestart(v) + " as pending_restart",
 		firstRow(archiver) + " as archiver",
 		exclusiveBackup(v) + " as exclusive_backup",
+		firstRow(postgres.ClusterLockHolder) + " as lock",
 	}
 	return "select " + strings.Join(columns, ",\n\t")
 }

@@ -1,0 +1,147 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestPasswordIsSeenNowhereButInThePassfile runs a bootstrap with a password
+// that occurs nowhere else, and looks for it wherever a password was ever found.
+func TestPasswordIsSeenNowhereButInThePassfile(t *testing.T) {
+	s := take(t, dataDirectory)
+	canary := fmt.Sprintf("canary-%d-'\"\\ $(x)", time.Now().UnixNano())
+	o := newOperator(t, s).with(s.lab.PasswordPath(), file(t, "password", canary))
+	s.sql(t, "h1", "postgres", "alter system set log_statement = 'all';\nalter system set log_min_duration_statement = 0;\nalter system set log_connections = on;\nselect pg_reload_conf();")
+	s.eventually(t, "everything is logged", func() bool { return s.sql(t, "h1", "postgres", "show log_statement") == "all" })
+
+	needle := []byte(fmt.Sprintf("%.26s", canary))
+	spy := watch(needle)
+	// The watch has teeth: it sees a process that is as careless as can be.
+	s.at(t, "h2", "env careless='"+string(needle)+"' sleep 0.2; sh -c 'sleep 0.2; : "+string(needle)+"'")
+	if n := len(spy.take()); n < 2 {
+		t.Fatalf("the watch saw %d of 2 careless processes", n)
+	}
+	a := o.call("standby", "bootstrap", "h2", "--yes", "-vv").exits(0)
+	seen, rounds := spy.stop()
+	for _, p := range seen {
+		t.Error("in a process: " + p)
+	}
+	if rounds < 50 {
+		t.Errorf("only %d looks in %s", rounds, a.took)
+	}
+	s.streams(t, "h2")
+
+	verifier := s.sql(t, "h1", "postgres", "select rolpassword from pg_authid where rolname = 'replicator'")
+	if !strings.HasPrefix(verifier, "SCRAM-SHA-256$4096:") {
+		t.Errorf("the role has %.20s…", verifier)
+	}
+	log := s.at(t, "h1", "cat $log")
+	if !strings.Contains(log, "pg_create_physical_replication_slot") {
+		t.Error("the log of h1 has not everything: the test proves nothing")
+	}
+	private := []string{string(needle), verifier, strings.Split(verifier, "$")[2], "PRIVATE KEY"}
+	for what, text := range map[string]string{"stdout": a.stdout, "stderr": a.stderr, "log of h1": log, "log of h2": s.at(t, "h2", "cat $log /var/lib/postgresql/.pgrepctl/*.log 2>/dev/null || true"),
+		"primary_conninfo": s.sql(t, "h2", "postgres", "select conninfo from pg_stat_wal_receiver; show primary_conninfo")} {
+		for _, p := range private {
+			if strings.Contains(text, p) {
+				t.Errorf("%q is in %s", p, what)
+			}
+		}
+	}
+	err := filepath.WalkDir(o.home, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		for _, p := range private {
+			if bytes.Contains(read(t, path), []byte(p)) {
+				t.Errorf("%q is in %s", p, path)
+			}
+		}
+		return nil
+	})
+	s.do(t, err)
+	for _, h := range s.names() {
+		want := ""
+		if h == "h2" {
+			want = "/var/lib/postgresql/.pgrepctl/" + s.lab.Name + ".pgpass"
+		}
+		if got := s.at(t, h, "grep -rlF -e '"+string(needle)+"' /etc /home /root /var /tmp /dev/shm /run /usr/local 2>/dev/null || true"); got != want {
+			t.Errorf("on %s it is in: %s", h, got)
+		}
+	}
+}
+
+// spy looks at the arguments and environments of all processes of this machine,
+// which the labs' hosts share with it.
+type spy struct {
+	mu     sync.Mutex
+	seen   map[string]bool
+	rounds int
+	quit   chan struct{}
+	ended  chan struct{}
+}
+
+func watch(needle []byte) *spy {
+	s := &spy{seen: map[string]bool{}, quit: make(chan struct{}), ended: make(chan struct{})}
+	tick := time.NewTicker(10 * time.Millisecond)
+	go func() {
+		defer close(s.ended)
+		defer tick.Stop()
+		for {
+			select {
+			case <-s.quit:
+				return
+			case <-tick.C:
+				s.look(needle)
+			}
+		}
+	}()
+	return s
+}
+
+func (s *spy) look(needle []byte) {
+	procs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rounds++
+	for _, p := range procs {
+		for _, f := range []string{"cmdline", "environ"} {
+			b, err := os.ReadFile(filepath.Join(p, f))
+			if err != nil || !bytes.Contains(b, needle) {
+				continue
+			}
+			args, _ := os.ReadFile(filepath.Join(p, "cmdline"))
+			s.seen[f+" of "+strings.ReplaceAll(strings.TrimRight(string(args), "\x00"), "\x00", " ")] = true
+		}
+	}
+}
+
+// take returns what was seen and forgets it.
+func (s *spy) take() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for what := range s.seen {
+		out = append(out, what)
+	}
+	clear(s.seen)
+	s.rounds = 0
+	return out
+}
+
+func (s *spy) stop() ([]string, int) {
+	close(s.quit)
+	<-s.ended
+	rounds := s.rounds
+	return s.take(), rounds
+}
