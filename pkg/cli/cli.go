@@ -65,6 +65,9 @@ func Run(ctx context.Context, args []string, stdio Stdio) int {
 	if a.cancel != nil {
 		a.cancel()
 	}
+	if cause := context.Cause(ctx); err != nil && !a.acting.Load() && fault.ClassOf(cause) == fault.Interrupted {
+		err = cause // what it broke on the way is no news
+	}
 	if err == nil {
 		return 0
 	}

@@ -233,9 +233,14 @@ func (e *ProveLogin) Do(ctx context.Context, env Env) (Output, error) {
 	}
 	sys, err := h.ReplicationLogin(ctx, e.Login)
 	if err != nil {
-		return nil, &fault.Error{Class: fault.Auth, Host: e.Host, Op: "log in for replication to " + e.Upstream, Err: err,
+		f := &fault.Error{Class: fault.Auth, Host: e.Host, Op: "log in for replication to " + e.Upstream, Err: err,
 			State: "nothing was copied yet",
 			Hint:  "the server log of " + e.Upstream + " says why; a rule for this address must stand in pg_hba.conf before any that rejects it"}
+		if errors.Is(err, host.ErrNoServer) {
+			f.Class = fault.Unreachable
+			f.Hint = fmt.Sprintf("the server of %s does not listen on %s:%d: see listen_addresses there (a change needs a restart)", e.Upstream, e.Login.Address, e.Login.Port)
+		}
+		return nil, f
 	}
 	if sys.ID != e.SystemID {
 		return nil, fault.Refuse(e.Host, "check the address of "+e.Upstream+" in the inventory",
