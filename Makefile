@@ -63,7 +63,8 @@ bench-short: build
 
 .PHONY: golden
 golden: ## rewrite the golden files and generated docs, then look at the diff
-	$(GO) test $(PACKAGES) -update
+	UPDATE_GOLDEN=1 $(GO) test ./pkg/settings ./pkg/ui
+	$(GO) test $$(grep -rl '"update"' --include='*_test.go' pkg | xargs -n1 dirname | sort -u | sed 's|^|./|') -update
 
 .PHONY: clean
 clean:

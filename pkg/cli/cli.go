@@ -136,7 +136,7 @@ No read fails, no step is lost, nothing is done that the plan did not show.`,
 		return usage(cmd, err)
 	})
 	root.AddCommand(a.standbyCommand(), a.statusCommand(), a.doctorCommand(), a.runsCommand(), a.plansCommand(), a.runCommand(),
-		a.inventoryCommand(), a.configCommand(), a.demoCommand(), labCommand(a.Out, a.Err), versionCommand(a.Out))
+		a.inventoryCommand(), a.configCommand(), a.demoCommand(), labCommand(a.Out, a.Err, func() string { return a.set.StateDir() }), versionCommand(a.Out))
 	strict(root)
 	return root
 }

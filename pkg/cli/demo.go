@@ -38,7 +38,7 @@ type demo struct {
 func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.Out, "\n== "+format+"\n", args...) }
 
 func (d *demo) run(ctx context.Context) error {
-	if err := lab.Down(ctx, "", demoLab); err != nil {
+	if err := takeDown(ctx, "", demoLab, d.set.StateDir()); err != nil {
 		return err
 	}
 	d.say("three hosts, a primary on the first")

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/journal"
 	"github.com/pgrepctl/pgrepctl/pkg/lab"
 )
 
@@ -29,7 +31,8 @@ type labFlags struct {
 func (f *labFlags) open() (*lab.Lab, error) { return lab.Open(f.state, f.name) }
 
 // labCommand is `pgrepctl lab …`.
-func labCommand(stdout, stderr io.Writer) *cobra.Command {
+// runs is the directory of the journals.
+func labCommand(stdout, stderr io.Writer, runs func() string) *cobra.Command {
 	f := &labFlags{}
 	cmd := &cobra.Command{
 		Use:   "lab",
@@ -48,7 +51,7 @@ namespaces are allowed. Nothing of a lab is left after "lab down".`,
 	cmd.PersistentFlags().StringVar(&f.name, "name", lab.DefaultName, "name of the lab")
 	cmd.PersistentFlags().StringVar(&f.state, "state", "", "directory of all labs (default $XDG_STATE_HOME/pgrepctl/lab)")
 	cmd.AddCommand(
-		labUp(f, stdout, stderr), labDown(f, stderr), labStatus(f, stdout), labList(f, stdout),
+		labUp(f, stdout, stderr), labDown(f, stderr, runs), labStatus(f, stdout), labList(f, stdout),
 		labInventory(f, stdout), labExec(f, stdout, stderr), labSSH(f, stdout, stderr), labDial(f, stdout),
 		labPart(f), labSlow(f),
 		&cobra.Command{Use: "join", Short: "Undo all parts", Example: "  pgrepctl lab join", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
@@ -116,7 +119,8 @@ file system of its hosts with mmdebstrap, which takes a few minutes.`,
 	return cmd
 }
 
-func labDown(f *labFlags, stderr io.Writer) *cobra.Command {
+// labDown also forgets the runs on the lab's hosts: nobody can go on with them.
+func labDown(f *labFlags, stderr io.Writer, runs func() string) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:     "down",
@@ -133,7 +137,7 @@ func labDown(f *labFlags, stderr io.Writer) *cobra.Command {
 			}
 			var errs []error
 			for _, name := range names {
-				if err := lab.Down(cmd.Context(), f.state, name); err != nil {
+				if err := takeDown(cmd.Context(), f.state, name, runs()); err != nil {
 					errs = append(errs, err)
 					continue
 				}
@@ -144,6 +148,14 @@ func labDown(f *labFlags, stderr io.Writer) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "all labs of this user")
 	return cmd
+}
+
+func takeDown(ctx context.Context, state, name, runs string) error {
+	l, err := lab.Open(state, name)
+	if derr := lab.Down(ctx, state, name); derr != nil || err != nil {
+		return derr
+	}
+	return journal.Forget(filepath.Join(runs, name), l.InventoryPath())
 }
 
 func labStatus(f *labFlags, stdout io.Writer) *cobra.Command {

@@ -79,6 +79,9 @@ func (e *WriteFile) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, err
 	}
 	files := h.Files(e.As)
+	if err := sweep(ctx, files, e.Path); err != nil {
+		return nil, err
+	}
 	f := host.File{Path: e.Path, Exists: true, Data: e.Data, Mode: e.Mode, UID: -1, GID: -1}
 	if e.Before.Exists && !e.Own {
 		f.Mode, f.UID, f.GID = e.Before.Mode, e.Before.UID, e.Before.GID
@@ -161,6 +164,26 @@ func then(h *facts.Host, f func(*facts.Host)) {
 	}
 }
 
+// sweep removes what a writing of p that was cut off has left beside it
+// (host.Files.Write): when the tool is killed nobody else will.
+func sweep(ctx context.Context, files host.Files, p string) error {
+	entries, err := files.List(ctx, path.Dir(p))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list %s: %w", path.Dir(p), err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name, "."+path.Base(p)+".pgrepctl-") {
+			if err := files.Remove(ctx, path.Join(path.Dir(p), e.Name)); err != nil {
+				return fmt.Errorf("remove %s: %w", e.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
 func sum(b []byte) string {
 	s := sha256.Sum256(b)
 	return hex.EncodeToString(s[:])
@@ -210,6 +233,9 @@ func (e *RestoreFile) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, err
 	}
 	files := h.Files(e.As)
+	if err := sweep(ctx, files, e.Path); err != nil {
+		return nil, err
+	}
 	now, err := files.Read(ctx, e.Path)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", e.Path, err)
@@ -299,6 +325,9 @@ func (e *RemoveFile) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, err
 	}
 	files := h.Files(e.As)
+	if err := sweep(ctx, files, e.Path); err != nil {
+		return nil, err
+	}
 	if e.IfSHA != "" {
 		now, err := files.Read(ctx, e.Path)
 		if err != nil {
@@ -330,7 +359,11 @@ type MakeDir struct {
 	Then func(*facts.Host) `json:"-"`
 	// Own: the directory is no fact, see WriteFile.Inert.
 	Own bool `json:"own,omitempty"`
+	// Claims names what it makes: see Claimer.
+	Claims string `json:"-"`
 }
+
+func (e *MakeDir) Claim() string { return e.Claims }
 
 func (e *MakeDir) Kind() string { return "make-dir" }
 func (e *MakeDir) On() string   { return e.Host }
@@ -444,6 +477,8 @@ type Rename struct {
 	From string `json:"from"`
 	To   string `json:"to"`
 	Why  string `json:"why,omitempty"`
+	// Undo: it is an inverse, and harmless when there is nothing to undo.
+	Undo bool `json:"undo,omitempty"`
 
 	Then func(*facts.Host) `json:"-"`
 }
@@ -455,7 +490,7 @@ func (e *Rename) Describe() Description {
 }
 
 func (e *Rename) Inverse() Effect {
-	return &Rename{Host: e.Host, As: e.As, From: e.To, To: e.From, Why: "undo"}
+	return &Rename{Host: e.Host, As: e.As, From: e.To, To: e.From, Undo: true}
 }
 
 func (e *Rename) Predict(w World) {
@@ -471,7 +506,7 @@ func (e *Rename) Do(ctx context.Context, env Env) (Output, error) {
 	}
 	files := h.Files(e.As)
 	if _, err := files.Stat(ctx, e.From); errors.Is(err, fs.ErrNotExist) {
-		if _, err := files.Stat(ctx, e.To); err == nil || e.Why == "undo" {
+		if _, err := files.Stat(ctx, e.To); err == nil || e.Undo {
 			return nil, nil // done already, or never done
 		}
 	}
@@ -560,6 +595,13 @@ func (e *RemoveLine) Describe() Description {
 }
 
 func (e *RemoveLine) Do(ctx context.Context, env Env) (Output, error) {
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	if err := sweep(ctx, h.Files(e.As), e.Path); err != nil {
+		return nil, err
+	}
 	return nil, editLines(ctx, env, e.Host, e.As, e.Path, 0, func(now host.File) ([]byte, bool) {
 		var keep []byte
 		made := false

@@ -48,6 +48,8 @@ type Service struct {
 	Expect  Expect        `json:"expect,omitempty"`
 	Timeout time.Duration `json:"timeout"`
 	Why     string        `json:"why,omitempty"`
+	// Undo: it is an inverse, and harmless when there is nothing to undo.
+	Undo bool `json:"undo,omitempty"`
 }
 
 func (e *Service) Kind() string { return "service" }
@@ -57,7 +59,7 @@ func (e *Service) Describe() Description {
 }
 
 func (e *Service) Inverse() Effect {
-	inv := &Service{Host: e.Host, Control: e.Control, Timeout: e.Timeout, Why: "undo"}
+	inv := &Service{Host: e.Host, Control: e.Control, Timeout: e.Timeout, Undo: true}
 	switch e.Action {
 	case "start":
 		inv.Action = "stop"
@@ -97,7 +99,7 @@ func (e *Service) Do(ctx context.Context, env Env) (Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.Why == "undo" {
+	if e.Undo {
 		return nil, e.undo(ctx, env, h)
 	}
 	c := e.command()

@@ -211,5 +211,18 @@ func session(ctx context.Context, env Env, name string, own bool) (host.SQL, err
 		return nil, err
 	}
 	db.Own = own
-	return h.SQL(ctx, db)
+	s, err := h.SQL(ctx, db)
+	if err != nil {
+		return nil, NoServer(name, err)
+	}
+	return s, nil
+}
+
+// NoServer says of a server that does not run what to do about it; any other
+// error is given back with the host's name.
+func NoServer(name string, err error) error {
+	if errors.Is(err, host.ErrNoServer) {
+		return &fault.Error{Class: fault.Unreachable, Host: name, Op: "connect to the server", Err: err, Hint: "start the server of " + name + "; pgrepctl status shows what runs"}
+	}
+	return fmt.Errorf("connect to the server of %s: %w", name, err)
 }

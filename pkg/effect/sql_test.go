@@ -62,6 +62,19 @@ func TestALostConnectionLeavesTheOutcomeOpen(t *testing.T) {
 	}
 }
 
+func TestARefusedStatementBehindOneThatCountsLeavesTheOutcomeOpen(t *testing.T) {
+	t.Parallel()
+	_, in := script(t, call{Do: "connect"}, call{Do: "exec one"}, call{Do: "exec two", Err: &host.SQLError{Code: "42501"}}, call{Do: "exec ROLLBACK"},
+		call{Do: "exec one", Err: &host.SQLError{Code: "42501"}})
+	e := &effect.SQL{Host: "pg1", Statements: []string{"one", "two"}}
+	if _, err := e.Do(t.Context(), in); errors.Is(err, effect.ErrUntouched) {
+		t.Error("the first statement has happened")
+	}
+	if _, err := e.Do(t.Context(), in); !errors.Is(err, effect.ErrUntouched) {
+		t.Errorf("nothing has happened: %v", err)
+	}
+}
+
 func TestUnlessSkipsWhatIsDone(t *testing.T) {
 	t.Parallel()
 	_, in := script(t, call{Do: "connect"}, call{Do: "query select done", Out: `[{"done":true}]`}, call{Do: "query select done", Out: `[{"done":false}]`}, call{Do: "exec DROP ROLE r"})

@@ -55,6 +55,8 @@ type run struct {
 	frame    *frame
 	node     *plan.Node
 	root     context.Context // of the whole run: see closing
+	// unclosed: what a bracket made could not all be taken away.
+	unclosed bool
 }
 
 // begin opens the journal, before the first effect and not earlier: a run that
@@ -113,6 +115,9 @@ func (r *run) explain(err error) error {
 		return f
 	}
 	f.State = fmt.Sprintf("%d effects of run %s are done, and all that it held open is closed", len(r.report.Done), r.id)
+	if r.unclosed {
+		f.State = fmt.Sprintf("%d effects of run %s are done; not all that it held open could be closed, which a resume or an undo does first", len(r.report.Done), r.id)
+	}
 	f.Hint = "pgrepctl runs resume " + r.id + " goes on; pgrepctl runs undo " + r.id + " takes it back"
 	return f
 }
@@ -405,6 +410,7 @@ func (r *run) close(ctx context.Context, n *plan.Node, f *frame, opened []done) 
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
+		r.unclosed = true
 		return at(n, fmt.Errorf("close the bracket: %w", err))
 	}
 	_, err := r.journal.Append(journal.Record{Type: journal.Close, Node: n.ID, Host: n.Host.Name, Step: n.Kind})

@@ -63,7 +63,8 @@ func differ(t *testing.T, what, want, got string) {
 	}
 }
 
-func (w *world) apply(t *testing.T) {
+// apply does what is left of the plan, and returns what it did.
+func (w *world) apply(t *testing.T) []string {
 	t.Helper()
 	r, err := w.engine(nil, nil).Apply(t.Context(), w.plan())
 	if err != nil {
@@ -72,9 +73,10 @@ func (w *world) apply(t *testing.T) {
 	if r.Status != journal.Succeeded {
 		t.Errorf("status %s", r.Status)
 	}
+	return r.Done
 }
 
-// undo takes the run back, if it got as far as to have a journal.
+// undo takes the run back as its preview says.
 func (w *world) undo(t *testing.T) {
 	t.Helper()
 	runs, err := journal.List(w.dir)
@@ -82,10 +84,18 @@ func (w *world) undo(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(runs) == 0 {
-		return
+		return // it did not get as far as to have a journal
 	}
-	if _, err := w.engine(nil, nil).Undo(t.Context(), runs[0].Path); err != nil {
+	pre, err := w.engine(nil, nil).PreviewUndo(runs[0].Path)
+	if err != nil {
 		t.Fatal(err)
+	}
+	r, err := w.engine(nil, nil).Undo(t.Context(), runs[0].Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(effects(pre), r.Done); diff != "" {
+		t.Errorf("-preview +undone:\n%s", diff)
 	}
 }
 
@@ -137,9 +147,20 @@ func matrix(t *testing.T, every int, check func(t *testing.T, w *world, i int, s
 
 func TestResumeAfterEveryCrashEndsAsACleanRunAndCanBeUndone(t *testing.T) {
 	t.Parallel()
-	matrix(t, 1, func(t *testing.T, w *world, _ int, start, end string) {
-		w.apply(t)
+	matrix(t, 1, func(t *testing.T, w *world, i int, start, end string) {
+		left := w.state()
+		pre, err := w.engine(nil, nil).Preview(t.Context(), w.plan())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%8 == 0 {
+			differ(t, "the preview changed something: -before +after", left, w.state())
+		}
+		done := w.apply(t)
 		differ(t, "-clean +resumed", end, w.state())
+		if diff := cmp.Diff(effects(pre), done); diff != "" {
+			t.Errorf("-preview +resumed:\n%s", diff)
+		}
 		w.undo(t)
 		differ(t, "-start +undone", start, w.state())
 	})

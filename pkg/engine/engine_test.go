@@ -339,6 +339,19 @@ func TestAnActThatIsKnownNotToHaveHappenedIsNotUndone(t *testing.T) {
 	}
 }
 
+func TestAnOpeningThatIsKnownNotToHaveHappenedIsNotClosed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, layout{})
+	fails := &act{name: "open", inverse: dir("a").Inverse(), do: func(context.Context, effect.Env) error { return effect.ErrUntouched }}
+	w.hosts["pg1"].fs.Dir("/etc/a", "", 0o700) // somebody else's
+	if _, err := w.engine(nil, nil).Apply(t.Context(), w.list(inside{bracket{open: []effect.Effect{fails}}, []any{does(&act{name: "x"})}})); err == nil {
+		t.Fatal("no error")
+	}
+	if !w.hosts["pg1"].fs.Has("/etc/a") {
+		t.Error("what was not opened was closed")
+	}
+}
+
 func TestAResumedRunClaimsOnlyWhatItMayHaveMade(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -127,7 +127,7 @@ func (s *sessions) get(ctx context.Context, name string, r *run) (host.SQL, erro
 	}
 	sql, err := h.SQL(ctx, db)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the server of %s: %w", name, err)
+		return nil, effect.NoServer(name, err)
 	}
 	s.open[name] = sql
 	return sql, nil

@@ -214,7 +214,7 @@ func (s *sqlSession) rows(sql string, args []any) ([]row, error) {
 		w.locks[m.name] = s
 		return []row{{"ok": true}}, nil
 	case strings.Contains(sql, "from pg_locks"):
-		return []row{{"pid": 7, "app": "pgrepctl other bob@desk", "since": "2026-11-22"}}, nil
+		return []row{{"pid": 7, "application": "pgrepctl other bob@desk", "since": "2026-11-22"}}, nil
 	case strings.Contains(sql, "pg_backup_start"):
 		w.backups++
 		s.backup = w.backups

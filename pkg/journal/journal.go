@@ -256,3 +256,21 @@ func syncDir(dir string) error {
 	}
 	return nil
 }
+
+// Forget removes the runs of one inventory file below dir: those of a lab that
+// was taken down, above all, which nobody can resume any more.
+func Forget(dir, inventory string) error {
+	runs, err := List(dir)
+	if err != nil {
+		return err
+	}
+	for _, r := range runs {
+		if r.Inventory != inventory {
+			continue
+		}
+		if err := os.Remove(r.Path); err != nil {
+			return fmt.Errorf("forget run %s: %w", r.ID, err)
+		}
+	}
+	return nil
+}

@@ -355,6 +355,11 @@ func (l *loader) yamlErrors(n *yaml.Node, path string, err error) {
 		}
 		return
 	}
+	var one *yaml.LoadError
+	if errors.As(err, &one) {
+		l.problems = append(l.problems, inventory.Problem{File: l.path, Path: path, Line: one.Mark.Line, Col: one.Mark.Column, Message: one.Message})
+		return
+	}
 	l.add(n, path, strings.TrimPrefix(err.Error(), "yaml: "), "")
 }
 

@@ -174,12 +174,19 @@ func (d *dialer) attempt(ctx context.Context, t Target, s settings, keys *hostKe
 	}
 	if err != nil {
 		_ = raw.Close()
-		return nil, seen == nil && ctx.Err() == nil && dropped(err), handshakeError(ctx, t, s, ring, raw, verified, err)
+		return nil, seen == nil && ctx.Err() == nil && dropped(err) && !gaveUp(raw), handshakeError(ctx, t, s, ring, raw, verified, err)
 	}
 	if cert, ok := seen.(*ssh.Certificate); ok {
 		seen = cert.Key
 	}
 	return &login{client: ssh.NewClient(conn, chans, reqs), user: s.user, hostKey: seen}, false, nil
+}
+
+// gaveUp tells a proxy command that says why it ended: it had no connection
+// that a server could have dropped.
+func gaveUp(raw net.Conn) bool {
+	p, ok := raw.(*proxyConn)
+	return ok && p.complaint() != ""
 }
 
 // dropped tells a connection that the other side ended.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
@@ -152,7 +153,7 @@ func (c *Conn) openError(err error) error {
 			Hint: fmt.Sprintf("sshd refused the session; pgrepctl uses up to %d at a time: is MaxSessions in sshd_config lower?", maxSessions),
 		}
 	}
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
 		return c.lostError(err)
 	}
 	return &fault.Error{Class: fault.Auth, Host: c.Name(), Op: "open session", Err: err, Hint: "does the key's line in authorized_keys allow commands?"}

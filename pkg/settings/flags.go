@@ -11,7 +11,7 @@ import (
 // AddFlags defines one flag a key.
 func AddFlags(fs *pflag.FlagSet) {
 	for _, k := range Keys() {
-		f := fs.VarPF(&flagValue{key: k, text: k.Default}, k.Name, k.Letter, k.usage())
+		f := fs.VarPF(&flagValue{key: k, text: k.Default}, k.Name, k.Letter, k.Doc)
 		switch k.Kind {
 		case Bool:
 			f.NoOptDefVal = "true"
@@ -19,18 +19,6 @@ func AddFlags(fs *pflag.FlagSet) {
 			f.NoOptDefVal = increment
 		}
 	}
-}
-
-func (k Key) usage() string {
-	name := string(k.Kind)
-	if k.Kind == Choice {
-		name = strings.Join(k.Choices, "|")
-	}
-	if k.Kind == Bool || k.Kind == Count {
-		return k.Doc
-	}
-	// pflag takes the back-quoted word as the name of the flag's value.
-	return "`" + name + "`: " + k.Doc
 }
 
 // increment is what a count flag gets when it is given without a value.
@@ -72,6 +60,8 @@ func (v *flagValue) Type() string {
 		return "int"
 	case Duration:
 		return "duration"
+	case Choice:
+		return strings.Join(v.key.Choices, "|")
 	default:
 		return "string"
 	}

@@ -25,7 +25,7 @@ A value is taken from the first of these that gives it:
 A settings file is flat YAML: ` + "`parallel: 4`" + `. An unknown key, a key given twice or
 a wrong value is an error that names the file and the line. A relative path in
 a file is meant from the directory of that file; ` + "`~/`" + ` is the home directory.
-` + "`pgrepctl config show --origin`" + ` prints every effective value and where it comes
+` + "`pgrepctl config show`" + ` prints every effective value and where it comes
 from.
 
 | Key | Flag | Environment | Value | Default | Meaning |

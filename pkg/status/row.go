@@ -1,12 +1,14 @@
 package status
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 )
 
@@ -15,10 +17,16 @@ func build(cl *inventory.Cluster, h *inventory.Host, res Result, all map[string]
 	if res.Facts == nil {
 		row.State = Unreachable
 		text := "nothing is known of it"
+		hint := ""
 		if res.Err != nil {
 			text = res.Err.Error()
 		}
-		row.note(Problem, "unreachable", text, "")
+		var f *fault.Error
+		if errors.As(res.Err, &f) {
+			hint = f.Hint
+		}
+		// The row names the host already.
+		row.note(Problem, "unreachable", strings.TrimPrefix(text, h.Name+": "), hint)
 		up := all[h.UpstreamName].Facts
 		row.slot(up)
 		return row

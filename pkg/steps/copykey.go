@@ -50,9 +50,11 @@ func (s *CopyKey) Open(ctx context.Context, in In) (Planned, error) {
 	var p Planned
 	add := func(e effect.Effect) { p.Effects = append(p.Effects, e) }
 	sshDir := path.Join(uf.Machine.LoginHome, ".ssh")
-	// Only a directory that is missing is made: undoing that removes it.
-	if _, err := uf.List(ctx, "", sshDir); errors.Is(err, fs.ErrNotExist) {
-		add(&effect.MakeDir{Host: up.Name, Path: sshDir, Mode: 0o700})
+	// Only a directory that is missing is made: undoing that removes it. One
+	// that this run made, and was left open, goes before this is done again.
+	claim := "directory " + sshDir
+	if _, err := uf.List(ctx, "", sshDir); errors.Is(err, fs.ErrNotExist) || in.Run.Claimed(claim) {
+		add(&effect.MakeDir{Host: up.Name, Path: sshDir, Mode: 0o700, Claims: claim})
 	} else if err != nil {
 		return Planned{}, fmt.Errorf("list %s on %s: %w", sshDir, up.Name, err)
 	}

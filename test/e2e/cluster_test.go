@@ -30,7 +30,7 @@ func (s *site) streams(t *testing.T, name string) {
 	if got := s.sql(t, "h1", "postgres", "select slot_name, slot_type, active, wal_status from pg_replication_slots"); got != name+"|physical|t|reserved" {
 		t.Errorf("slots on h1: %s", got)
 	}
-	if got := s.at(t, name, `stat -c '%a %U' $data; ls $data | grep -e signal -e label -e pgrepctl -e '^[.]' || true`); got != "700 postgres\nbackup_label.old\nstandby.signal" {
+	if got := s.at(t, name, `stat -c '%a %U' $data; cd $data; ls -A | grep -e signal -e label -e pgrepctl -e '^[.]' || true`); got != "700 postgres\nbackup_label.old\nstandby.signal" {
 		t.Errorf("data directory of %s: %s", name, got)
 	}
 	s.clean(t)

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -76,7 +77,24 @@ func (s *site) asAfterACleanRun(t *testing.T) {
 	apply(t, newOperator(t, s), "h2")
 	s.streams(t, "h2")
 	clean := s.before(t, lenient)
-	s.same(t, clean, resumed, "a clean run leaves (-) and the resumed one left (+)")
+	s.same(t, clean.withoutNames(), resumed.withoutNames(), "a clean run leaves (-) and the resumed one left (+)")
+}
+
+// withoutNames leaves out what is another in each run: its id, the salt of the
+// password, what servers log and when a backup began.
+func (now snapshot) withoutNames() snapshot {
+	run := regexp.MustCompile(`\d{8}T\d{6}Z-[0-9a-f]{4}`)
+	out := snapshot{}
+	for name, lines := range now {
+		for _, line := range lines {
+			if strings.Contains(line, ".log") || strings.Contains(line, "backup_label.old") {
+				continue
+			}
+			line, _, _ = strings.Cut(line, "SCRAM-SHA-256")
+			out[name] = append(out[name], run.ReplaceAllString(line, "RUN"))
+		}
+	}
+	return out
 }
 
 func TestToolKilledInTheCopyIsUndone(t *testing.T) {
