@@ -40,7 +40,7 @@ func (a *app) connect(inv *inventory.Cluster, sink event.Sink) *connections {
 func (a *app) target(h *inventory.Host) remote.Target {
 	s := h.SSH
 	t := remote.Target{Name: h.Name, Address: h.Address, User: s.User, Port: s.Port, Become: s.Become, Jump: s.Jump, ProxyCommand: s.ProxyCommand,
-		ConfigFile: a.expand(s.ConfigFile), HostKey: s.HostKey, ConnectTimeout: cmp.Or(s.ConnectTimeout, a.set.ConnectTimeout())}
+		ConfigFile: a.expand(s.ConfigFile), HostKey: s.HostKey, ConnectTimeout: cmp.Or(a.set.ConnectTimeout(), s.ConnectTimeout)}
 	for _, f := range s.IdentityFile {
 		t.IdentityFiles = append(t.IdentityFiles, a.expand(f))
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -63,7 +64,7 @@ func (a *app) look(ctx context.Context, s *session, hosts []*inventory.Host) map
 		wg.Go(func() {
 			var res status.Result
 			if res.Err = slots.Acquire(ctx, 1); res.Err == nil {
-				res.Facts, res.Err = s.facts(ctx, h.Name, gatherTimeout+a.set.ConnectTimeout())
+				res.Facts, res.Err = s.facts(ctx, h.Name, gatherTimeout+cmp.Or(a.set.ConnectTimeout(), h.SSH.ConnectTimeout))
 				slots.Release(1)
 			}
 			mu.Lock()

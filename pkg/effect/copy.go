@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"path"
 	"regexp"
 	"strconv"
@@ -18,7 +17,6 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
-	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // Copy pulls one directory tree with rsync, from the host that Argv names. It
@@ -194,147 +192,4 @@ func progress(r io.Reader, total int64, emit func(event.Progress)) {
 		}
 	}
 	_, _ = io.Copy(io.Discard, r)
-}
-
-type FetchControl struct {
-	Host     string `json:"host"`
-	As       string `json:"as"`
-	From     string `json:"from"`
-	FromAs   string `json:"from_as"`
-	Source   string `json:"source"` // the upstream's data directory
-	Target   string `json:"target"`
-	SystemID string `json:"system_id"`
-}
-
-func (e *FetchControl) Kind() string  { return "fetch-control" }
-func (e *FetchControl) On() string    { return e.Host }
-func (e *FetchControl) Predict(World) {}
-
-// Inert: no step asks for anything that it changes.
-func (e *FetchControl) Inert() bool { return true }
-
-func (e *FetchControl) Describe() Description {
-	return Description{Verb: "copy", Subject: "global/pg_control", Detail: "last, under another name"}
-}
-
-func (e *FetchControl) Inverse() Effect {
-	return &RemoveFile{Host: e.Host, As: e.As, Path: path.Join(e.Target, postgres.PendingControlFile)}
-}
-
-func (e *FetchControl) Do(ctx context.Context, env Env) (Output, error) {
-	src, err := env.Host(ctx, e.From)
-	if err != nil {
-		return nil, err
-	}
-	dst, err := env.Host(ctx, e.Host)
-	if err != nil {
-		return nil, err
-	}
-	// The server rewrites this one block in place, so a reader may see it
-	// torn; its CRC tells, and the next reading is whole.
-	var f host.File
-	for try := 0; ; try++ {
-		f, err = src.Files(e.FromAs).Read(ctx, path.Join(e.Source, postgres.ControlFile))
-		if err != nil {
-			return nil, fmt.Errorf("read pg_control of %s: %w", e.From, err)
-		}
-		c, err := postgres.ParseControl(f.Data)
-		if err == nil && strconv.FormatUint(c.SystemID, 10) != e.SystemID {
-			return nil, fmt.Errorf("pg_control of %s: system identifier %d, expected %s", e.From, c.SystemID, e.SystemID)
-		}
-		if err == nil {
-			break
-		}
-		if try == 5 {
-			return nil, fmt.Errorf("pg_control of %s: %w", e.From, err)
-		}
-	}
-	// Even a rename too early must not start it: with the pointer to its
-	// checkpoint made invalid it starts beside a backup_label only.
-	data, err := postgres.WithoutCheckpoint(f.Data)
-	if err != nil {
-		return nil, fmt.Errorf("pg_control of %s: %w", e.From, err)
-	}
-	w := host.File{Path: path.Join(e.Target, postgres.PendingControlFile), Data: data, Mode: 0o600, UID: -1, GID: -1}
-	if err := dst.Files(e.As).Write(ctx, w, nil); err != nil {
-		return nil, fmt.Errorf("write pg_control: %w", err)
-	}
-	return nil, nil
-}
-
-// EmptyDirectory removes what a copy brought into a directory that the journal
-// says was empty before. No step plans it: it exists only as an inverse.
-type EmptyDirectory struct {
-	Host string `json:"host"`
-	As   string `json:"as"`
-	Path string `json:"path"`
-}
-
-func (e *EmptyDirectory) Kind() string    { return "empty-directory" }
-func (e *EmptyDirectory) On() string      { return e.Host }
-func (e *EmptyDirectory) Inverse() Effect { return nil }
-func (e *EmptyDirectory) Predict(World)   {}
-func (e *EmptyDirectory) Describe() Description {
-	return Description{Verb: "empty", Subject: e.Path, Detail: "which this run filled, and which was empty before"}
-}
-
-func (e *EmptyDirectory) Do(ctx context.Context, env Env) (Output, error) {
-	h, err := env.Host(ctx, e.Host)
-	if err != nil {
-		return nil, err
-	}
-	names, err := h.Files(e.As).List(ctx, e.Path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // the directory itself was taken back already
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", e.Path, err)
-	}
-	if len(names) == 0 {
-		return nil, nil
-	}
-	if _, err := h.Files(e.As).Stat(ctx, path.Join(e.Path, "postmaster.pid")); err == nil {
-		return nil, fault.Refuse(e.Host, "stop the server and type the same command again",
-			fmt.Errorf("empty %s: a server may be running in it", e.Path))
-	}
-	// -xdev: a file system mounted inside is not ours to empty.
-	argv := []string{"find", e.Path, "-xdev", "-mindepth", "1", "-delete"}
-	if err := h.Run(ctx, host.Cmd{Argv: argv, As: e.As}, host.Stdio{}); err != nil {
-		return nil, fmt.Errorf("empty %s: %w", e.Path, err)
-	}
-	return nil, nil
-}
-
-// Exec runs a command that changes nothing that would have to be undone, such
-// as an fsync.
-type Exec struct {
-	Host string   `json:"host"`
-	As   string   `json:"as"`
-	Argv []string `json:"argv"`
-	Verb string   `json:"verb"`
-	What string   `json:"what"`
-	Why  string   `json:"why,omitempty"`
-}
-
-func (e *Exec) Kind() string    { return "exec" }
-func (e *Exec) On() string      { return e.Host }
-func (e *Exec) Inverse() Effect { return nil }
-func (e *Exec) Predict(World)   {}
-
-// Inert: no step asks for anything that it changes.
-func (e *Exec) Inert() bool { return true }
-
-func (e *Exec) Describe() Description {
-	return Description{Verb: e.Verb, Subject: e.What, Detail: e.Why}
-}
-
-func (e *Exec) Do(ctx context.Context, env Env) (Output, error) {
-	h, err := env.Host(ctx, e.Host)
-	if err != nil {
-		return nil, err
-	}
-	if err := h.Run(ctx, host.Cmd{Argv: e.Argv, As: e.As}, host.Stdio{}); err != nil {
-		return nil, fmt.Errorf("%s %s: %w", e.Verb, e.What, err)
-	}
-	return nil, nil
 }

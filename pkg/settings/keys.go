@@ -55,7 +55,7 @@ func Keys() []Key {
 		{Name: "yes", Letter: "y", Kind: Bool, Default: "false", CallOnly: true, Doc: "do not ask before acting"},
 		{Name: "on-failure", Kind: Choice, Choices: []string{"stop", "undo"}, Default: "stop", Doc: "what a run does when a step fails: stop where it is, to be resumed, or undo what it did"},
 		{Name: "parallel", Kind: Number, Default: "8", Doc: "hosts acted on at a time"},
-		{Name: "connect-timeout", Kind: Duration, Default: "10s", Doc: "time for connecting and logging in to one host"},
+		{Name: "connect-timeout", Kind: Duration, Default: "0s", Doc: "time for connecting and logging in to one host; 0 is what the inventory says"},
 		{Name: "timeout", Kind: Duration, Default: "0s", Doc: "time for the whole command; 0 is no limit"},
 		{Name: "state-dir", Kind: Path, Derived: "$XDG_STATE_HOME/pgrepctl, else ~/.local/state/pgrepctl, else /var/lib/pgrepctl", Doc: "where the journals of runs are kept"},
 		{Name: "templates-dir", Kind: Path, Derived: "none", Doc: "directory of templates and plans that replace the built-in ones of the same name"},

@@ -211,7 +211,8 @@ func (s *Settings) OnFailure() string { return s.v.GetString("on-failure") }
 // Parallel is how many hosts are acted on at a time, from 1.
 func (s *Settings) Parallel() int { return s.v.GetInt("parallel") }
 
-// ConnectTimeout bounds connecting and logging in to one host; 0 is no limit.
+// ConnectTimeout bounds connecting and logging in to one host; 0 is what the
+// inventory says.
 func (s *Settings) ConnectTimeout() time.Duration { return s.v.GetDuration("connect-timeout") }
 
 // Timeout bounds the whole command; 0 is no limit.

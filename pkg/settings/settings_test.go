@@ -168,7 +168,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := all{
 		Inventory: "pgrepctl.yaml", Output: "table", Color: "auto", OnFailure: "stop",
-		State: p.path("home/.local/state/pgrepctl"), Parallel: 8, Connect: 10 * time.Second,
+		State: p.path("home/.local/state/pgrepctl"), Parallel: 8, Connect: 0,
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

@@ -1,0 +1,55 @@
+package effect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+)
+
+// EmptyDirectory removes what a copy brought into a directory that the journal
+// says was empty before. No step plans it: it exists only as an inverse.
+type EmptyDirectory struct {
+	Host string `json:"host"`
+	As   string `json:"as"`
+	Path string `json:"path"`
+}
+
+func (e *EmptyDirectory) Kind() string    { return "empty-directory" }
+func (e *EmptyDirectory) On() string      { return e.Host }
+func (e *EmptyDirectory) Inverse() Effect { return nil }
+func (e *EmptyDirectory) Predict(World)   {}
+func (e *EmptyDirectory) Describe() Description {
+	return Description{Verb: "empty", Subject: e.Path, Detail: "which this run filled, and which was empty before"}
+}
+
+func (e *EmptyDirectory) Do(ctx context.Context, env Env) (Output, error) {
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	names, err := h.Files(e.As).List(ctx, e.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // the directory itself was taken back already
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", e.Path, err)
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	if _, err := h.Files(e.As).Stat(ctx, path.Join(e.Path, "postmaster.pid")); err == nil {
+		return nil, fault.Refuse(e.Host, "stop the server and type the same command again",
+			fmt.Errorf("empty %s: a server may be running in it", e.Path))
+	}
+	// -xdev: a file system mounted inside is not ours to empty.
+	argv := []string{"find", e.Path, "-xdev", "-mindepth", "1", "-delete"}
+	if err := h.Run(ctx, host.Cmd{Argv: argv, As: e.As}, host.Stdio{}); err != nil {
+		return nil, fmt.Errorf("empty %s: %w", e.Path, err)
+	}
+	return nil, nil
+}

@@ -1,0 +1,153 @@
+package effect
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io/fs"
+	"path"
+
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+)
+
+// RestoreFile is the inverse of an edit.
+type RestoreFile struct {
+	Host      string `json:"host"`
+	As        string `json:"as"`
+	Path      string `json:"path"`
+	Image     string `json:"image"`
+	BeforeSHA string `json:"before_sha256"`
+	AfterSHA  string `json:"after_sha256"`
+	// Mode is that of the file before.
+	Mode fs.FileMode `json:"mode"`
+}
+
+func (e *RestoreFile) Kind() string    { return "restore-file" }
+func (e *RestoreFile) On() string      { return e.Host }
+func (e *RestoreFile) Inverse() Effect { return nil }
+func (e *RestoreFile) Predict(World)   {}
+func (e *RestoreFile) Describe() Description {
+	return Description{Verb: "restore", Subject: e.Path, Detail: "as it was before the run"}
+}
+
+func (e *RestoreFile) Do(ctx context.Context, env Env) (Output, error) {
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	files := h.Files(e.As)
+	if err := sweep(ctx, files, e.Path); err != nil {
+		return nil, err
+	}
+	now, err := files.Read(ctx, e.Path)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", e.Path, err)
+	}
+	if sum(now.Data) == e.BeforeSHA && now.Exists && (e.Mode == 0 || e.Mode == now.Mode) {
+		return nil, nil
+	}
+	if have := sum(now.Data); !now.Exists || have != e.AfterSHA && have != e.BeforeSHA {
+		return nil, fault.Refuse(e.Host, "compare it with "+e.Image+", which holds the bytes from before the run, and restore by hand what is missing",
+			fmt.Errorf("restore %s: somebody else changed it after the run", e.Path))
+	}
+	old, err := files.Read(ctx, e.Image)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", e.Image, err)
+	}
+	if !old.Exists || sum(old.Data) != e.BeforeSHA {
+		return nil, fmt.Errorf("restore %s: %s is missing or damaged", e.Path, e.Image)
+	}
+	f := now
+	f.Data = old.Data
+	if e.Mode != 0 {
+		f.Mode = e.Mode
+	}
+	if err := files.Write(ctx, f, &now); err != nil {
+		return nil, fmt.Errorf("restore %s: %w", e.Path, err)
+	}
+	return nil, nil
+}
+
+// DropImage removes the bytes kept from before, once an undo is complete, and
+// the run's directory with the last of them.
+func (e *RestoreFile) DropImage(ctx context.Context, env Env) error {
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return err
+	}
+	files := h.Files(e.As)
+	if err := files.Remove(ctx, e.Image); err != nil {
+		return fmt.Errorf("remove %s: %w", e.Image, err)
+	}
+	for _, dir := range []string{path.Dir(e.Image), path.Dir(path.Dir(e.Image))} {
+		if _, err := (&RemoveDir{Host: e.Host, As: e.As, Path: dir}).Do(ctx, env); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RemoveFile removes a file, only if it still holds what was written to it.
+type RemoveFile struct {
+	Host  string `json:"host"`
+	As    string `json:"as"`
+	Path  string `json:"path"`
+	IfSHA string `json:"if_sha256,omitempty"`
+	// NoReturn is set when the removal is a step of its own and not the
+	// undoing of one.
+	NoReturn string `json:"no_return,omitempty"`
+	Why      string `json:"why,omitempty"`
+	What     string `json:"what,omitempty"` // shown instead of the path
+	// Own: the file is no fact, see WriteFile.Inert.
+	Own bool `json:"own,omitempty"`
+
+	Then func(*facts.Host) `json:"-"`
+}
+
+func (e *RemoveFile) Kind() string    { return "remove-file" }
+func (e *RemoveFile) On() string      { return e.Host }
+func (e *RemoveFile) Inverse() Effect { return nil }
+
+// Inert: see WriteFile.
+func (e *RemoveFile) Inert() bool { return e.Own }
+
+func (e *RemoveFile) Describe() Description {
+	return Description{Verb: "remove", Subject: cmp.Or(e.What, e.Path), Detail: e.Why, NoReturn: e.NoReturn}
+}
+
+func (e *RemoveFile) Predict(w World) {
+	if h := w.Known(e.Host); h != nil {
+		h.SetFile(e.As, host.File{Path: e.Path})
+		then(h, e.Then)
+	}
+}
+
+func (e *RemoveFile) Do(ctx context.Context, env Env) (Output, error) {
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	files := h.Files(e.As)
+	if err := sweep(ctx, files, e.Path); err != nil {
+		return nil, err
+	}
+	if e.IfSHA != "" {
+		now, err := files.Read(ctx, e.Path)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", e.Path, err)
+		}
+		if !now.Exists {
+			return nil, nil
+		}
+		if sum(now.Data) != e.IfSHA {
+			return nil, fault.Refuse(e.Host, "look at the file, and remove it by hand if it is not needed",
+				fmt.Errorf("remove %s: somebody else changed it after the run", e.Path))
+		}
+	}
+	if err := files.Remove(ctx, e.Path); err != nil {
+		return nil, fmt.Errorf("remove %s: %w", e.Path, err)
+	}
+	return nil, nil
+}

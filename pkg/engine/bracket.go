@@ -1,0 +1,135 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/event"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/journal"
+	"github.com/pgrepctl/pgrepctl/pkg/plan"
+)
+
+// bracket opens, runs the body, and closes whatever happened.
+func (r *run) bracket(ctx context.Context, n *plan.Node) error {
+	if err := guard(ctx, n, input(r.plan, n, r.world, r.state)); err != nil {
+		return r.failed(n, err)
+	}
+	if err := r.world.prefetch(ctx, r.plan.Nodes); err != nil {
+		return r.failed(n, at(n, err))
+	}
+	work, err := hasWork(ctx, r.plan, n.Body, r.world, r.state)
+	if err != nil {
+		return r.failed(n, err)
+	}
+	if !work {
+		if err := r.noop(n, nothingInside); err != nil {
+			return err
+		}
+		return r.nodes(ctx, n.Body)
+	}
+	r.emit(event.Event{Type: event.NodeStart, Node: n.ID, Host: n.Host.Name, Step: n.Kind})
+	if err := r.begin(); err != nil {
+		return err
+	}
+	if _, err := r.journal.Append(journal.Record{Type: journal.Open, Node: n.ID, Host: n.Host.Name, Step: n.Kind}); err != nil {
+		return err
+	}
+	inside, cancel := context.WithCancelCause(ctx)
+	f := &frame{outer: r.frame, cancel: cancel}
+	r.frame = f
+	opened, err := r.open(inside, n)
+	if err == nil {
+		err = r.nodes(inside, n.Body)
+	}
+	if err == nil {
+		err = r.finish(inside, n)
+	}
+	r.frame = f.outer
+	cancel(nil)
+	closing, stop := r.closing(ctx)
+	defer stop()
+	if err != nil {
+		var stop context.CancelFunc
+		closing, stop = context.WithTimeout(closing, closeTimeout)
+		defer stop()
+	}
+	err = errors.Join(err, r.close(closing, n, f, opened))
+	if err == nil {
+		r.emit(event.Event{Type: event.NodeDone, Node: n.ID, Host: n.Host.Name, Step: n.Kind})
+	}
+	return err
+}
+
+// closing is the context of what is owed whatever happened. Only a second Ctrl-C
+// ends it: connections are dropped then, and everything remote that hangs on
+// them ends by itself; the rest is for the resume.
+func (r *run) closing(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(r.root, func() {
+		if cause := context.Cause(r.root); fault.ClassOf(cause) == fault.Interrupted {
+			cancel(cause)
+		}
+	})
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+func (r *run) open(ctx context.Context, n *plan.Node) ([]done, error) {
+	p, err := n.Bracket.Open(ctx, input(r.plan, n, r.world, r.state))
+	if err != nil {
+		return nil, r.failed(n, at(n, err))
+	}
+	return r.effects(ctx, n, p)
+}
+
+func (r *run) finish(ctx context.Context, n *plan.Node) error {
+	p, err := n.Bracket.Close(ctx, input(r.plan, n, r.world, r.state))
+	if err != nil {
+		return r.failed(n, at(n, err))
+	}
+	_, err = r.effects(ctx, n, p)
+	return err
+}
+
+// close runs the inverses of what open did, in reverse order, and ends what
+// is still held. One failure does not keep the others from being tried.
+func (r *run) close(ctx context.Context, n *plan.Node, f *frame, opened []done) error {
+	var errs []error
+	for _, key := range f.keys {
+		if h, ok := r.TakeHeld(key); ok {
+			errs = append(errs, h.Close(ctx))
+		}
+	}
+	for i := len(opened) - 1; i >= 0; i-- {
+		if opened[i].inverse != nil {
+			errs = append(errs, r.undo(ctx, n.ID, n.Kind, opened[i]))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		r.unclosed = true
+		return at(n, fmt.Errorf("close the bracket: %w", err))
+	}
+	_, err := r.journal.Append(journal.Record{Type: journal.Close, Node: n.ID, Host: n.Host.Name, Step: n.Kind})
+	return err
+}
+
+// undo runs one recorded inverse.
+func (r *run) undo(ctx context.Context, node, step string, d done) error {
+	text := d.inverse.Describe().String()
+	if _, err := d.inverse.Do(ctx, r); err != nil {
+		r.emit(event.Event{Type: event.Failed, Node: node, Host: d.inverse.On(), Step: step, Error: err.Error()})
+		return fmt.Errorf("%s: %w", text, err)
+	}
+	r.world.drop(d.inverse)
+	if _, ok := d.inverse.(*effect.Service); ok {
+		r.sessions.forget(ctx, d.inverse.On())
+	}
+	if _, err := r.journal.Append(journal.Record{Type: journal.Undone, Of: d.seq, Node: node, Host: d.inverse.On(), Effect: d.inverse.Kind(), Text: text}); err != nil {
+		return err
+	}
+	r.report.Done = append(r.report.Done, d.inverse.On()+": "+text)
+	r.emit(event.Event{Type: event.EffectUndo, Node: node, Host: d.inverse.On(), Step: step, Text: text})
+	return nil
+}
