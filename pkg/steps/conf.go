@@ -51,6 +51,9 @@ func (w *Wanted) UnmarshalYAML(n *yaml.Node) error {
 
 var _ Step = (*Conf)(nil)
 
+// Validate is called when a plan file is read.
+func (s *Conf) Validate() error { return onlyUpstream("not-below", s.NotBelow) }
+
 // Plan edits only what differs, in the file whose line takes effect.
 func (s *Conf) Plan(ctx context.Context, in In) (Planned, error) {
 	h, err := in.self(ctx)

@@ -28,6 +28,9 @@ type CopyKey struct {
 
 var _ Bracket = (*CopyKey)(nil)
 
+// Validate is called when a plan file is read.
+func (s *CopyKey) Validate() error { return onlyUpstream("from", s.From) }
+
 // Open authorises a key on the upstream for each tree of the copy, and puts the
 // private halves on the standby's memory file system.
 func (s *CopyKey) Open(ctx context.Context, in In) (Planned, error) {

@@ -15,6 +15,9 @@ type Login struct {
 
 var _ Step = (*Login)(nil)
 
+// Validate is called when a plan file is read.
+func (s *Login) Validate() error { return onlyUpstream("to", s.To) }
+
 // Plan is a noop once the standby is one: then its walreceiver proves it.
 func (*Login) Plan(ctx context.Context, in In) (Planned, error) {
 	done, reason, err := in.seeded(ctx)

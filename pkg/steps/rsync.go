@@ -24,6 +24,9 @@ type Rsync struct {
 
 var _ Step = (*Rsync)(nil)
 
+// Validate is called when a plan file is read.
+func (s *Rsync) Validate() error { return onlyUpstream("from", s.From) }
+
 // Plan copies into an empty directory, or goes on with an unfinished copy by
 // content.
 func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {

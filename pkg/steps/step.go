@@ -129,3 +129,12 @@ func noop(format string, a ...any) Planned { return Planned{Noop: fmt.Sprintf(fo
 // applicationName is the application_name of a standby: its inventory name, which
 // is also how its upstream's pg_stat_replication shows it.
 func applicationName(h *inventory.Host) string { return h.Name }
+
+// onlyUpstream refuses any other source than the standby's upstream: the slot
+// that keeps the WAL, and the rule in pg_hba.conf, are there.
+func onlyUpstream(key, value string) error {
+	if value != "" && value != "upstream" {
+		return fmt.Errorf("%s %q: only upstream is supported", key, value)
+	}
+	return nil
+}
