@@ -220,11 +220,14 @@ func (l *Lab) dial(ctx context.Context, network, addr string) (net.Conn, error) 
 	return r.conn, r.err
 }
 
+const lockGrace = 2 * time.Second
+
 // lock holds a lab's directory against other Up and Down. It refuses rather
-// than waits.
+// than waits, except for lockGrace: when a holder is killed while it starts a
+// program, the child between fork and exec still has the lock.
 func lock(dir string) (release func(), err error) {
 	path := filepath.Join(dir, "lock")
-	for {
+	for deadline := time.Now().Add(lockGrace); ; {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("lock lab: %w", err)
@@ -232,6 +235,10 @@ func lock(dir string) (release func(), err error) {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err != nil {
 			f.Close()
+			if time.Now().Before(deadline) {
+				time.Sleep(lockGrace / 100)
+				continue
+			}
 			return nil, &fault.Error{Class: fault.Locked, Op: "lock " + dir, Err: errors.New("another lab command is at work on it"), Hint: "wait for it, or end it"}
 		}
 		// Down removes the file while it holds it: what we locked may be

@@ -76,7 +76,7 @@ func TestHostsThatCannotBeTrustedOrReachedAreLeftAlone(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := take(t, dataDirectory)
+			s := take(t, etc)
 			o := newOperator(t, s)
 			c.break_(t, s, o)
 			was := s.before(t, lenient)

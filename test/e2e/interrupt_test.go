@@ -210,7 +210,7 @@ func TestStandbyThatLosesPowerInTheCopyIsResumed(t *testing.T) {
 }
 
 func TestPrimaryThatLosesItsCableInTheCopyGetsRidOfTheBackupByItself(t *testing.T) {
-	s := take(t, dataDirectory)
+	s := take(t, etc)
 	o := newOperator(t, s)
 	c := s.copying(t, o)
 	s.do(t, s.lab.Cut(t.Context(), "h1"))

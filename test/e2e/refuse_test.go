@@ -33,28 +33,28 @@ esac
 			code: 6, says: []string{"h2", "system identifier", "hint:"},
 		},
 		"the target holds somebody's files": {
-			layout: dataDirectory, host: "h2", break_: "install -d -o postgres -g postgres -m 700 $data; echo precious > $data/thesis.txt",
+			layout: etc, host: "h2", break_: "install -d -o postgres -g postgres -m 700 $data; echo precious > $data/thesis.txt",
 			code: 6, says: []string{"h2", "thesis.txt", "hint:"},
 		},
 		"the target holds a copy that is no standby": {
-			layout: dataDirectory, host: "h2",
+			layout: etc, host: "h2",
 			break_: "rsync -a -e 'ssh -o StrictHostKeyChecking=no -i /root/e2e.key' root@h1:/var/e2e/copy/ $data/",
 			code:   6, says: []string{"h2", "standby.signal", "hint:"},
 		},
 		"the target is a mount point": {
-			layout: dataDirectory, host: "h2", break_: "install -d -o postgres -g postgres $data; mount -t tmpfs -o mode=700,uid=postgres tmpfs $data",
+			layout: etc, host: "h2", break_: "install -d -o postgres -g postgres $data; mount -t tmpfs -o mode=700,uid=postgres tmpfs $data",
 			code: 6, says: []string{"h2", "mount"},
 		},
 		"the disk of the target is too small": {
-			layout: dataDirectory, host: "h2", break_: "install -d -o postgres -g postgres $data; mount -t tmpfs -o size=8m,mode=755,uid=postgres tmpfs ${data%/*}",
+			layout: etc, host: "h2", break_: "install -d -o postgres -g postgres $data; mount -t tmpfs -o size=8m,mode=755,uid=postgres tmpfs ${data%/*}",
 			code: 6, says: []string{"h2", "target.space"},
 		},
 		"somebody's slot has the name": {
-			layout: dataDirectory, host: "h1", break_: `as psql -XAtqc "select pg_create_physical_replication_slot('h2', true)" >/dev/null`,
+			layout: etc, host: "h1", break_: `as psql -XAtqc "select pg_create_physical_replication_slot('h2', true)" >/dev/null`,
 			code: 6, says: []string{"slot h2 exists", "pg_drop_replication_slot"},
 		},
 		"somebody uses a slot of the name": {
-			layout: dataDirectory, host: "h1",
+			layout: etc, host: "h1",
 			break_: `as psql -XAtqc "select pg_create_physical_replication_slot('h2', true)" >/dev/null
 as mkdir -m 700 /tmp/received
 setsid $asp $bin/pg_receivewal -D /tmp/received -S h2 >/dev/null 2>&1 </dev/null &
@@ -62,7 +62,7 @@ until [ "$(as psql -XAtqc "select count(*) from pg_replication_slots where activ
 			code: 6, says: []string{"slot h2", "pg_receivewal"},
 		},
 		"no walsender is free": {
-			layout: dataDirectory, host: "h1",
+			layout: etc, host: "h1",
 			break_: `for i in 1 2 3 4 5 6 7 8 9 10; do
   setsid $asp sh -c 'tail -f /dev/null | psql -Xq "dbname=postgres replication=1"' >/dev/null 2>&1 </dev/null &
 done
@@ -70,16 +70,16 @@ until [ "$(as psql -XAtqc "select count(*) from pg_stat_activity where backend_t
 			code: 6, says: []string{"h1", "max_wal_senders", "hint:"},
 		},
 		"no slot is free": {
-			layout: dataDirectory, host: "h1",
+			layout: etc, host: "h1",
 			break_: `for i in 1 2 3 4 5 6 7 8 9 10; do as psql -XAtqc "select pg_create_physical_replication_slot('other$i')" >/dev/null; done`,
 			code:   6, says: []string{"h1", "max_replication_slots", "hint:"},
 		},
 		"the primary has no rsync": {
-			layout: dataDirectory, host: "h1", break_: "mv /usr/bin/rsync /usr/bin/rsync.away",
+			layout: etc, host: "h1", break_: "mv /usr/bin/rsync /usr/bin/rsync.away",
 			code: 6, says: []string{"h1", "rsync", "install"},
 		},
 		"the standby has no rsync": {
-			layout: dataDirectory, host: "h2", break_: "mv /usr/bin/rsync /usr/bin/rsync.away",
+			layout: etc, host: "h2", break_: "mv /usr/bin/rsync /usr/bin/rsync.away",
 			code: 6, says: []string{"h2", "rsync", "install"},
 		},
 		"the inventory has the wrong version": {
@@ -91,36 +91,36 @@ until [ "$(as psql -XAtqc "select count(*) from pg_stat_activity where backend_t
 			code: 6, says: []string{"h1", "/var/lib/postgresql/15/main", "/var/lib/postgresql/15/other"},
 		},
 		"both names are one machine": {
-			layout: dataDirectory, with: []string{"h2: {address: 10.77.0.12", "h2: {address: h1"},
+			layout: etc, with: []string{"h2: {address: 10.77.0.12", "h2: {address: h1"},
 			code: 6, says: []string{"target.is-source", "h2", "h1"},
 		},
 		"the primary's configuration is already broken": {
-			layout: dataDirectory, host: "h1", break_: "echo 'work_mem = banana' >> $config/postgresql.conf",
+			layout: etc, host: "h1", break_: "echo 'work_mem = banana' >> $config/postgresql.conf",
 			code: 6, says: []string{"h1", "postgresql.conf", "work_mem"},
 		},
 		"the primary's pg_hba.conf is already broken": {
-			layout: dataDirectory, host: "h1", break_: "echo 'host all all nonsense' >> $config/pg_hba.conf",
+			layout: etc, host: "h1", break_: "echo 'host all all nonsense' >> $config/pg_hba.conf",
 			code: 6, says: []string{"h1", "pg_hba.conf"},
 		},
 		"ALTER SYSTEM wins over the wanted setting": {
-			layout: dataDirectory, host: "h1", break_: `as psql -XAtqc "alter system set work_mem = '7MB'" -c "select pg_reload_conf()" >/dev/null`,
+			layout: etc, host: "h1", break_: `as psql -XAtqc "alter system set work_mem = '7MB'" -c "select pg_reload_conf()" >/dev/null`,
 			with: []string{"service:", "settings: {work_mem: 9MB}\n  service:"},
 			code: 6, says: []string{"h1", "work_mem", "ALTER SYSTEM"},
 		},
 		"the setting needs a restart": {
-			layout: dataDirectory, with: []string{"service:", "settings: {max_connections: 123}\n  service:"},
+			layout: etc, with: []string{"service:", "settings: {max_connections: 123}\n  service:"},
 			code: 6, says: []string{"h1", "max_connections", "restart"},
 		},
 		"the setting does not exist": {
-			layout: dataDirectory, with: []string{"service:", "settings: {work_men: 9MB}\n  service:"},
+			layout: etc, with: []string{"service:", "settings: {work_men: 9MB}\n  service:"},
 			code: 6, says: []string{"work_men", "work_mem"},
 		},
 		"the role has another password": {
-			layout: dataDirectory, host: "h1", break_: `as psql -XAtqc "create role replicator login replication password 'other'"`,
+			layout: etc, host: "h1", break_: `as psql -XAtqc "create role replicator login replication password 'other'"`,
 			code: 6, says: []string{"replicator", "another password"},
 		},
 		"TLS is wanted and off": {
-			layout: dataDirectory, host: "h1", break_: `sed -i 's/^ssl = on/ssl = off/' $config/postgresql.conf; as psql -XAtqc "select pg_reload_conf()" >/dev/null
+			layout: etc, host: "h1", break_: `sed -i 's/^ssl = on/ssl = off/' $config/postgresql.conf; as psql -XAtqc "select pg_reload_conf()" >/dev/null
 until [ "$(as psql -XAtqc 'show ssl')" = off ]; do sleep 0.02; done`,
 			code: 6, says: []string{"h1", "ssl", "sslmode"},
 		},
