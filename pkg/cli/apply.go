@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -144,7 +145,7 @@ func (a *app) act(ctx context.Context, s *session, p *plan.Plan) error {
 			return &engine.Report{Plan: pre.Plan, Status: journal.Succeeded, Noops: len(pre.Lines)}, nil
 		}
 		r, err := s.Apply(ctx, p)
-		if err != nil && a.set.OnFailure() == "undo" && r != nil {
+		if err != nil && !errors.Is(err, engine.ErrStopped) && a.set.OnFailure() == "undo" && r != nil {
 			return r, a.undoFailed(ctx, s, r, err)
 		}
 		return r, err

@@ -54,14 +54,14 @@ checks.`,
 			if err != nil {
 				return errors.Join(append(unreachable, err)...)
 			}
-			return errors.Join(append(unreachable, a.showFindings(found))...)
+			return errors.Join(append(unreachable, a.showFindings(found, len(unreachable)))...)
 		},
 	}
 	cmd.Flags().StringSliceVar(&a.accept, "accept", nil, "leave a check out by its ID (repeatable)")
 	return cmd
 }
 
-func (a *app) showFindings(found []doctor.Finding) error {
+func (a *app) showFindings(found []doctor.Finding, unasked int) error {
 	block, _, err := doctor.Accept(found, a.accept)
 	if err != nil {
 		return &fault.Error{Class: fault.Usage, Err: err, Hint: "docs/doctor.md lists the checks"}
@@ -72,7 +72,7 @@ func (a *app) showFindings(found []doctor.Finding) error {
 		}
 		err = a.encode(found)
 	} else {
-		err = a.findingsTable(found)
+		err = a.findingsTable(found, unasked)
 	}
 	if err == nil && len(block) > 0 {
 		return &exitError{class: fault.Problems}
@@ -80,8 +80,12 @@ func (a *app) showFindings(found []doctor.Finding) error {
 	return err
 }
 
-func (a *app) findingsTable(found []doctor.Finding) error {
+func (a *app) findingsTable(found []doctor.Finding, unasked int) error {
 	if len(found) == 0 {
+		if unasked > 0 {
+			_, err := fmt.Fprintf(a.Out, "%d checks, nothing found on the hosts that answered; %d did not\n", len(doctor.Checks()), unasked)
+			return err
+		}
 		_, err := fmt.Fprintf(a.Out, "%d checks, nothing found\n", len(doctor.Checks()))
 		return err
 	}

@@ -22,6 +22,7 @@ func (a *app) runsCommand() *cobra.Command {
 		&cobra.Command{Use: "list", Short: "List the runs of the inventory's cluster", Example: "  pgrepctl runs list", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.listRuns() }},
 		&cobra.Command{Use: "show RUN", Short: "Show what a run intended, did and undid", Example: "  pgrepctl runs show 20260112T091500Z-7f3a", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error { return a.showRun(args[0]) }},
 		a.goOn("resume RUN", "Go on with a run that was interrupted or failed", previewResume, (*engine.Engine).Resume),
+		a.abandonCommand(),
 		a.goOn("undo RUN", "Take a run back: its recorded inverses, last first", previewUndo, (*engine.Engine).Undo),
 	)
 	return cmd
@@ -62,6 +63,40 @@ func (a *app) goOn(use, short string, preview func(context.Context, *session, st
 	}
 	cmd.Flags().BoolVar(&a.dryRun, "dry-run", false, "show what would be done, and do nothing")
 	return cmd
+}
+
+func (a *app) abandonCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "abandon RUN", Short: "End an open run and leave what it did as it is", Args: cobra.ExactArgs(1),
+		Long: `End a run that can neither be resumed nor undone, because a host of it is gone for
+good, say. What it did and nobody will take back is shown first: look above all for
+slots, which keep WAL until they are dropped.`,
+		Example: "  pgrepctl runs abandon 20260112T091500Z-7f3a",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.open()
+			if err != nil {
+				return err
+			}
+			defer s.close(cmd.Context())
+			r, err := find(s.Dir, args[0])
+			if err != nil {
+				return err
+			}
+			left, err := s.PreviewUndo(r.Path)
+			if err != nil {
+				return err
+			}
+			for _, l := range left.Lines {
+				for _, d := range l.Effects {
+					fmt.Fprintf(a.Err, "left to you: %s: %s\n", d.Host, d)
+				}
+			}
+			if err := ui.Confirm(a.In, a.Err, ui.IsTerminal(a.In) && ui.IsTerminal(a.Err), a.set.Yes(), "Leave all that as it is, and end run "+r.ID+"?"); err != nil {
+				return err
+			}
+			return s.Abandon(r.Path)
+		},
+	}
 }
 
 // undoFailed is --on-failure=undo.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // EmptyDirectory removes what a copy brought into a directory that the journal
@@ -45,6 +46,13 @@ func (e *EmptyDirectory) Do(ctx context.Context, env Env) (Output, error) {
 	if _, err := h.Files(e.As).Stat(ctx, path.Join(e.Path, "postmaster.pid")); err == nil {
 		return nil, fault.Refuse(e.Host, "stop the server and type the same command again",
 			fmt.Errorf("empty %s: a server may be running in it", e.Path))
+	}
+	// A promoted server has no standby.signal any more, and data of its own.
+	_, control := h.Files(e.As).Stat(ctx, path.Join(e.Path, postgres.ControlFile))
+	_, signal := h.Files(e.As).Stat(ctx, path.Join(e.Path, "standby.signal"))
+	if control == nil && signal != nil {
+		return nil, fault.Refuse(e.Host, "save what nobody else has, move "+e.Path+" away, then type the same command again",
+			fmt.Errorf("empty %s: it holds a server that is no standby any more", e.Path))
 	}
 	// -xdev: a file system mounted inside is not ours to empty.
 	argv := []string{"find", e.Path, "-xdev", "-mindepth", "1", "-delete"}

@@ -102,6 +102,8 @@ type RemoveFile struct {
 	What     string `json:"what,omitempty"` // shown instead of the path
 	// Own: the file is no fact, see WriteFile.Inert.
 	Own bool `json:"own,omitempty"`
+	// Sync makes the removal durable before anything else is done.
+	Sync bool `json:"sync,omitempty"`
 
 	Then func(*facts.Host) `json:"-"`
 }
@@ -148,6 +150,9 @@ func (e *RemoveFile) Do(ctx context.Context, env Env) (Output, error) {
 	}
 	if err := files.Remove(ctx, e.Path); err != nil {
 		return nil, fmt.Errorf("remove %s: %w", e.Path, err)
+	}
+	if _, err := files.Stat(ctx, path.Dir(e.Path)); e.Sync && err == nil {
+		return nil, syncPath(ctx, h, e.As, path.Dir(e.Path))
 	}
 	return nil, nil
 }

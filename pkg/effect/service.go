@@ -43,7 +43,7 @@ const (
 // answers (start) or is gone (stop).
 type Service struct {
 	Host    string        `json:"host"`
-	Action  string        `json:"action"` // start, stop, restart
+	Action  string        `json:"action"` // start, stop, restart; await: it was started, and does not answer yet
 	Control Control       `json:"control"`
 	Expect  Expect        `json:"expect,omitempty"`
 	Timeout time.Duration `json:"timeout"`
@@ -55,14 +55,18 @@ type Service struct {
 func (e *Service) Kind() string { return "service" }
 func (e *Service) On() string   { return e.Host }
 func (e *Service) Describe() Description {
-	return Description{Verb: e.Action, Subject: "the server", Detail: e.Why}
+	d := Description{Verb: e.Action, Subject: "the server", Detail: e.Why}
+	if e.Action == "await" {
+		d.Verb, d.Subject = "wait until", "the server answers"
+	}
+	return d
 }
 
 func (e *Service) Inverse() Effect {
 	inv := &Service{Host: e.Host, Control: e.Control, Timeout: e.Timeout, Undo: true}
 	switch e.Action {
 	case "start":
-		inv.Action = "stop"
+		inv.Action, inv.Expect = "stop", e.Expect
 	case "stop":
 		inv.Action = "start"
 	default:
@@ -102,9 +106,11 @@ func (e *Service) Do(ctx context.Context, env Env) (Output, error) {
 	if e.Undo {
 		return nil, e.undo(ctx, env, h)
 	}
-	c := e.command()
-	if err := h.Run(ctx, host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{}); err != nil {
-		return nil, e.explain(ctx, h, err)
+	if e.Action != "await" {
+		c := e.command()
+		if err := h.Run(ctx, host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{}); err != nil {
+			return nil, e.explain(ctx, h, err)
+		}
 	}
 	if e.Action == "stop" {
 		return nil, nil
@@ -119,6 +125,9 @@ func (e *Service) undo(ctx context.Context, env Env, h host.Host) error {
 	if e.Action == "start" && answers(ctx, env, e.Host) {
 		return nil
 	}
+	if err := e.stillOurs(ctx, env); err != nil {
+		return err
+	}
 	c := e.command()
 	if err := h.Run(ctx, host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{}); err != nil && (e.Action == "start" || answers(ctx, env, e.Host)) {
 		return e.explain(ctx, h, err)
@@ -130,6 +139,40 @@ func (e *Service) undo(ctx context.Context, env Env, h host.Host) error {
 		if err := h.Files(e.Control.LogAs).Remove(ctx, e.Control.Log); err != nil {
 			return fmt.Errorf("remove %s: %w", e.Control.Log, err)
 		}
+	}
+	return nil
+}
+
+// stillOurs refuses to take back a standby that has become something else since:
+// a server that was promoted holds data that nobody else has, and one that
+// others stream from is not this run's alone any more.
+func (e *Service) stillOurs(ctx context.Context, env Env) error {
+	if e.Action != "stop" || e.Expect != ExpectStandby {
+		return nil
+	}
+	s, err := session(ctx, env, e.Host, false)
+	if err != nil {
+		return nil //nolint:nilerr // it does not answer: there is nobody to ask
+	}
+	defer s.Close(ctx)
+	var rec []struct {
+		In bool `json:"in_recovery"`
+	}
+	if err := s.Query(ctx, &rec, "select pg_is_in_recovery() as in_recovery"); err != nil {
+		return fmt.Errorf("look at the server before stopping it: %w", err)
+	}
+	if len(rec) == 1 && !rec[0].In {
+		return fault.Refuse(e.Host, "save what was written on it; then stop it by hand, and undo again",
+			errors.New("the server takes writes: it was promoted after this run, and undoing would destroy its data"))
+	}
+	var down []struct {
+		Application string `json:"application"`
+	}
+	if err := s.Query(ctx, &down, "select application_name as application from pg_stat_replication order by 1"); err != nil {
+		return fmt.Errorf("look at the server before stopping it: %w", err)
+	}
+	if len(down) > 0 {
+		return fault.Refuse(e.Host, "undo or move "+down[0].Application+" first", fmt.Errorf("%s streams from it", down[0].Application))
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func (r *run) begin() error {
 		return nil
 	}
 	j, err := journal.Create(r.e.Dir, journal.Run{ID: r.id, Cluster: r.plan.Cluster.Name, Inventory: r.plan.Cluster.File, Plan: r.plan.Name,
-		PlanText: r.plan.Text, Vars: r.plan.Vars, Operator: r.e.Operator, Version: r.e.Version}, r.e.Now)
+		PlanText: r.plan.Text, Vars: r.plan.Vars, Operator: r.e.Operator, Accept: r.e.Accept, Version: r.e.Version}, r.e.Now)
 	r.journal = j
 	return err
 }

@@ -194,6 +194,9 @@ func owedInverses(recs []journal.Record) ([]owed, error) {
 // of no return. It needs no plan, and no inventory but for how to reach the
 // hosts.
 func (e *Engine) Undo(ctx context.Context, path string) (*Report, error) {
+	if err := e.laterRun(path); err != nil {
+		return nil, err
+	}
 	r, recs, err := e.reopen(ctx, &plan.Plan{Cluster: e.Inventory}, path)
 	if err != nil {
 		return nil, err
@@ -217,6 +220,8 @@ func (e *Engine) Undo(ctx context.Context, path string) (*Report, error) {
 	return r.report, errors.Join(err, jerr, r.journal.Close())
 }
 
+// back takes everything back that can be reached: a host that is gone must not
+// keep its slot on another from being dropped.
 func (r *run) back(ctx context.Context, recs []journal.Record) error {
 	list, err := owedInverses(recs)
 	if err != nil {
@@ -225,6 +230,7 @@ func (r *run) back(ctx context.Context, recs []journal.Record) error {
 	if _, err := r.journal.Append(journal.Record{Type: journal.Undoing}); err != nil {
 		return err
 	}
+	gone := map[string]error{}
 	for _, o := range slices.Backward(list) {
 		if err := r.stopped(ctx); err != nil {
 			return err
@@ -233,20 +239,68 @@ func (r *run) back(ctx context.Context, recs []journal.Record) error {
 			return fault.Refuse("", "go forward instead: pgrepctl runs resume "+r.id,
 				fmt.Errorf("%q cannot be undone: %s", o.text, o.noReturn))
 		}
-		if err := r.undo(ctx, o.node, o.step, o.done); err != nil {
+		name := o.inverse.On()
+		if gone[name] != nil {
+			continue
+		}
+		err := r.undo(ctx, o.node, o.step, o.done)
+		if fault.ClassOf(err) == fault.Unreachable && ctx.Err() == nil {
+			gone[name] = err
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
-	return r.settleBack(ctx, recs)
+	if err := r.settleBack(ctx, recs, gone); err != nil || len(gone) == 0 {
+		return err
+	}
+	errs := make([]error, 0, len(gone))
+	for _, name := range slices.Sorted(maps.Keys(gone)) {
+		errs = append(errs, gone[name])
+	}
+	return &fault.Error{Class: fault.Unreachable, Op: "undo run " + r.id, Err: errors.Join(errs...),
+		State: "what the run did on the other hosts is taken back",
+		Hint:  "when it is back: pgrepctl runs undo " + r.id + "; if it is gone for good: pgrepctl runs abandon " + r.id}
+}
+
+// laterRun refuses to take a run back from under one that came after it: the
+// later one edited the same files, and may need the same role.
+func (e *Engine) laterRun(path string) error {
+	runs, err := journal.List(e.Dir)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(runs, func(s journal.Summary) bool { return s.Path == path })
+	for _, s := range slices.Backward(runs) {
+		if at >= 0 && s.ID > runs[at].ID && s.Status == journal.Succeeded {
+			return fault.Refuse("", "pgrepctl runs undo "+s.ID+", and then this one",
+				fmt.Errorf("run %s (%s) came later and builds on it", s.ID, s.Run.Plan))
+		}
+	}
+	return nil
+}
+
+// Abandon ends an open run and leaves what it did as it is.
+func (e *Engine) Abandon(path string) error {
+	j, recs, err := journal.Reopen(path, e.Now)
+	if err != nil {
+		return err
+	}
+	if s := journal.Summarize(path, recs); !s.Open() {
+		return errors.Join(fault.Refuse("", "", fmt.Errorf("run %s is not open: %s", s.ID, s.Status)), j.Close())
+	}
+	_, err = j.Append(journal.Record{Type: journal.End, Status: journal.Abandoned})
+	return errors.Join(err, j.Close())
 }
 
 // settleBack makes servers read the files that were put back. As effects,
 // reloads would come before the files in reverse order.
-func (r *run) settleBack(ctx context.Context, recs []journal.Record) error {
+func (r *run) settleBack(ctx context.Context, recs []journal.Record, gone map[string]error) error {
 	reloaded := map[string]bool{}
 	var images []string
 	for _, rec := range recs {
-		if rec.Type != journal.Intent {
+		if rec.Type != journal.Intent || gone[rec.Host] != nil {
 			continue
 		}
 		if rec.Effect == "reload" {

@@ -18,6 +18,7 @@ type state struct {
 	id      string
 	outputs map[string]string
 	claims  map[string]bool
+	accept  []string // by the run that is resumed
 	changed map[string]bool
 	owed    map[string][]steps.Settle
 	keys    map[int]steps.Key
@@ -36,6 +37,8 @@ func (s *state) replay(recs []journal.Record) {
 	claims := map[int]string{}
 	for _, r := range recs {
 		switch r.Type {
+		case journal.Start:
+			s.accept = r.Run.Accept
 		case journal.Intent:
 			kinds[r.Seq] = r
 			if r.Claim != "" {
@@ -79,7 +82,7 @@ func (s *state) Output(key string) (string, bool) {
 func (s *state) Claimed(claim string) bool                          { return s.claims[claim] }
 func (s *state) Changed(name string) bool                           { return s.changed[name] }
 func (s *state) Owed(name string) []steps.Settle                    { return s.owed[name] }
-func (s *state) Accepted() []string                                 { return s.e.Accept }
+func (s *state) Accepted() []string                                 { return slices.Concat(s.e.Accept, s.accept) }
 func (s *state) Password(ctx context.Context) (secret.Value, error) { return s.e.Password(ctx) }
 
 func (s *state) CopyKey(n int) (steps.Key, error) {

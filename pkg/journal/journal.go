@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -41,7 +42,8 @@ const (
 	Succeeded   Status = "done"
 	FailedRun   Status = "failed"
 	UndoneRun   Status = "undone"
-	Interrupted Status = "stopped" // by the operator, at a safe place
+	Interrupted Status = "stopped"   // by the operator, at a safe place
+	Abandoned   Status = "abandoned" // by the operator, with what it did left as it is
 )
 
 // Record is one line.
@@ -75,7 +77,8 @@ type Run struct {
 	PlanText  string            `json:"plan_text"` // the plan file itself: a resume runs what was begun
 	Vars      map[string]string `json:"vars"`
 	Operator  string            `json:"operator"`
-	Version   string            `json:"version"` // of pgrepctl
+	Accept    []string          `json:"accept,omitempty"` // checks that the user skipped by name
+	Version   string            `json:"version"`          // of pgrepctl
 }
 
 // Journal appends to one run's file.
@@ -126,20 +129,27 @@ func Reopen(p string, now func() time.Time) (*Journal, []Record, error) {
 	return &Journal{f: f, seq: len(recs), now: now, path: p}, recs, nil
 }
 
-// Append writes one record and returns its number when it is durable.
+// Append writes one record and returns its number when it is durable. What a
+// failed write left behind is cut off again, so that a full disk makes the run
+// stop and never its journal unreadable.
 func (j *Journal) Append(r Record) (int, error) {
-	j.seq++
-	r.Seq, r.At = j.seq, j.now().UTC()
+	r.Seq, r.At = j.seq+1, j.now().UTC()
 	b, err := json.Marshal(r)
 	if err != nil {
 		return 0, fmt.Errorf("journal: %w", err)
 	}
-	if _, err := j.f.Write(append(b, '\n')); err != nil {
+	before, err := j.f.Seek(0, io.SeekEnd)
+	if err != nil {
 		return 0, fmt.Errorf("journal %s: %w", j.path, err)
 	}
-	if err := j.f.Sync(); err != nil {
-		return 0, fmt.Errorf("journal %s: %w", j.path, err)
+	_, err = j.f.Write(append(b, '\n'))
+	if err == nil {
+		err = j.f.Sync()
 	}
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("journal %s: %w", j.path, err), j.f.Truncate(before))
+	}
+	j.seq = r.Seq
 	return r.Seq, nil
 }
 
@@ -201,7 +211,9 @@ type Summary struct {
 
 // Open reports whether the run still owes something: it neither succeeded nor
 // was undone.
-func (s Summary) Open() bool { return s.Status != Succeeded && s.Status != UndoneRun }
+func (s Summary) Open() bool {
+	return s.Status != Succeeded && s.Status != UndoneRun && s.Status != Abandoned
+}
 
 // Summarize reads the state of a run off its records.
 func Summarize(p string, recs []Record) Summary {

@@ -107,7 +107,7 @@ func copyDir(in In, h *facts.Host) (string, error) {
 func keyFile(dir string, n int) string { return path.Join(dir, fmt.Sprintf("key%d", n)) }
 
 func (s *CopyKey) authorize(ctx context.Context, in In, self, uf *facts.Host, up *inventory.Host, t tree, key Key, n int, expires time.Duration) (line, mark string, err error) {
-	argv, err := self.RsyncServer(ctx, rsyncFlags(fresh(self)), t.source+"/")
+	argv, err := self.RsyncServer(ctx, rsyncFlags(t.fresh(self)), t.source+"/")
 	if err != nil {
 		return "", "", err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
@@ -67,6 +68,12 @@ func (s *DataDirectory) fence(ctx context.Context, in In, h *facts.Host) (Planne
 		return Planned{}, fmt.Errorf("%s: wal_directory is not supported yet", in.Self.Name)
 	}
 	as, dir := in.Self.Postgres.OSUser, in.Self.Postgres.DataDirectory
+	if h.Data.State != facts.Partial {
+		// Behind our marker they hold our own unfinished copy.
+		if err := emptyTablespaces(ctx, in, h, uf); err != nil {
+			return Planned{}, err
+		}
+	}
 	var p Planned
 	add := func(e effect.Effect) { p.Effects = append(p.Effects, e) }
 	own := path.Join(h.Machine.OSUserHome, ".pgrepctl")
@@ -79,7 +86,7 @@ func (s *DataDirectory) fence(ctx context.Context, in In, h *facts.Host) (Planne
 		add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: dir, Mode: 0o700})
 	}
 	if h.Data.State == facts.Partial {
-		add(&effect.RemoveFile{Host: in.Self.Name, As: as, Path: path.Join(dir, postgres.ControlFile), Why: "(without it no server starts)"})
+		add(&effect.RemoveFile{Host: in.Self.Name, As: as, Path: path.Join(dir, postgres.ControlFile), Why: "(without it no server starts)", Sync: true})
 	}
 	marker := facts.Marker{Run: in.Run.ID(), SystemID: uf.Server.SystemID, Source: up.Name, Operator: in.Run.Operator(),
 		WasEmpty: h.Data.State == facts.Absent || h.Data.State == facts.Empty || h.Data.Marker.WasEmpty}
@@ -112,6 +119,29 @@ func (s *DataDirectory) startable(ctx context.Context, in In, h *facts.Host) (Pl
 			h.Data.Control.SystemID = id
 		}},
 	}}, nil
+}
+
+// emptyTablespaces refuses a tablespace directory that holds anything: it may be
+// all that is left of another cluster.
+func emptyTablespaces(ctx context.Context, in In, h, up *facts.Host) error {
+	trees, err := copyTrees(ctx, in.Self, up)
+	if err != nil {
+		return err
+	}
+	for _, t := range trees {
+		if t.main {
+			continue
+		}
+		entries, err := h.List(ctx, in.Self.Postgres.OSUser, t.target)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("list %s: %w", t.target, err)
+		}
+		if len(entries) > 0 {
+			return fault.Refuse(in.Self.Name, "if nobody needs it, move "+t.target+" away, then type the same command again",
+				fmt.Errorf("%s, where %s goes, is not empty", t.target, t.what))
+		}
+	}
+	return nil
 }
 
 // configFiles are the files of a layout that keeps its configuration in the

@@ -65,7 +65,7 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 		if err != nil {
 			return Planned{}, err
 		}
-		argv := append([]string{"rsync"}, rsyncFlags(fresh(self))...)
+		argv := append([]string{"rsync"}, rsyncFlags(t.fresh(self))...)
 		argv = append(argv, "-e", transport)
 		for _, x := range t.excludes {
 			argv = append(argv, "--exclude="+x)
@@ -89,9 +89,10 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 	return p, nil
 }
 
-// fresh: nothing was copied into the directory yet, so there is nothing to
-// compare with.
-func fresh(h *facts.Host) bool { return !h.Data.HasData }
+// fresh: nothing was copied into it yet, so there is nothing to compare with.
+// Of a tablespace that is never taken for granted: the facts tell of the data
+// directory only.
+func (t tree) fresh(h *facts.Host) bool { return t.main && !h.Data.HasData }
 
 // rsyncFlags are all but the filters, which travel inside the protocol: the key
 // allows one command, so both ends must be told the same. Into a directory that has
@@ -139,6 +140,7 @@ type tree struct {
 	what, source, target string
 	excludes             []string
 	size                 int64
+	main                 bool // the data directory
 }
 
 // copyTrees are the tablespaces, then the data directory.
@@ -185,7 +187,7 @@ func copyTrees(ctx context.Context, to *inventory.Host, up *facts.Host) ([]tree,
 		}
 		out = append(out, tree{what: "tablespace " + ts.Name, source: path.Join(ts.Location, sub), target: path.Join(ts.Location, sub), excludes: patterns(v.TablespaceExcludes())})
 	}
-	return append(out, tree{what: "the data directory", source: up.Server.DataDirectory, target: to.Postgres.DataDirectory, excludes: excludes, size: up.Server.SizeBytes}), nil
+	return append(out, tree{what: "the data directory", source: up.Server.DataDirectory, target: to.Postgres.DataDirectory, excludes: excludes, size: up.Server.SizeBytes, main: true}), nil
 }
 
 func patterns(list []postgres.Exclude) []string {

@@ -124,7 +124,11 @@ func (s *Server) running(_ context.Context, in In, h *facts.Host) (Planned, erro
 		}
 		expect = effect.ExpectStandby
 	}
-	e := s.service(in, h, "start", expect)
+	action := "start"
+	if h.Data.PID != 0 {
+		action = "await" // started already, and still recovering
+	}
+	e := s.service(in, h, action, expect)
 	if expect == effect.ExpectStandby {
 		e.Why = "(it must come up in recovery, or it is stopped at once)"
 	}
@@ -148,7 +152,10 @@ func control(hst *inventory.Host, h *facts.Host) effect.Control {
 		cmd := func(action ...string) effect.Command {
 			return effect.Command{As: as, Argv: append([]string{"pg_ctlcluster", pg.Version, pg.Service.Name}, action...)}
 		}
-		return effect.Control{Start: cmd("start"), Stop: cmd("stop", "-m", "fast"), Restart: cmd("restart", "-m", "fast"),
+		// pg_ctl gives up after 60 s, which a long recovery needs: it is told
+		// to wait, and ours is the time-out.
+		long := []string{"--", "-t", "86400"}
+		return effect.Control{Start: cmd(append([]string{"start"}, long...)...), Stop: cmd("stop", "-m", "fast"), Restart: cmd(append([]string{"restart", "-m", "fast"}, long...)...),
 			Log: "/var/log/postgresql/postgresql-" + pg.Version + "-" + pg.Service.Name + ".log", LogAs: as}
 	case inventory.ServiceSystemd:
 		cmd := func(action string) effect.Command {

@@ -39,7 +39,7 @@ esac
 		"the target holds a copy that is no standby": {
 			layout: etc, host: "h2",
 			break_: "rsync -a -e 'ssh -o StrictHostKeyChecking=no -i /root/e2e.key' root@h1:/var/e2e/copy/ $data/",
-			code:   6, says: []string{"h2", "standby.signal", "hint:"},
+			code:   6, says: []string{"h2", "target.not-a-standby", "hint:"},
 		},
 		"the target is a mount point": {
 			layout: etc, host: "h2", break_: "install -d -o postgres -g postgres $data; mount -t tmpfs -o mode=700,uid=postgres tmpfs $data",

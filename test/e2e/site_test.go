@@ -230,7 +230,8 @@ else
   if [ -e $data/postmaster.pid ]; then as $bin/pg_ctl -s -D $data -m immediate stop || true; fi
   for d in $data ${data%/*}; do if mountpoint -q $d; then umount $d; fi; done
   if [ $layout = etc ]; then
-    mkdir -p $data; find $data -mindepth 1 -delete
+    mkdir -p $data; chmod 700 $data; chown postgres:postgres $data
+    find $data -mindepth 1 -delete
   else
     rm -rf $data
   fi

@@ -83,11 +83,12 @@ func (f *File) insert(i int, text string) {
 		if !bytes.HasSuffix(last.raw, []byte("\n")) {
 			last.raw = append(last.raw, ending...)
 		}
-		if last.open {
-			// A continuation that the end of the file cut off would take
-			// our line in; an empty line ends it.
+		// A continuation that the end of the file cut off would take our line
+		// in; an empty line ends it, or two when a NUL hides the end of a line
+		// behind a backslash.
+		for last.open {
 			last.raw = append(last.raw, ending...)
-			last.open = false
+			last.open = Parse(last.raw).entries[0].open
 		}
 	}
 	f.entries = slices.Insert(f.entries, i, parseEntry([]byte(text+ending), text))

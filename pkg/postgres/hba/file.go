@@ -77,11 +77,8 @@ func Parse(b []byte) *File {
 			text = append(text, physical[:i]...)
 			continue
 		}
-		text = bytes.TrimRight(append(text, physical...), "\r\n")
-		// Only a backslash that came with this physical line continues:
-		// else two of them before two newlines would join twice.
-		if len(text) > joined && text[len(text)-1] == '\\' {
-			text = text[:len(text)-1]
+		var continued bool
+		if text, continued = endLine(append(text, physical...), joined); continued {
 			joined = len(text)
 			continue
 		}
@@ -89,11 +86,25 @@ func Parse(b []byte) *File {
 		raw, text, joined = nil, nil, 0
 	}
 	if raw != nil {
+		if len(text) > joined { // the end of the file ends what a NUL left open
+			text, _ = endLine(text, joined)
+		}
 		e := parseEntry(raw, string(text))
 		e.open = true
 		f.entries = append(f.entries, e)
 	}
 	return f
+}
+
+// endLine cuts off the line ending, and the backslash that continues the line.
+// Only one behind the last continuation does so: else two of them before two
+// newlines would join twice.
+func endLine(text []byte, joined int) (rest []byte, continued bool) {
+	text = bytes.TrimRight(text, "\r\n")
+	if len(text) > joined && text[len(text)-1] == '\\' {
+		return text[:len(text)-1], true
+	}
+	return text, false
 }
 
 func parseEntry(raw []byte, text string) entry {
