@@ -26,7 +26,7 @@ demo: lab-deps build ## a primary under load and two standbys on this machine
 	$(BIN) demo
 
 .PHONY: test
-test: test-deps vet unit e2e fuzz cross bench-short ## everything that CI runs; installs what it needs
+test: test-deps vet unit e2e cross bench-short ## everything that CI runs; installs what it needs
 
 .PHONY: lab-deps test-deps
 lab-deps:

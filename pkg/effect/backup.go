@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
@@ -20,11 +18,6 @@ const (
 )
 
 const backupHold = "backup"
-
-// heartbeat keeps the backup session's channel in use: an sshd with
-// ChannelTimeout closes idle channels whatever the keepalives of the
-// connection, and the server's idle_session_timeout is our dead-man's switch.
-const heartbeat = 30 * time.Second
 
 // StartBackup begins a non-exclusive base backup on a connection of its own. It
 // lives and dies with that session: nothing but it can stop the backup, and
@@ -65,7 +58,7 @@ func (e *StartBackup) Do(ctx context.Context, env Env) (Output, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
 	}
-	env.Hold(backupHold, holdBackup(s, e.Stop))
+	env.Hold(backupHold, &backupSession{holdSession(s), e.Stop})
 	return out, nil
 }
 
@@ -87,50 +80,9 @@ func (e *StartBackup) start(ctx context.Context, s host.SQL, run Run) (Output, e
 	return Output{BackupStartLSN: got[0].LSN}, nil
 }
 
-// backupSession serialises the heartbeat and the stop: one SQL session is for
-// one goroutine at a time.
 type backupSession struct {
-	mu   sync.Mutex
-	sql  host.SQL
+	*heldSession
 	stop string
-	end  context.CancelFunc
-	done chan struct{}
-}
-
-func holdBackup(s host.SQL, stop string) *backupSession {
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:contextcheck // outlives Do by design; ended by Close
-	b := &backupSession{sql: s, stop: stop, end: cancel, done: make(chan struct{})}
-	go b.beat(ctx)
-	return b
-}
-
-func (b *backupSession) beat(ctx context.Context) {
-	defer close(b.done)
-	t := time.NewTicker(heartbeat)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-b.sql.Lost():
-			return
-		case <-t.C:
-			b.mu.Lock()
-			// A failed beat needs no handling: Lost tells.
-			beatCtx, cancel := context.WithTimeout(ctx, heartbeat)
-			_ = b.sql.Exec(beatCtx, "select 1")
-			cancel()
-			b.mu.Unlock()
-		}
-	}
-}
-
-func (b *backupSession) Lost() <-chan struct{} { return b.sql.Lost() }
-
-func (b *backupSession) Close(ctx context.Context) error {
-	b.end()
-	<-b.done
-	return b.sql.Close(ctx)
 }
 
 // StopBackup ends it on the session that began it, and yields the backup label.

@@ -69,7 +69,7 @@ func await(delayed bool) *effect.AwaitStreaming {
 }
 
 const (
-	senders = "query select state from pg_stat_replication where application_name = $1 [pg2]"
+	senders = "query select state, concat(sent_lsn, replay_lsn) as mark from pg_stat_replication where application_name = $1 [pg2]"
 	mark    = "query select case when pg_is_in_recovery()…"
 	replay  = "query select pg_last_wal_receive_lsn()…"
 )
@@ -102,7 +102,7 @@ func TestWaitFailsOnPausedReplayAndOnTime(t *testing.T) {
 	e := await(false)
 	e.Timeout = -1
 	_, err = e.Do(t.Context(), in)
-	wantFault(t, err, "pg1: wait until it streams from pg1: not streaming after -1ns: its walsender is in state catchup", fault.Failed)
+	wantFault(t, err, "pg1: wait until it streams from pg1: not streaming, and no progress for -1ns: its walsender is in state catchup", fault.Failed)
 }
 
 func TestVerifyNamesEverythingThatIsWrong(t *testing.T) {

@@ -181,11 +181,23 @@ func (e *Reload) Do(ctx context.Context, env Env) (Output, error) {
 // poll asks until done, an error, the context's end or the time-out, first
 // quickly and then every half second.
 func poll(ctx context.Context, timeout time.Duration, done func(context.Context) (bool, error), expired func() error) error {
-	deadline := time.Now().Add(timeout)
-	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
+	return pollMoving(ctx, timeout, func(ctx context.Context) (bool, string, error) {
 		ok, err := done(ctx)
+		return ok, "", err
+	}, expired)
+}
+
+// pollMoving is poll with a time-out that begins again whenever the mark
+// changes: what makes progress may take as long as it needs.
+func pollMoving(ctx context.Context, timeout time.Duration, done func(context.Context) (ok bool, mark string, err error), expired func() error) error {
+	deadline, last := time.Now().Add(timeout), ""
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
+		ok, mark, err := done(ctx)
 		if err != nil || ok {
 			return err
+		}
+		if mark != last {
+			deadline, last = time.Now().Add(timeout), mark
 		}
 		if time.Now().After(deadline) {
 			return expired()

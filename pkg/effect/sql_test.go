@@ -109,7 +109,8 @@ func TestReloadWaitsUntilItIsTaken(t *testing.T) {
 
 func TestTheClusterLockIsHeldUntilReleased(t *testing.T) {
 	t.Parallel()
-	s, in := script(t, call{Do: "connect"}, call{Do: "query select pg_try_advisory_lock(1885827685, 1) as ok", Out: `[{"ok":true}]`})
+	s, in := script(t, call{Do: "connect"}, call{Do: "query select pg_try_advisory_lock(1885827685, 1) as ok", Out: `[{"ok":true}]`},
+		call{Do: "exec select set_config(name, '150s', false) from pg_settings where name = 'idle_session_timeout'"})
 	do(t, &effect.TakeLock{Host: "pg1"}, in)
 	if len(in.held) != 1 {
 		t.Fatal("nothing is held")

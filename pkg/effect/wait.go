@@ -38,7 +38,7 @@ func (e *AwaitStreaming) Describe() Description {
 		what = "has received"
 	}
 	return Description{Verb: "wait until", Subject: "it streams from " + e.Upstream,
-		Detail: "and " + what + " what " + e.Upstream + " wrote after its start (at most " + e.Timeout.String() + ")"}
+		Detail: "and " + what + " what " + e.Upstream + " wrote after its start (gives up after " + e.Timeout.String() + " without progress)"}
 }
 
 // Interruptible: waiting changes nothing.
@@ -66,18 +66,20 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 	}
 	var senders []struct {
 		State string `json:"state"`
+		Mark  string `json:"mark"` // moves with the positions
 	}
 	last := "no walsender for it"
-	err = poll(ctx, e.Timeout, func(ctx context.Context) (bool, error) {
-		if err := up.Query(ctx, &senders, "select state from pg_stat_replication where application_name = $1", e.Application); err != nil {
-			return false, err
+	err = pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
+		if err := up.Query(ctx, &senders, "select state, concat(sent_lsn, replay_lsn) as mark from pg_stat_replication where application_name = $1", e.Application); err != nil {
+			return false, "", err
 		}
-		if len(senders) > 0 {
-			last = "its walsender is in state " + senders[0].State
+		if len(senders) == 0 {
+			return false, "", nil
 		}
-		return len(senders) == 1 && senders[0].State == "streaming", nil
+		last = "its walsender is in state " + senders[0].State
+		return len(senders) == 1 && senders[0].State == "streaming", senders[0].Mark, nil
 	}, func() error {
-		return fmt.Errorf("not streaming after %s: %s", e.Timeout, last)
+		return fmt.Errorf("not streaming, and no progress for %s: %s", e.Timeout, last)
 	})
 	if err != nil {
 		return nil, e.explain(err)
@@ -93,19 +95,22 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 		Replay  *postgres.LSN `json:"replay"`
 		Paused  bool          `json:"paused"`
 	}
-	err = poll(ctx, e.Timeout, func(ctx context.Context) (bool, error) {
+	err = pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
 		if err := sb.Query(ctx, &at, `select pg_last_wal_receive_lsn() as receive, pg_last_wal_replay_lsn() as replay, pg_is_wal_replay_paused() as paused`); err != nil {
-			return false, err
+			return false, "", err
 		}
 		pos := at[0].Replay
 		if e.Delayed {
 			pos = at[0].Receive
 		} else if at[0].Paused {
-			return false, errors.New("replay is paused")
+			return false, "", errors.New("replay is paused")
 		}
-		return pos != nil && *pos >= mark[0].LSN, nil
+		if pos == nil {
+			return false, "", nil
+		}
+		return *pos >= mark[0].LSN, pos.String(), nil
 	}, func() error {
-		return fmt.Errorf("did not reach %s within %s", mark[0].LSN, e.Timeout)
+		return fmt.Errorf("did not reach %s, and made no progress for %s", mark[0].LSN, e.Timeout)
 	})
 	if err != nil {
 		return nil, e.explain(err)

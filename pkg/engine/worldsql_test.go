@@ -113,7 +113,7 @@ func (s *sqlSession) Exec(ctx context.Context, sql string) error {
 	case sql == "ROLLBACK":
 		s.tx, s.inTx = nil, false
 		return nil
-	case strings.HasPrefix(strings.ToLower(sql), "set "), sql == "select 1", sql == "CHECKPOINT":
+	case strings.HasPrefix(strings.ToLower(sql), "set "), strings.Contains(sql, "set_config(name"), sql == "select 1", sql == "CHECKPOINT":
 		return nil
 	case sql == "COMMIT":
 		acts := s.tx

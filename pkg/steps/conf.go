@@ -152,8 +152,7 @@ type config struct {
 }
 
 func (s *Conf) open(ctx context.Context, in In, h *facts.Host) (*config, error) {
-	c := &config{before: map[string]host.File{}, running: h.Server.Running}
-	as := in.Self.Postgres.OSUser
+	c := &config{running: h.Server.Running}
 	main := h.Server.ConfigFile
 	dataDir := h.Server.DataDirectory
 	src := h
@@ -170,12 +169,28 @@ func (s *Conf) open(ctx context.Context, in In, h *facts.Host) (*config, error) 
 		return nil, err
 	}
 	c.version = src.Server.Version
+	if c.tree, c.before, err = loadTree(ctx, in, h, main); err != nil {
+		return nil, err
+	}
+	c.autoPath = path.Join(dataDir, "postgresql.auto.conf")
+	auto, err := h.File(ctx, in.Self.Postgres.OSUser, c.autoPath)
+	if err != nil {
+		return nil, err
+	}
+	c.auto = conf.Parse(auto.Data)
+	return c, nil
+}
+
+// loadTree reads the configuration of the step's own host, includes and all, and
+// keeps each file as it was.
+func loadTree(ctx context.Context, in In, h *facts.Host, main string) (*conf.Tree, map[string]host.File, error) {
+	as, before := in.Self.Postgres.OSUser, map[string]host.File{}
 	read := func(p string) ([]byte, bool, error) {
 		f, err := h.File(ctx, as, p)
 		if err != nil {
 			return nil, false, err
 		}
-		c.before[p] = f
+		before[p] = f
 		return f.Data, f.Exists, nil
 	}
 	list := func(dir string) ([]string, error) {
@@ -191,16 +206,11 @@ func (s *Conf) open(ctx context.Context, in In, h *facts.Host) (*config, error) 
 		}
 		return names, err
 	}
-	if c.tree, err = conf.Load(main, read, list); err != nil {
-		return nil, fmt.Errorf("configuration of %s: %w", in.Self.Name, err)
-	}
-	c.autoPath = path.Join(dataDir, "postgresql.auto.conf")
-	auto, err := h.File(ctx, as, c.autoPath)
+	tree, err := conf.Load(main, read, list)
 	if err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("configuration of %s: %w", in.Self.Name, err)
 	}
-	c.auto = conf.Parse(auto.Data)
-	return c, nil
+	return tree, before, nil
 }
 
 // holds reports whether what is in the files, or else the default, is as

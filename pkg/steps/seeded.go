@@ -8,6 +8,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // seeded reports whether the standby's data directory already is a standby of
@@ -66,5 +67,25 @@ func (in In) copied(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return sb.Data.State == facts.Partial && sb.Data.Marker.Run == in.Run.ID(), nil
+	kept, err := in.walKept(ctx)
+	return kept && sb.Data.State == facts.Partial && sb.Data.Marker.Run == in.Run.ID(), err
+}
+
+// walKept reports whether the standby's slot still keeps the WAL from the start of
+// this run's backup on. Without it a complete copy is worth nothing.
+func (in In) walKept(ctx context.Context) (bool, error) {
+	if in.Standby.Slot == "" {
+		return true, nil // nothing promises it; the walreceiver will say
+	}
+	_, up, err := in.upstream(ctx)
+	if err != nil {
+		return false, err
+	}
+	slot, ok := up.Server.Slot(in.Standby.Slot)
+	if !ok || slot.WALStatus == "lost" {
+		return false, nil
+	}
+	start, _ := in.Run.Output(effect.BackupStartLSN)
+	lsn, err := postgres.ParseLSN(start)
+	return err != nil || slot.RestartLSN == nil || *slot.RestartLSN <= lsn, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"strconv"
+	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
@@ -47,6 +48,9 @@ func (s *StandbyConfig) Plan(ctx context.Context, in In) (Planned, error) {
 	}
 	done, _, err := in.seeded(ctx)
 	if err != nil {
+		return Planned{}, err
+	}
+	if err := s.refuseTargets(ctx, in, h); err != nil {
 		return Planned{}, err
 	}
 	as, dir := in.Self.Postgres.OSUser, in.Self.Postgres.DataDirectory
@@ -102,6 +106,31 @@ func (s *StandbyConfig) Plan(ctx context.Context, in In) (Planned, error) {
 		return noop("standby.signal is there, and primary_conninfo names %s", up.Name), nil
 	}
 	return p, nil
+}
+
+// refuseTargets: a recovery target or a promotion trigger that is left over in
+// the server's own configuration would end recovery, and open a writable twin.
+func (s *StandbyConfig) refuseTargets(ctx context.Context, in In, h *facts.Host) error {
+	main := path.Join(in.Self.Postgres.ConfigDirectory, "postgresql.conf")
+	f, err := h.File(ctx, in.Self.Postgres.OSUser, main)
+	if err != nil || !f.Exists {
+		return err
+	}
+	tree, _, err := loadTree(ctx, in, h, main)
+	if err != nil {
+		return err
+	}
+	for _, name := range recoverySettings() {
+		if !strings.HasPrefix(name, "recovery_target") && name != "promote_trigger_file" || name == "recovery_target_timeline" {
+			continue
+		}
+		value, file, line, ok := tree.Get(name)
+		if ok && value != "" {
+			return fault.Refuse(in.Self.Name, "take the line out, then type the same command again",
+				fmt.Errorf("%s = %s in %s:%d would end recovery: the standby would open read-write", name, value, file, line))
+		}
+	}
+	return nil
 }
 
 func equalSetting(f *conf.File, name, value string) bool {

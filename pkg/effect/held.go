@@ -1,0 +1,65 @@
+package effect
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+)
+
+// heartbeat keeps a held session's channel in use: an sshd with ChannelTimeout
+// closes idle channels whatever the keepalives of the connection, and the
+// server's idle_session_timeout is our dead-man's switch.
+const heartbeat = 30 * time.Second
+
+// deadMan makes the server (14+) end a session, and with it its locks and its
+// backup, once five heartbeats are missed: an operator's machine that lost power
+// sends no FIN, and TCP notices after two hours. Servers before 14 have no such
+// setting, and the statement no row.
+const deadMan = "select set_config(name, '150s', false) from pg_settings where name = 'idle_session_timeout'"
+
+// heldSession is a session that stays open between effects. The mutex is for the
+// heartbeat: one SQL session is for one goroutine at a time.
+type heldSession struct {
+	mu   sync.Mutex
+	sql  host.SQL
+	end  context.CancelFunc
+	done chan struct{}
+}
+
+func holdSession(s host.SQL) *heldSession {
+	ctx, cancel := context.WithCancel(context.Background()) //nolint:contextcheck // outlives Do by design; ended by Close
+	h := &heldSession{sql: s, end: cancel, done: make(chan struct{})}
+	go h.beat(ctx)
+	return h
+}
+
+func (h *heldSession) beat(ctx context.Context) {
+	defer close(h.done)
+	t := time.NewTicker(heartbeat)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.sql.Lost():
+			return
+		case <-t.C:
+			h.mu.Lock()
+			// A failed beat needs no handling: Lost tells.
+			beatCtx, cancel := context.WithTimeout(ctx, heartbeat)
+			_ = h.sql.Exec(beatCtx, "select 1")
+			cancel()
+			h.mu.Unlock()
+		}
+	}
+}
+
+func (h *heldSession) Lost() <-chan struct{} { return h.sql.Lost() }
+
+func (h *heldSession) Close(ctx context.Context) error {
+	h.end()
+	<-h.done
+	return h.sql.Close(ctx)
+}
