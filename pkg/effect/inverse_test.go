@@ -302,3 +302,14 @@ func TestAddLineTriesAgainWhenSomebodyElseEdits(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestEmptyDirectoryRefusesAPromotedServersData(t *testing.T) {
+	t.Parallel()
+	fs, _ := tree(map[string]string{"/data/global/pg_control": "x", "/data/PG_VERSION": "15"})
+	in := newEnv(disk{hosttest.NewScript(t, "pg1", fs)})
+	_, err := (&effect.Copy{Host: "pg1", Into: "/data", Fresh: true}).Inverse().Do(t.Context(), in)
+	wantFault(t, err, "pg1: empty /data: it holds a server that is no standby any more", 6)
+	if !fs.Has("/data/PG_VERSION") {
+		t.Error("it was emptied")
+	}
+}

@@ -249,3 +249,26 @@ func TestUndoOfAStopStartsOnlyWhatIsDown(t *testing.T) {
 		t.Error("a restart has an inverse")
 	}
 }
+
+const downstreams = "query select application_name as application from pg_stat_replication order by 1"
+
+func TestUndoOfAStandbysStartStopsItOnlyWhileItIsOne(t *testing.T) {
+	t.Parallel()
+	inverse := func() effect.Effect { return service("start", effect.ExpectStandby).Inverse() }
+	_, in := script(t, call{Do: "connect"}, call{Do: inRecovery, Out: `[{"in_recovery":true}]`}, call{Do: downstreams, Out: "[]"}, call{Do: "close"}, call{Do: "run ctl stop"})
+	do(t, inverse(), in)
+
+	_, in = script(t, call{Do: "connect"}, call{Do: inRecovery, Out: `[{"in_recovery":false}]`}, call{Do: "close"})
+	_, err := inverse().Do(t.Context(), in)
+	wantFault(t, err, "pg1: the server takes writes: it was promoted after this run, and undoing would destroy its data", fault.Refused)
+
+	_, in = script(t, call{Do: "connect"}, call{Do: inRecovery, Out: `[{"in_recovery":true}]`}, call{Do: downstreams, Out: `[{"application":"pg9"}]`}, call{Do: "close"})
+	_, err = inverse().Do(t.Context(), in)
+	wantFault(t, err, "pg1: pg9 streams from it", fault.Refused)
+}
+
+func TestAServerThatIsStartedAlreadyIsOnlyAwaited(t *testing.T) {
+	t.Parallel()
+	_, in := script(t, call{Do: "connect"}, call{Do: inRecovery, Out: `[{"in_recovery":true}]`}, call{Do: "close"})
+	do(t, service("await", effect.ExpectStandby), in)
+}

@@ -248,3 +248,26 @@ func TestARecordThatIsNotDurableIsAnError(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestAFailedAppendLeavesAReadableJournal(t *testing.T) {
+	t.Parallel()
+	j := create(t, t.TempDir(), "run1")
+	whole := j.f
+	readOnly, err := os.Open(j.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.f = readOnly // as a disk that is full: nothing can be written
+	if _, err := j.Append(Record{Type: Open, Node: "1"}); err == nil {
+		t.Fatal("it was written")
+	}
+	j.f = whole
+	write(t, j, Record{Type: End, Status: FailedRun})
+	recs, err := Read(j.Path())
+	if err != nil || len(recs) != 2 || recs[1].Seq != 2 {
+		t.Errorf("got %v, %v", recs, err)
+	}
+	if err := errors.Join(readOnly.Close(), j.Close()); err != nil {
+		t.Error(err)
+	}
+}
