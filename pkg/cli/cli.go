@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
+	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -16,6 +18,7 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/settings"
+	"github.com/pgrepctl/pgrepctl/pkg/shell"
 	"github.com/pgrepctl/pgrepctl/pkg/ui"
 )
 
@@ -75,8 +78,40 @@ func Run(ctx context.Context, args []string, stdio Stdio) int {
 	if errors.As(err, &silent) {
 		return int(silent.class)
 	}
+	a.nameInventory(err)
 	_ = ui.PrintError(stdio.Err, err, ui.ErrorOptions{Color: ui.UseColor(a.color(), stdio.Env, stdio.Err)})
 	return int(fault.ClassOf(err))
+}
+
+// nameInventory puts the -i that was given into the commands that hints name:
+// they are there to be pasted.
+func (a *app) nameInventory(err error) {
+	if a.set == nil || a.set.Origin("inventory").Source != settings.FromFlag {
+		return
+	}
+	file, qerr := shell.Quote(a.set.Inventory())
+	if qerr != nil {
+		return
+	}
+	command := regexp.MustCompile(`\bpgrepctl (runs|standby|status|doctor|inventory|run)\b`)
+	walk(err, func(f *fault.Error) {
+		f.Hint = command.ReplaceAllString(f.Hint, "pgrepctl -i "+strings.ReplaceAll(file, "$", "$$")+" ${1}")
+	})
+}
+
+// walk visits every fault in an error's tree.
+func walk(err error, visit func(*fault.Error)) {
+	if f, ok := err.(*fault.Error); ok { //nolint:errorlint // each node by itself
+		visit(f)
+	}
+	switch x := err.(type) { //nolint:errorlint // each node by itself
+	case interface{ Unwrap() error }:
+		walk(x.Unwrap(), visit)
+	case interface{ Unwrap() []error }:
+		for _, e := range x.Unwrap() {
+			walk(e, visit)
+		}
+	}
 }
 
 // interruptible ends at the first Ctrl-C whatever only looks; a run that acts is
