@@ -41,6 +41,9 @@ func (e *MakeDir) Predict(w World) {
 // Inert: see WriteFile.
 func (e *MakeDir) Inert() bool { return e.Own }
 
+// Known: see WriteFile.
+func (e *MakeDir) Known() bool { return e.Then != nil }
+
 func (e *MakeDir) Describe() Description {
 	d := Description{Verb: "make", Subject: "directory " + e.Path, Detail: e.Why}
 	if e.What != "" {
@@ -150,6 +153,10 @@ type Rename struct {
 
 func (e *Rename) Kind() string { return "rename" }
 func (e *Rename) On() string   { return e.Host }
+
+// Known: see WriteFile.
+func (e *Rename) Known() bool { return e.Then != nil }
+
 func (e *Rename) Describe() Description {
 	return Description{Verb: "rename", Subject: e.From + " to " + path.Base(e.To), Detail: e.Why}
 }

@@ -56,6 +56,9 @@ func (e *WriteFile) On() string   { return e.Host }
 // of a copy, is no fact.
 func (e *WriteFile) Inert() bool { return e.Own && e.Then == nil }
 
+// Known: the file holds what was just written.
+func (e *WriteFile) Known() bool { return true }
+
 func (e *WriteFile) Describe() Description {
 	d := Description{Verb: "create", Subject: e.Path, Detail: e.Why}
 	if e.What != "" {

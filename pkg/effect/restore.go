@@ -115,6 +115,9 @@ func (e *RemoveFile) Inverse() Effect { return nil }
 // Inert: see WriteFile.
 func (e *RemoveFile) Inert() bool { return e.Own }
 
+// Known: the file is gone.
+func (e *RemoveFile) Known() bool { return true }
+
 func (e *RemoveFile) Describe() Description {
 	return Description{Verb: "remove", Subject: cmp.Or(e.What, e.Path), Detail: e.Why, NoReturn: e.NoReturn}
 }

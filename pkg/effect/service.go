@@ -108,7 +108,10 @@ func (e *Service) Do(ctx context.Context, env Env) (Output, error) {
 	}
 	if e.Action != "await" {
 		c := e.command()
-		if err := h.Run(ctx, host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{}); err != nil {
+		err := h.Run(ctx, host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{})
+		// A service manager gives up on a long recovery; the server does not.
+		var exit *host.ExitError
+		if err != nil && !(e.Action != "stop" && errors.As(err, &exit) && answers(ctx, env, e.Host)) {
 			return nil, e.explain(ctx, h, err)
 		}
 	}

@@ -224,7 +224,7 @@ func TestAStandbyThatCannotBeStoppedIsCriedOut(t *testing.T) {
 
 func TestAFailedStartShowsTheServersOwnWords(t *testing.T) {
 	t.Parallel()
-	_, in := script(t, call{Do: "run ctl start", Err: exit(1, "stopped waiting\n")}, call{Do: "run tail -n 8 /log", Out: "FATAL:  could not open file\n"})
+	_, in := script(t, call{Do: "run ctl start", Err: exit(1, "stopped waiting\n")}, call{Do: "connect", Err: host.ErrNoServer}, call{Do: "run tail -n 8 /log", Out: "FATAL:  could not open file\n"})
 	_, err := service("start", "").Do(t.Context(), in)
 	wantFault(t, err, "pg1: start the server: ctl: exit status 1: stopped waiting", fault.Failed)
 	var f *fault.Error
@@ -271,4 +271,11 @@ func TestAServerThatIsStartedAlreadyIsOnlyAwaited(t *testing.T) {
 	t.Parallel()
 	_, in := script(t, call{Do: "connect"}, call{Do: inRecovery, Out: `[{"in_recovery":true}]`}, call{Do: "close"})
 	do(t, service("await", effect.ExpectStandby), in)
+}
+
+func TestAStartThatItsManagerGaveUpOnIsAwaited(t *testing.T) {
+	t.Parallel()
+	_, in := script(t, call{Do: "run ctl start", Err: exit(1, "stopped waiting")}, call{Do: "connect", Err: &host.SQLError{Code: "57P03", Message: "starting up"}},
+		call{Do: "connect"}, call{Do: inRecovery, Out: `[{"in_recovery":true}]`}, call{Do: "close"})
+	do(t, service("start", effect.ExpectStandby), in)
 }

@@ -266,7 +266,7 @@ func (r *run) effect(ctx context.Context, n *plan.Node, e effect.Effect) (done, 
 	cancel()
 	result := done{seq: seq, inverse: inv}
 	if err != nil {
-		r.world.drop(e)
+		r.world.forget(e.On())
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) && !errors.Is(cause, context.Canceled) {
 			err = fmt.Errorf("%w: %w", cause, err)
 		}

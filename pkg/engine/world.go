@@ -74,11 +74,16 @@ func (w *world) Known(name string) *facts.Host {
 	return w.hosts[name]
 }
 
-// drop forgets what e may have changed, unless e says that it changes no fact: its host, or all when a server was
+// drop forgets what e may have changed, unless e says that it changes no fact, or
+// that all it changes is known, such as the bytes of a file just written: its host, or all when a server was
 // started or stopped, which its peers notice, and when the lock was taken: what was
 // read while another run may have held it is not true any more.
 func (w *world) drop(e effect.Effect) {
 	if i, ok := e.(interface{ Inert() bool }); ok && i.Inert() {
+		return
+	}
+	if k, ok := e.(interface{ Known() bool }); ok && k.Known() {
+		e.Predict(w)
 		return
 	}
 	w.mu.Lock()
@@ -89,4 +94,11 @@ func (w *world) drop(e effect.Effect) {
 		return
 	}
 	delete(w.hosts, e.On())
+}
+
+// forget drops a host's facts: an effect on it failed, and may have happened half.
+func (w *world) forget(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.hosts, name)
 }
