@@ -18,7 +18,7 @@ import (
 
 func main() {
 	bin := flag.String("bin", "build/pgrepctl", "the pgrepctl to measure")
-	short := flag.Bool("short", false, "one round, small data")
+	short := flag.Bool("short", false, "few rounds, small data")
 	out := flag.String("out", "build/figures/bench.jsonl", "where the figures go")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -51,7 +51,7 @@ func run(ctx context.Context, bin, out string, short bool) (ok bool, err error) 
 	defer func() { err = errors.Join(err, l.Down(context.WithoutCancel(ctx))) }()
 	b := &bench{lab: l, bin: bin, state: state, rounds: 5, scale: 140}
 	if short {
-		b.rounds, b.scale = 2, 20
+		b.rounds, b.scale = 3, 20
 	}
 	for _, measure := range []func(context.Context) error{b.startUp, b.prepare, b.bootstrap, b.status, b.memory} {
 		if err := measure(ctx); err != nil {
