@@ -46,6 +46,7 @@ type Change struct {
 
 func (e *SQL) Kind() string { return "sql" }
 func (e *SQL) On() string   { return e.Host }
+
 // Known: a role is what it was made; of a slot the server decides more.
 func (e *SQL) Known() bool { return e.Change.SetRole != nil }
 
