@@ -78,8 +78,7 @@ type Env interface {
 	// Hold keeps a session open after Do returned. What follows in the
 	// bracket is cancelled at once when it is lost.
 	Hold(key string, h Held)
-	// Held returns it; TakeHeld also ends the engine's care for it.
-	Held(key string) (Held, bool)
+	// TakeHeld returns it, and ends the engine's care for it.
 	TakeHeld(key string) (Held, bool)
 	Progress(event.Progress)
 	Warn(host, text string)

@@ -59,8 +59,7 @@ func (e *env) SQL(ctx context.Context, name string) (host.SQL, error) {
 	return e.sql[name], err
 }
 
-func (e *env) Hold(key string, h effect.Held)      { e.held[key] = h }
-func (e *env) Held(key string) (effect.Held, bool) { h, ok := e.held[key]; return h, ok }
+func (e *env) Hold(key string, h effect.Held) { e.held[key] = h }
 func (e *env) TakeHeld(key string) (effect.Held, bool) {
 	h, ok := e.held[key]
 	delete(e.held, key)

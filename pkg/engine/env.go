@@ -65,14 +65,6 @@ func (r *run) Hold(key string, h effect.Held) {
 	}()
 }
 
-func (r *run) Held(key string) (effect.Held, bool) {
-	x, ok := r.holds[key]
-	if !ok {
-		return nil, false
-	}
-	return x.held, true
-}
-
 func (r *run) TakeHeld(key string) (effect.Held, bool) {
 	x, ok := r.holds[key]
 	if !ok {
