@@ -200,7 +200,7 @@ as() { setpriv --reuid postgres --regid postgres --init-groups "$@"; }
 for p in rsync pgbench psql pg_receivewal tail; do pkill -KILL -x $p || true; done
 if [ -e /usr/bin/rsync.away ]; then mv /usr/bin/rsync.away /usr/bin/rsync; fi
 for d in etc home root usr/local; do rsync -a --checksum --delete --numeric-ids /var/e2e/$d/ /$d/; done
-rm -rf /var/lib/postgresql/.pgrepctl /var/lib/postgresql/.psql_history /dev/shm/pgrepctl-* /tmp/*
+rm -rf /var/lib/postgresql/.pgrepctl /var/lib/postgresql/.psql_history /dev/shm/pgrepctl-* /tmp/* /var/tmp/received
 if $primary; then
   if [ $layout = data ]; then cp -a /var/e2e/data/* $data/; fi
   cp -a /var/e2e/auto.conf $data/postgresql.auto.conf
