@@ -17,30 +17,26 @@ import (
 )
 
 func (a *app) runsCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "runs", Short: "The journal of every run: look, resume, undo"}
+	cmd := &cobra.Command{Use: "runs", Short: "The journal of every run: look, resume, undo",
+		Long: `Every run keeps a journal on the machine that began it and, for as long as it owes
+something, a copy on the primary. So a run that was interrupted can be shown, resumed
+and undone from any machine with the inventory: "runs list" names it, with the host of
+the copy, and the other commands take its id.`}
 	cmd.AddCommand(
-		&cobra.Command{Use: "list", Short: "List the runs of the inventory's cluster", Example: "  pgrepctl runs list", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.listRuns() }},
-		&cobra.Command{Use: "show RUN", Short: "Show what a run intended, did and undid", Example: "  pgrepctl runs show 20260112T091500Z-7f3a", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error { return a.showRun(args[0]) }},
-		a.goOn("resume RUN", "Go on with a run that was interrupted or failed", previewResume, (*engine.Engine).Resume),
+		&cobra.Command{Use: "list", Short: "List the runs of the inventory's cluster", Example: "  pgrepctl runs list", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return a.listRuns(cmd.Context()) }},
+		&cobra.Command{Use: "show RUN", Short: "Show what a run intended, did and undid", Example: "  pgrepctl runs show 20260112T091500Z-7f3a", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error { return a.showRun(cmd.Context(), args[0]) }},
+		a.goOn("resume RUN", "Go on with a run that was interrupted or failed", (*engine.Engine).PreviewResume, (*engine.Engine).Resume),
 		a.abandonCommand(),
 		a.goOn("undo RUN", "Take a run back: its recorded inverses, last first", previewUndo, (*engine.Engine).Undo),
 	)
 	return cmd
 }
 
-func previewResume(ctx context.Context, s *session, path string) (*engine.Preview, error) {
-	p, err := s.PlanOf(path)
-	if err != nil {
-		return nil, err
-	}
-	return s.Preview(ctx, p)
+func previewUndo(e *engine.Engine, _ context.Context, f *engine.Found) (*engine.Preview, error) {
+	return e.PreviewUndo(f)
 }
 
-func previewUndo(_ context.Context, s *session, path string) (*engine.Preview, error) {
-	return s.PreviewUndo(path)
-}
-
-func (a *app) goOn(use, short string, preview func(context.Context, *session, string) (*engine.Preview, error), do func(*engine.Engine, context.Context, string) (*engine.Report, error)) *cobra.Command {
+func (a *app) goOn(use, short string, preview func(*engine.Engine, context.Context, *engine.Found) (*engine.Preview, error), do func(*engine.Engine, context.Context, *engine.Found) (*engine.Report, error)) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: cobra.ExactArgs(1),
 		Example: "  pgrepctl runs " + strings.Replace(use, "RUN", "20260112T091500Z-7f3a", 1),
@@ -50,15 +46,15 @@ func (a *app) goOn(use, short string, preview func(context.Context, *session, st
 				return err
 			}
 			defer s.close(cmd.Context())
-			r, err := find(s.Dir, args[0])
+			f, err := s.Find(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			pre, err := preview(cmd.Context(), s, r.Path)
+			pre, err := preview(s.Engine, cmd.Context(), f)
 			if err != nil {
 				return err
 			}
-			return a.confirmed(cmd.Context(), s, pre, func(ctx context.Context) (*engine.Report, error) { return do(s.Engine, ctx, r.Path) })
+			return a.confirmed(cmd.Context(), s, pre, func(ctx context.Context) (*engine.Report, error) { return do(s.Engine, ctx, f) })
 		},
 	}
 	cmd.Flags().BoolVar(&a.dryRun, "dry-run", false, "show what would be done, and do nothing")
@@ -78,11 +74,11 @@ slots, which keep WAL until they are dropped.`,
 				return err
 			}
 			defer s.close(cmd.Context())
-			r, err := find(s.Dir, args[0])
+			f, err := s.Find(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			left, err := s.PreviewUndo(r.Path)
+			left, err := s.PreviewUndo(f)
 			if err != nil {
 				return err
 			}
@@ -91,48 +87,36 @@ slots, which keep WAL until they are dropped.`,
 					fmt.Fprintf(a.Err, "left to you: %s: %s\n", d.Host, d)
 				}
 			}
-			if err := ui.Confirm(a.In, a.Err, ui.IsTerminal(a.In) && ui.IsTerminal(a.Err), a.set.Yes(), "Leave all that as it is, and end run "+r.ID+"?"); err != nil {
+			if err := ui.Confirm(a.In, a.Err, ui.IsTerminal(a.In) && ui.IsTerminal(a.Err), a.set.Yes(), "Leave all that as it is, and end run "+f.ID+"?"); err != nil {
 				return err
 			}
-			return s.Abandon(r.Path)
+			return s.Abandon(cmd.Context(), f)
 		},
 	}
 }
 
 // undoFailed is --on-failure=undo.
 func (a *app) undoFailed(ctx context.Context, s *session, r *engine.Report, cause error) error {
-	run, err := find(s.Dir, r.Run)
-	if err != nil {
+	ctx = context.WithoutCancel(ctx)
+	f, err := s.Find(ctx, r.Run)
+	if err != nil || !f.Open() {
 		return cause // it failed before it did anything
 	}
-	if _, err := s.Undo(context.WithoutCancel(ctx), run.Path); err != nil {
+	if _, err := s.Undo(ctx, f); err != nil {
 		return errors.Join(cause, err)
 	}
 	return &fault.Error{Class: fault.Undone, Err: cause, State: "run " + r.Run + " was undone: everything is as it was before it"}
 }
 
-func find(dir, id string) (journal.Summary, error) {
-	runs, err := journal.List(dir)
-	if err != nil {
-		return journal.Summary{}, err
-	}
-	for _, r := range runs {
-		if r.ID == id {
-			return r, nil
-		}
-	}
-	return journal.Summary{}, &fault.Error{Class: fault.Usage, Err: fmt.Errorf("no run %q of this cluster in %s", id, dir), Hint: "pgrepctl runs list"}
-}
-
-func (a *app) listRuns() error {
+func (a *app) listRuns(ctx context.Context) error {
 	s, err := a.open()
 	if err != nil {
 		return err
 	}
-	defer s.close(context.Background())
-	runs, err := journal.List(s.Dir)
+	defer s.close(ctx)
+	runs, err := s.List(ctx)
 	if err != nil {
-		return err
+		fmt.Fprintf(a.Err, "only the runs of this machine are listed: %v\n", err)
 	}
 	if a.set.Output() != "table" {
 		return a.encode(append([]journal.Summary{}, runs...)) // none is [], not null
@@ -143,30 +127,30 @@ func (a *app) listRuns() error {
 		if v := r.Vars["standby"]; v != "" {
 			vars = v
 		}
-		rows = append(rows, ui.Row(r.ID, r.Plan, vars, string(r.Status), r.Operator, ui.Span(r.Ended.Sub(r.Started).Round(time.Millisecond)), strconv.Itoa(r.Records)))
+		took, records := ui.Span(r.Ended.Sub(r.Started).Round(time.Millisecond)), strconv.Itoa(r.Records)
+		if r.On != "" { // its first record is all that is known
+			took, records = "", ""
+		}
+		rows = append(rows, ui.Row(r.ID, r.Plan, vars, string(r.Status), r.Operator, took, records, r.On))
 	}
-	return ui.Table(a.Out, []string{"RUN", "PLAN", "ON", "STATUS", "BY", "TOOK", "RECORDS"}, rows, ui.TableOptions{Color: a.colorOn(a.Out)})
+	return ui.Table(a.Out, []string{"RUN", "PLAN", "ON", "STATUS", "BY", "TOOK", "RECORDS", "FOUND ON"}, rows, ui.TableOptions{Color: a.colorOn(a.Out)})
 }
 
-func (a *app) showRun(id string) error {
+func (a *app) showRun(ctx context.Context, id string) error {
 	s, err := a.open()
 	if err != nil {
 		return err
 	}
-	defer s.close(context.Background())
-	r, err := find(s.Dir, id)
-	if err != nil {
-		return err
-	}
-	recs, err := journal.Read(r.Path)
+	defer s.close(ctx)
+	f, err := s.Find(ctx, id)
 	if err != nil {
 		return err
 	}
 	if a.set.Output() != "table" {
-		return a.encode(recs)
+		return a.encode(f.Records)
 	}
 	var rows [][]ui.Cell
-	for _, rec := range recs {
+	for _, rec := range f.Records {
 		text := rec.Text
 		switch {
 		case rec.Error != "":

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
@@ -41,7 +42,7 @@ as unreachable; the others are shown all the same.`,
 			if err := a.showStatus(r); err != nil {
 				return err
 			}
-			if err := a.mentionOpenRuns(s.Dir); err != nil {
+			if err := a.mentionOpenRuns(s.Dir, seen); err != nil {
 				return err
 			}
 			if exitCode && !r.Healthy {
@@ -139,14 +140,22 @@ func statusRow(r *status.Row) []ui.Cell {
 	return cells
 }
 
-// mentionOpenRuns names what an interrupted run still owes, wherever the
-// cluster is looked at.
-func (a *app) mentionOpenRuns(dir string) error {
+// mentionOpenRuns names a run of this machine that is not finished, unless the
+// primary has told of it.
+func (a *app) mentionOpenRuns(dir string, seen map[string]status.Result) error {
 	runs, err := journal.List(dir)
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(runs, func(r journal.Summary) bool { return r.Open() })
+	told := func(id string) bool {
+		for _, res := range seen {
+			if res.Facts != nil && slices.ContainsFunc(res.Facts.Runs, func(r facts.Run) bool { return r.ID == id }) {
+				return true
+			}
+		}
+		return false
+	}
+	i := slices.IndexFunc(runs, func(r journal.Summary) bool { return r.Open() && !told(r.ID) })
 	if i < 0 {
 		return nil
 	}

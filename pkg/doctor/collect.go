@@ -28,6 +28,7 @@ func collect(ctx context.Context, cl *inventory.Cluster, hosts map[string]*facts
 		if err != nil {
 			return nil, nil, err
 		}
+		s.run = scope.Run
 		subjects = append(subjects, s)
 		byName[h.Name] = s
 	}

@@ -41,6 +41,8 @@ type Scope struct {
 	// Standby is the host that will be made a standby; empty examines the
 	// whole cluster, each standby with its upstream.
 	Standby string
+	// Run is the run that asks, empty if none does.
+	Run string
 	// Reseed: what the standby's data directory holds may be overwritten if
 	// it is of the same system.
 	Reseed bool
@@ -77,6 +79,7 @@ type subject struct {
 	settings postgres.Settings // empty when the server does not run
 	errors   []facts.ConfigError
 	role     facts.Role // the replication role
+	run      string     // that asks
 }
 
 // pair is a standby and the host that it streams, and is copied, from.

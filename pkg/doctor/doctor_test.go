@@ -149,8 +149,14 @@ func cases() map[string]struct {
 		"clock an hour off": {func(l *lab) { l.pg2.Machine.Skew = -time.Hour }, []string{"pg2 block clock.far"}},
 		"clock 3 s off":     {func(l *lab) { l.pg2.Machine.Skew = 3 * time.Second }, []string{"pg2 warn clock.skew"}},
 		"clock 1 s off":     {func(l *lab) { l.pg2.Machine.Skew = time.Second }, nil},
-		"starting up":       {func(l *lab) { l.pg1.Server = facts.Server{NotReady: "starting up"} }, []string{"pg1 block server.not-ready"}},
-		"another server":    {func(l *lab) { l.pg1.Server.DataDirectory, l.pg1.Data.PID = "/other", 0 }, []string{"pg1 block server.another"}},
+		"interrupted run":   {func(l *lab) { l.pg1.Runs = []facts.Run{{ID: "run1", Cluster: "shop"}} }, []string{"pg1 warn run.interrupted"}},
+		"the run itself, one that goes on, and another cluster's": {func(l *lab) {
+			l.scope.Run = "run1"
+			l.pg1.Runs = []facts.Run{{ID: "run1", Cluster: "shop"}, {ID: "run2", Cluster: "shop"}, {ID: "run3", Cluster: "other"}}
+			l.pg1.Server.Lock = &facts.LockHolder{Application: "pgrepctl run2 anna@desk"}
+		}, nil},
+		"starting up":    {func(l *lab) { l.pg1.Server = facts.Server{NotReady: "starting up"} }, []string{"pg1 block server.not-ready"}},
+		"another server": {func(l *lab) { l.pg1.Server.DataDirectory, l.pg1.Data.PID = "/other", 0 }, []string{"pg1 block server.another"}},
 
 		"data directory behind a symlink": {func(l *lab) { l.pg1.Server.DataDirectory = "/srv/link/data" }, nil},
 

@@ -49,6 +49,16 @@ func binariesOtherMajor(s subject) []found {
 		"%s has PostgreSQL %s, the inventory says %s", m.BinDirectory, m.BinVersion, s.inv.Postgres.Version)
 }
 
+func runInterrupted(s subject) []found {
+	var out []found
+	for _, r := range s.f.Runs {
+		if r.Cluster == s.cl.Name && r.ID != s.run && !s.f.Server.Holds(r.ID) {
+			out = append(out, one("pgrepctl runs resume "+r.ID+", or pgrepctl runs undo "+r.ID, "%s is not finished", r)...)
+		}
+	}
+	return out
+}
+
 const (
 	skewFar  = time.Minute
 	skewSome = 2 * time.Second

@@ -21,6 +21,8 @@ func hostChecks() []Check {
 			Doc: "The clock is less than a minute off: the key of a copy expires by the host's clock."},
 		{ID: "clock.skew", Severity: Warn, onHost: clockSkew,
 			Doc: "The clock is less than two seconds off: replication lag in seconds compares two clocks."},
+		{ID: "run.interrupted", Severity: Warn, onHost: runInterrupted,
+			Doc: "No run of any operator is unfinished: as long as one is, no other begins."},
 		{ID: "server.not-ready", Severity: Block, onHost: serverNotReady,
 			Doc: "A server that runs accepts sessions on the inventory's port."},
 		{ID: "server.another", Severity: Block, onHost: serverAnother,

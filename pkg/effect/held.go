@@ -11,13 +11,13 @@ import (
 // heartbeat keeps a held session's channel in use: an sshd with ChannelTimeout
 // closes idle channels whatever the keepalives of the connection, and the
 // server's idle_session_timeout is our dead-man's switch.
-const heartbeat = 30 * time.Second
+const heartbeat = 15 * time.Second
 
-// deadMan makes the server (14+) end a session, and with it its locks and its
+// idleTimeout makes the server (14+) end a session, and with it its locks and its
 // backup, once five heartbeats are missed: an operator's machine that lost power
 // sends no FIN, and TCP notices after two hours. Servers before 14 have no such
 // setting, and the statement no row.
-const deadMan = "select set_config(name, '150s', false) from pg_settings where name = 'idle_session_timeout'"
+const idleTimeout = "select set_config(name, '75s', false) from pg_settings where name = 'idle_session_timeout'"
 
 // heldSession is a session that stays open between effects. The mutex is for the
 // heartbeat: one SQL session is for one goroutine at a time.

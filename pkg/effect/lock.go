@@ -49,7 +49,7 @@ func (e *TakeLock) Do(ctx context.Context, env Env) (Output, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
 	}
-	if err := s.Exec(ctx, deadMan); err != nil {
+	if err := s.Exec(ctx, idleTimeout); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare the lock's session: %w", err), s.Close(context.WithoutCancel(ctx)))
 	}
 	env.Hold(lockHold, holdSession(s))

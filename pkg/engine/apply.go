@@ -30,16 +30,22 @@ type Report struct {
 // Apply runs a plan. An interrupted run of the same plan with the same
 // variables is resumed; any other open run is refused.
 func (e *Engine) Apply(ctx context.Context, p *plan.Plan) (*Report, error) {
-	open, _, err := e.interrupted(p)
+	w := newWorld(e.Cluster)
+	open, err := e.interrupted(ctx, w, p)
 	if err != nil {
 		return nil, err
 	}
 	if open != nil {
-		return e.resume(ctx, p, open.Path)
+		return e.resume(ctx, p, open)
 	}
-	s := e.newState(e.NewID())
-	r := &run{root: ctx, state: s, e: e, plan: p, world: newWorld(e.Cluster), holds: map[string]*hold{}, sessions: newSessions(e.Cluster), report: &Report{Run: s.id, Plan: p.Name}}
+	r := e.newRun(ctx, e.NewID(), p)
+	r.world = w
 	return r.do(ctx)
+}
+
+func (e *Engine) newRun(ctx context.Context, id string, p *plan.Plan) *run {
+	return &run{root: ctx, state: e.newState(id), e: e, plan: p, begun: journal.Begun{}, world: newWorld(e.Cluster), holds: map[string]*hold{}, sessions: newSessions(e.Cluster),
+		report: &Report{Run: id, Plan: p.Name}}
 }
 
 // run is one apply.
@@ -48,6 +54,9 @@ type run struct {
 	e        *Engine
 	plan     *plan.Plan
 	journal  *journal.Journal
+	mirror   *mirror // nil until there is something to keep
+	pending  []byte  // lines of the journal that the mirror has not
+	begun    journal.Begun
 	world    *world
 	holds    map[string]*hold
 	sessions *sessions
@@ -90,12 +99,7 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 		r.report.Status = journal.FailedRun
 	}
 	if r.journal != nil {
-		end := journal.Record{Type: journal.End, Status: r.report.Status}
-		if err != nil {
-			end.Error = err.Error()
-		}
-		_, jerr := r.journal.Append(end)
-		err = errors.Join(err, jerr, r.journal.Close())
+		err = errors.Join(err, r.end(ctx, r.report.Status, err))
 	}
 	r.emit(event.Event{Type: event.RunEnd, Text: string(r.report.Status)})
 	return r.report, r.explain(err)
@@ -110,7 +114,7 @@ func (r *run) explain(err error) error {
 	if errors.Is(err, ErrStopped) {
 		f.Class = fault.Interrupted
 	}
-	if r.journal == nil {
+	if !r.acted() {
 		f.State = "nothing was changed"
 		return f
 	}
@@ -151,14 +155,14 @@ func (r *run) one(ctx context.Context, n *plan.Node) error {
 	}
 	r.emit(event.Event{Type: event.NodeStart, Node: n.ID, Host: n.Host.Name, Step: n.Kind})
 	if err := r.world.prefetch(ctx, r.plan.Nodes); err != nil {
-		return r.failed(n, at(n, err))
+		return r.failed(ctx, n, at(n, err))
 	}
 	p, err := n.Step.Plan(ctx, input(r.plan, n, r.world, r.state))
 	if err != nil {
-		return r.failed(n, at(n, err))
+		return r.failed(ctx, n, at(n, err))
 	}
 	if len(p.Effects) == 0 {
-		return r.noop(n, p.Noop)
+		return r.noop(ctx, n, p.Noop)
 	}
 	if _, err := r.effects(ctx, n, p); err != nil {
 		return err
@@ -167,22 +171,22 @@ func (r *run) one(ctx context.Context, n *plan.Node) error {
 	return nil
 }
 
-func (r *run) noop(n *plan.Node, why string) error {
+func (r *run) noop(ctx context.Context, n *plan.Node, why string) error {
 	r.report.Noops++
 	r.emit(event.Event{Type: event.NodeNoop, Node: n.ID, Host: n.Host.Name, Step: n.Kind, Text: why})
 	if r.journal == nil {
 		return nil
 	}
-	_, err := r.journal.Append(journal.Record{Type: journal.Noop, Node: n.ID, Host: n.Host.Name, Step: n.Kind, Text: why})
+	_, err := r.record(ctx, journal.Record{Type: journal.Noop, Node: n.ID, Host: n.Host.Name, Step: n.Kind, Text: why})
 	return err
 }
 
-func (r *run) failed(n *plan.Node, err error) error {
+func (r *run) failed(ctx context.Context, n *plan.Node, err error) error {
 	r.emit(event.Event{Type: event.Failed, Node: n.ID, Host: n.Host.Name, Step: n.Kind, Error: err.Error()})
 	if r.journal == nil {
 		return err
 	}
-	_, jerr := r.journal.Append(journal.Record{Type: journal.Failed, Node: n.ID, Host: n.Host.Name, Step: n.Kind, Error: err.Error()})
+	_, jerr := r.record(ctx, journal.Record{Type: journal.Failed, Node: n.ID, Host: n.Host.Name, Step: n.Kind, Error: err.Error()})
 	return errors.Join(err, jerr)
 }
 
@@ -196,7 +200,7 @@ func (r *run) effects(ctx context.Context, n *plan.Node, p steps.Planned) ([]don
 	var out []done
 	// Settles are owed from before the first effect on: once a file is as it
 	// should be, a resumed run finds no reason in it any more.
-	if err := r.oweSettles(p.Settles); err != nil {
+	if err := r.oweSettles(ctx, p.Settles); err != nil {
 		return nil, err
 	}
 	for i, e := range p.Effects {
@@ -216,7 +220,7 @@ func (r *run) effects(ctx context.Context, n *plan.Node, p steps.Planned) ([]don
 	return out, nil
 }
 
-func (r *run) oweSettles(list []steps.Settle) error {
+func (r *run) oweSettles(ctx context.Context, list []steps.Settle) error {
 	if len(list) == 0 {
 		return nil
 	}
@@ -228,7 +232,7 @@ func (r *run) oweSettles(list []steps.Settle) error {
 		if s.Restart {
 			rec.Effect = "restart"
 		}
-		if _, err := r.journal.Append(rec); err != nil {
+		if _, err := r.record(ctx, rec); err != nil {
 			return err
 		}
 	}
@@ -250,7 +254,7 @@ func (r *run) effect(ctx context.Context, n *plan.Node, e effect.Effect) (done, 
 	if c, ok := e.(effect.Claimer); ok {
 		intent.Claim = c.Claim()
 	}
-	seq, err := r.journal.Append(intent)
+	seq, err := r.record(ctx, intent)
 	if err != nil {
 		return done{}, err
 	}
@@ -274,13 +278,13 @@ func (r *run) effect(ctx context.Context, n *plan.Node, e effect.Effect) (done, 
 		ev.Type, ev.Error = event.Failed, err.Error()
 		r.emit(ev)
 		none := errors.Is(err, effect.ErrUntouched)
-		_, jerr := r.journal.Append(journal.Record{Type: journal.Failed, Of: seq, Node: n.ID, Host: e.On(), Step: n.Kind, Effect: e.Kind(), Error: err.Error(), Untouched: none})
+		_, jerr := r.record(ctx, journal.Record{Type: journal.Failed, Of: seq, Node: n.ID, Host: e.On(), Step: n.Kind, Effect: e.Kind(), Error: err.Error(), Untouched: none})
 		if none {
 			result = done{}
 		}
 		return result, errors.Join(err, jerr)
 	}
-	if _, err := r.journal.Append(journal.Record{Type: journal.Done, Of: seq, Node: n.ID, Host: e.On(), Effect: e.Kind(), Output: out}); err != nil {
+	if _, err := r.record(ctx, journal.Record{Type: journal.Done, Of: seq, Node: n.ID, Host: e.On(), Effect: e.Kind(), Output: out}); err != nil {
 		return result, err
 	}
 	maps.Copy(r.outputs, out)

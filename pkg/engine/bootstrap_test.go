@@ -76,21 +76,36 @@ func (w *world) apply(t *testing.T) []string {
 	return r.Done
 }
 
+// found is the last run.
+func (w *world) found(t *testing.T) *engine.Found {
+	t.Helper()
+	runs, err := w.engine(nil, nil).List(t.Context())
+	if err != nil || len(runs) == 0 {
+		t.Fatalf("%d runs: %v", len(runs), err)
+	}
+	f, err := w.engine(nil, nil).Find(t.Context(), runs[len(runs)-1].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 // undo takes the run back as its preview says.
 func (w *world) undo(t *testing.T) {
 	t.Helper()
-	runs, err := journal.List(w.dir)
+	runs, err := w.engine(nil, nil).List(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(runs) == 0 {
 		return // it did not get as far as to have a journal
 	}
-	pre, err := w.engine(nil, nil).PreviewUndo(runs[0].Path)
+	f := w.found(t)
+	pre, err := w.engine(nil, nil).PreviewUndo(f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := w.engine(nil, nil).Undo(t.Context(), runs[0].Path)
+	r, err := w.engine(nil, nil).Undo(t.Context(), f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +206,16 @@ func TestASecondCrashDuringResumeOrUndoIsMendedToo(t *testing.T) {
 			w.undo(t)
 			differ(t, "-start +resumed, undone", start, w.state())
 		default:
-			w.crash(second, func() { _, _ = w.engine(nil, nil).Undo(t.Context(), w.runFile()) })
+			w.crash(second, func() {
+				e := w.engine(nil, nil)
+				runs, err := e.List(t.Context())
+				if err != nil || len(runs) == 0 {
+					return
+				}
+				if f, err := e.Find(t.Context(), runs[len(runs)-1].ID); err == nil {
+					_, _ = e.Undo(t.Context(), f)
+				}
+			})
 			w.undo(t)
 			differ(t, "-start +undone twice", start, w.state())
 		}

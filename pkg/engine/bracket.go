@@ -15,17 +15,17 @@ import (
 // bracket opens, runs the body, and closes whatever happened.
 func (r *run) bracket(ctx context.Context, n *plan.Node) error {
 	if err := guard(ctx, n, input(r.plan, n, r.world, r.state)); err != nil {
-		return r.failed(n, err)
+		return r.failed(ctx, n, err)
 	}
 	if err := r.world.prefetch(ctx, r.plan.Nodes); err != nil {
-		return r.failed(n, at(n, err))
+		return r.failed(ctx, n, at(n, err))
 	}
 	work, err := hasWork(ctx, r.plan, n.Body, r.world, r.state)
 	if err != nil {
-		return r.failed(n, err)
+		return r.failed(ctx, n, err)
 	}
 	if !work {
-		if err := r.noop(n, nothingInside); err != nil {
+		if err := r.noop(ctx, n, nothingInside); err != nil {
 			return err
 		}
 		return r.nodes(ctx, n.Body)
@@ -34,7 +34,7 @@ func (r *run) bracket(ctx context.Context, n *plan.Node) error {
 	if err := r.begin(); err != nil {
 		return err
 	}
-	if _, err := r.journal.Append(journal.Record{Type: journal.Open, Node: n.ID, Host: n.Host.Name, Step: n.Kind}); err != nil {
+	if _, err := r.record(ctx, journal.Record{Type: journal.Open, Node: n.ID, Host: n.Host.Name, Step: n.Kind}); err != nil {
 		return err
 	}
 	inside, cancel := context.WithCancelCause(ctx)
@@ -79,7 +79,7 @@ func (r *run) closing(ctx context.Context) (context.Context, context.CancelFunc)
 func (r *run) open(ctx context.Context, n *plan.Node) ([]done, error) {
 	p, err := n.Bracket.Open(ctx, input(r.plan, n, r.world, r.state))
 	if err != nil {
-		return nil, r.failed(n, at(n, err))
+		return nil, r.failed(ctx, n, at(n, err))
 	}
 	return r.effects(ctx, n, p)
 }
@@ -87,7 +87,7 @@ func (r *run) open(ctx context.Context, n *plan.Node) ([]done, error) {
 func (r *run) finish(ctx context.Context, n *plan.Node) error {
 	p, err := n.Bracket.Close(ctx, input(r.plan, n, r.world, r.state))
 	if err != nil {
-		return r.failed(n, at(n, err))
+		return r.failed(ctx, n, at(n, err))
 	}
 	_, err = r.effects(ctx, n, p)
 	return err
@@ -111,7 +111,7 @@ func (r *run) close(ctx context.Context, n *plan.Node, f *frame, opened []done) 
 		r.unclosed = true
 		return at(n, fmt.Errorf("close the bracket: %w", err))
 	}
-	_, err := r.journal.Append(journal.Record{Type: journal.Close, Node: n.ID, Host: n.Host.Name, Step: n.Kind})
+	_, err := r.record(ctx, journal.Record{Type: journal.Close, Node: n.ID, Host: n.Host.Name, Step: n.Kind})
 	return err
 }
 
@@ -126,7 +126,7 @@ func (r *run) undo(ctx context.Context, node, step string, d done) error {
 	if _, ok := d.inverse.(*effect.Service); ok {
 		r.sessions.forget(ctx, d.inverse.On())
 	}
-	if _, err := r.journal.Append(journal.Record{Type: journal.Undone, Of: d.seq, Node: node, Host: d.inverse.On(), Effect: d.inverse.Kind(), Text: text}); err != nil {
+	if _, err := r.record(ctx, journal.Record{Type: journal.Undone, Of: d.seq, Node: node, Host: d.inverse.On(), Effect: d.inverse.Kind(), Text: text}); err != nil {
 		return err
 	}
 	r.report.Done = append(r.report.Done, d.inverse.On()+": "+text)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -225,6 +224,10 @@ func TestBracketsAreClosedWhateverHappens(t *testing.T) {
 			if closed != 1 {
 				t.Errorf("the session was closed %d times", closed)
 			}
+			if !w.hosts["pg1"].fs.Has("/var/lib/postgresql/.pgrepctl/run1/journal.jsonl") {
+				t.Error("the primary has no copy of the journal of a run that is not finished")
+			}
+			w.hosts["pg1"].forgetRuns()
 			differ(t, "-start +closed", start, w.state())
 			types := w.types(t)
 			if got := types[len(types)-1]; got != "end "+string(c.status) {
@@ -255,7 +258,7 @@ func TestOneFailureDoesNotKeepTheRestFromBeingClosed(t *testing.T) {
 		t.Error("/etc/a is still there")
 	}
 	w.hosts["pg1"].fs.OnChange(nil)
-	if _, err := w.engine(nil, nil).Resume(t.Context(), w.runFile()); err != nil {
+	if _, err := w.engine(nil, nil).Resume(t.Context(), w.found(t)); err != nil {
 		t.Fatal(err)
 	}
 	if w.hosts["pg1"].fs.Has("/etc/b") {
@@ -331,7 +334,7 @@ func TestAnActThatIsKnownNotToHaveHappenedIsNotUndone(t *testing.T) {
 	if fault.ClassOf(err) != fault.Refused || r.Status != journal.FailedRun {
 		t.Fatalf("got %v", err)
 	}
-	if _, err := w.engine(nil, nil).Undo(t.Context(), w.runFile()); err != nil {
+	if _, err := w.engine(nil, nil).Undo(t.Context(), w.found(t)); err != nil {
 		t.Errorf("the undo stumbles over the other's edit: %v", err)
 	}
 	if got, _ := w.hosts["pg1"].fs.Get(hba); got != was || w.hosts["pg1"].fs.Has("/var/lib/postgresql/.pgrepctl") {
@@ -415,7 +418,7 @@ func TestUndoStopsAtAPointOfNoReturn(t *testing.T) {
 	if _, err := w.engine(nil, nil).Apply(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
-	r, err := w.engine(nil, nil).Undo(t.Context(), w.runFile())
+	r, err := w.engine(nil, nil).Undo(t.Context(), w.found(t))
 	if fault.ClassOf(err) != fault.Refused || !strings.Contains(fmt.Sprint(err), `"do overwrite" cannot be undone: the old data are gone`) {
 		t.Errorf("got %v", err)
 	}
@@ -444,11 +447,13 @@ func TestAnotherOpenRunIsRefused(t *testing.T) {
 	if err != nil || r.Run != "run1" {
 		t.Errorf("got %+v, %v", r, err)
 	}
-	if _, err := w.engine(nil, nil).Resume(t.Context(), w.runFile()); fault.ClassOf(err) != fault.Refused {
+	if _, err := w.engine(nil, nil).Resume(t.Context(), w.found(t)); fault.ClassOf(err) != fault.Refused {
 		t.Errorf("resume of a finished run: %v", err)
 	}
-	if _, err := w.engine(nil, nil).Resume(t.Context(), filepath.Join(w.dir, "none.jsonl")); err == nil {
-		t.Error("resume of no run")
+	for _, id := range []string{"none", "../run1", ""} {
+		if _, err := w.engine(nil, nil).Find(t.Context(), id); fault.ClassOf(err) != fault.Usage {
+			t.Errorf("run %q: %v", id, err)
+		}
 	}
 }
 
@@ -469,16 +474,16 @@ func TestResumeAndUndoRespectTheClusterLock(t *testing.T) {
 	if err := other.Query(t.Context(), &got, "select pg_try_advisory_lock(1, 1) as ok"); err != nil || !got[0].OK {
 		t.Fatal(err)
 	}
-	if _, err := w.engine(nil, nil).Resume(t.Context(), w.runFile()); fault.ClassOf(err) != fault.Locked {
+	if _, err := w.engine(nil, nil).Resume(t.Context(), w.found(t)); fault.ClassOf(err) != fault.Locked {
 		t.Errorf("resume: %v", err)
 	}
-	if _, err := w.engine(nil, nil).Undo(t.Context(), w.runFile()); fault.ClassOf(err) != fault.Locked {
+	if _, err := w.engine(nil, nil).Undo(t.Context(), w.found(t)); fault.ClassOf(err) != fault.Locked {
 		t.Errorf("undo: %v", err)
 	}
 	if err := other.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.engine(nil, nil).Undo(t.Context(), w.runFile()); err != nil {
+	if _, err := w.engine(nil, nil).Undo(t.Context(), w.found(t)); err != nil {
 		t.Error(err)
 	}
 }

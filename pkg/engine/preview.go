@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
-	"github.com/pgrepctl/pgrepctl/pkg/journal"
 	"github.com/pgrepctl/pgrepctl/pkg/plan"
 	"github.com/pgrepctl/pgrepctl/pkg/steps"
 )
@@ -52,39 +51,51 @@ func (p *Preview) Effects() int {
 // Preview plans every node over the real facts and the predictions of the nodes
 // before it. It has no Env, so it cannot change anything.
 func (e *Engine) Preview(ctx context.Context, p *plan.Plan) (*Preview, error) {
-	s := e.newState(e.NewID())
-	out := &Preview{Plan: p.Name}
-	open, recs, err := e.interrupted(p)
+	w := newWorld(e.Cluster)
+	open, err := e.interrupted(ctx, w, p)
 	if err != nil {
 		return nil, err
 	}
+	return e.preview(ctx, w, p, open)
+}
+
+// PreviewResume is what Resume would do.
+func (e *Engine) PreviewResume(ctx context.Context, f *Found) (*Preview, error) {
+	p, err := e.planOf(f)
+	if err != nil {
+		return nil, err
+	}
+	w := newWorld(e.Cluster)
+	if err := w.prefetch(ctx, p.Nodes); err != nil {
+		return nil, err
+	}
+	return e.preview(ctx, w, p, f)
+}
+
+// preview plans over w, on from an open run if there is one.
+func (e *Engine) preview(ctx context.Context, w *world, p *plan.Plan, open *Found) (*Preview, error) {
+	s := e.newState(e.NewID())
+	out := &Preview{Plan: p.Name}
 	if open != nil {
 		s.id, out.Run = open.ID, open.ID
-		s.replay(recs)
-		left, err := leftOpen(recs)
+		s.replay(open.Records)
+		left, err := leftOpen(open.Records)
 		if err != nil {
 			return nil, err
 		}
 		out.inverses(left)
 	}
-	v := &previewer{world: newWorld(e.Cluster), state: s, plan: p, out: out}
-	if err := v.world.prefetch(ctx, p.Nodes); err != nil {
-		return nil, err
-	}
+	v := &previewer{world: w, state: s, plan: p, out: out}
 	return out, v.nodes(ctx, p.Nodes, 0)
 }
 
-// PreviewUndo is what Undo would do: the journal alone says it, no host is asked.
-func (e *Engine) PreviewUndo(path string) (*Preview, error) {
-	recs, err := journal.Read(path)
+// PreviewUndo is what Undo would do: the journal alone says it.
+func (e *Engine) PreviewUndo(f *Found) (*Preview, error) {
+	list, err := owedInverses(f.Records)
 	if err != nil {
 		return nil, err
 	}
-	list, err := owedInverses(recs)
-	if err != nil {
-		return nil, err
-	}
-	out := &Preview{Plan: "undo " + recs[0].Run.Plan}
+	out := &Preview{Plan: "undo " + f.Run.Plan}
 	out.inverses(list)
 	return out, nil
 }
@@ -222,29 +233,4 @@ func input(p *plan.Plan, n *plan.Node, w *world, s *state) steps.In {
 // at says where in the plan an error came up.
 func at(n *plan.Node, err error) error {
 	return fmt.Errorf("%s (step %s): %w", n.Kind, n.ID, err)
-}
-
-// interrupted finds the open run that an apply of p would resume; another open
-// run is refused.
-func (e *Engine) interrupted(p *plan.Plan) (*journal.Summary, []journal.Record, error) {
-	runs, err := journal.List(e.Dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, r := range runs {
-		if !r.Open() {
-			continue
-		}
-		if busy, err := journal.Busy(r.Path); err != nil {
-			return nil, nil, err
-		} else if busy {
-			return nil, nil, goesOn(r.Run)
-		}
-		if !sameWork(r, p) {
-			return nil, nil, openRun(r)
-		}
-		recs, err := journal.Read(r.Path)
-		return &r, recs, err
-	}
-	return nil, nil, nil
 }

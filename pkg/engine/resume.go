@@ -27,60 +27,77 @@ func goesOn(r journal.Run) error {
 }
 
 func openRun(r journal.Summary) error {
-	return &fault.Error{Class: fault.Refused, Op: "start a run",
-		Err:   fmt.Errorf("run %s (%s, by %s, since %s) is not finished", r.ID, r.Run.Plan, r.Operator, r.Started.Format("2006-01-02 15:04:05Z")),
+	where := ""
+	if r.On != "" {
+		where = ", and was begun on another machine"
+	}
+	return &fault.Error{Class: fault.Refused, Host: r.On, Op: "start a run",
+		Err:   fmt.Errorf("run %s (%s, by %s, since %s) is not finished%s", r.ID, r.Run.Plan, r.Operator, r.Started.Format("2006-01-02 15:04:05Z"), where),
 		State: "nothing was changed by this command",
 		Hint:  "pgrepctl runs resume " + r.ID + ", or pgrepctl runs undo " + r.ID}
 }
 
-// PlanOf is the plan of an open run, as it was when the run began.
-func (e *Engine) PlanOf(path string) (*plan.Plan, error) {
-	recs, err := journal.Read(path)
-	if err != nil {
-		return nil, err
+// planOf is the plan of an open run, as it was when the run began.
+func (e *Engine) planOf(f *Found) (*plan.Plan, error) {
+	if !f.Open() {
+		return nil, fault.Refuse("", "", fmt.Errorf("run %s is not open: %s", f.ID, f.Status))
 	}
-	s := journal.Summarize(path, recs)
-	if !s.Open() {
-		return nil, fault.Refuse("", "", fmt.Errorf("run %s is not open: %s", s.ID, s.Status))
-	}
-	return plan.Load(s.Run.Plan+" of run "+s.ID, []byte(s.PlanText), e.Inventory, s.Vars)
+	return plan.Load(f.Run.Plan+" of run "+f.ID, []byte(f.PlanText), e.Inventory, f.Vars)
 }
 
 // Resume goes on with an interrupted run. Every node is planned again from
 // fresh facts: what was done comes out empty.
-func (e *Engine) Resume(ctx context.Context, path string) (*Report, error) {
-	p, err := e.PlanOf(path)
+func (e *Engine) Resume(ctx context.Context, f *Found) (*Report, error) {
+	p, err := e.planOf(f)
 	if err != nil {
 		return nil, err
 	}
-	return e.resume(ctx, p, path)
+	return e.resume(ctx, p, f)
 }
 
-func (e *Engine) resume(ctx context.Context, p *plan.Plan, path string) (*Report, error) {
-	r, recs, err := e.reopen(ctx, p, path)
+func (e *Engine) resume(ctx context.Context, p *plan.Plan, f *Found) (*Report, error) {
+	r, recs, err := e.reopen(ctx, p, f)
 	if err != nil {
 		return nil, err
 	}
 	r.replay(recs)
-	if err := r.locked(ctx, func(ctx context.Context) error { return r.sweep(ctx, recs) }); err != nil {
+	err = r.locked(ctx, func(ctx context.Context) error {
+		if err := e.unchanged(ctx, r.world, f); err != nil {
+			return err
+		}
+		return r.sweep(ctx, recs)
+	})
+	if err != nil {
+		if r.mirror != nil {
+			r.unkept(r.mirror.stop())
+		}
 		return r.report, errors.Join(r.explain(err), r.sessions.close(context.WithoutCancel(ctx)), r.journal.Close())
 	}
 	return r.do(ctx)
 }
 
-func (e *Engine) reopen(ctx context.Context, p *plan.Plan, path string) (*run, []journal.Record, error) {
-	j, recs, err := journal.Reopen(path, e.Now)
+// reopen makes a run of a found one. Its journal comes to this machine, if it is
+// not here.
+func (e *Engine) reopen(ctx context.Context, p *plan.Plan, f *Found) (*run, []journal.Record, error) {
+	var j *journal.Journal
+	var recs []journal.Record
+	var err error
+	if f.adopts() {
+		j, recs, err = journal.Adopt(e.Dir, f.ID, f.copy, e.Now)
+	} else {
+		j, recs, err = journal.Reopen(f.Path, e.Now)
+	}
 	if errors.Is(err, journal.ErrBusy) {
-		if recs, err := journal.Read(path); err == nil {
-			return nil, nil, goesOn(*recs[0].Run)
-		}
+		return nil, nil, goesOn(f.Run)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	id := recs[0].Run.ID
-	r := &run{root: ctx, state: e.newState(id), e: e, plan: p, journal: j, world: newWorld(e.Cluster), holds: map[string]*hold{}, sessions: newSessions(e.Cluster),
-		report: &Report{Run: id, Plan: recs[0].Run.Plan}}
+	r := e.newRun(ctx, f.ID, p)
+	r.journal, r.report.Plan = j, f.Run.Plan
+	for _, rec := range recs {
+		r.begun.Take(rec)
+	}
 	return r, recs, nil
 }
 
@@ -116,7 +133,7 @@ func (r *run) sweep(ctx context.Context, recs []journal.Record) error {
 		}
 	}
 	for _, node := range openBrackets(recs) {
-		if _, err := r.journal.Append(journal.Record{Type: journal.Close, Node: node}); err != nil {
+		if _, err := r.record(ctx, journal.Record{Type: journal.Close, Node: node}); err != nil {
 			return err
 		}
 	}
@@ -193,11 +210,11 @@ func owedInverses(recs []journal.Record) ([]owed, error) {
 // Undo takes a run back: the recorded inverses, last first. It stops at a point
 // of no return. It needs no plan, and no inventory but for how to reach the
 // hosts.
-func (e *Engine) Undo(ctx context.Context, path string) (*Report, error) {
-	if err := e.laterRun(path); err != nil {
+func (e *Engine) Undo(ctx context.Context, f *Found) (*Report, error) {
+	if err := e.laterRun(f.ID); err != nil {
 		return nil, err
 	}
-	r, recs, err := e.reopen(ctx, &plan.Plan{Cluster: e.Inventory}, path)
+	r, recs, err := e.reopen(ctx, &plan.Plan{Cluster: e.Inventory}, f)
 	if err != nil {
 		return nil, err
 	}
@@ -205,19 +222,23 @@ func (e *Engine) Undo(ctx context.Context, path string) (*Report, error) {
 	r.replay(recs)
 	r.report.Outputs = nil
 	r.emit(event.Event{Type: event.RunStart, Text: "undo " + r.report.Plan})
-	err = r.locked(ctx, func(ctx context.Context) error { return r.back(ctx, recs) })
+	err = r.locked(ctx, func(ctx context.Context) error {
+		if err := e.unchanged(ctx, r.world, f); err != nil {
+			return err
+		}
+		return r.back(ctx, recs)
+	})
 	closing, stop := r.closing(ctx)
 	defer stop()
 	_ = r.sessions.close(closing)
-	end := journal.Record{Type: journal.End, Status: journal.UndoneRun}
+	r.report.Status = journal.UndoneRun
 	if err != nil {
-		end.Status, end.Error = journal.FailedRun, err.Error()
+		r.report.Status = journal.FailedRun
 	}
-	r.report.Status = end.Status
 	r.report.Seconds = e.Now().Sub(start).Seconds()
-	_, jerr := r.journal.Append(end)
-	r.emit(event.Event{Type: event.RunEnd, Text: string(end.Status)})
-	return r.report, errors.Join(err, jerr, r.journal.Close())
+	err = errors.Join(err, r.end(ctx, r.report.Status, err))
+	r.emit(event.Event{Type: event.RunEnd, Text: string(r.report.Status)})
+	return r.report, err
 }
 
 // back takes everything back that can be reached: a host that is gone must not
@@ -227,7 +248,7 @@ func (r *run) back(ctx context.Context, recs []journal.Record) error {
 	if err != nil {
 		return err
 	}
-	if _, err := r.journal.Append(journal.Record{Type: journal.Undoing}); err != nil {
+	if _, err := r.record(ctx, journal.Record{Type: journal.Undoing}); err != nil {
 		return err
 	}
 	gone := map[string]error{}
@@ -266,14 +287,13 @@ func (r *run) back(ctx context.Context, recs []journal.Record) error {
 
 // laterRun refuses to take a run back from under one that came after it: the
 // later one edited the same files, and may need the same role.
-func (e *Engine) laterRun(path string) error {
+func (e *Engine) laterRun(id string) error {
 	runs, err := journal.List(e.Dir)
 	if err != nil {
 		return err
 	}
-	at := slices.IndexFunc(runs, func(s journal.Summary) bool { return s.Path == path })
 	for _, s := range slices.Backward(runs) {
-		if at >= 0 && s.ID > runs[at].ID && s.Status == journal.Succeeded {
+		if s.ID > id && s.Status == journal.Succeeded {
 			return fault.Refuse("", "pgrepctl runs undo "+s.ID+", and then this one",
 				fmt.Errorf("run %s (%s) came later and builds on it", s.ID, s.Run.Plan))
 		}
@@ -282,16 +302,15 @@ func (e *Engine) laterRun(path string) error {
 }
 
 // Abandon ends an open run and leaves what it did as it is.
-func (e *Engine) Abandon(path string) error {
-	j, recs, err := journal.Reopen(path, e.Now)
+func (e *Engine) Abandon(ctx context.Context, f *Found) error {
+	if !f.Open() {
+		return fault.Refuse("", "", fmt.Errorf("run %s is not open: %s", f.ID, f.Status))
+	}
+	r, _, err := e.reopen(ctx, &plan.Plan{Cluster: e.Inventory}, f)
 	if err != nil {
 		return err
 	}
-	if s := journal.Summarize(path, recs); !s.Open() {
-		return errors.Join(fault.Refuse("", "", fmt.Errorf("run %s is not open: %s", s.ID, s.Status)), j.Close())
-	}
-	_, err = j.Append(journal.Record{Type: journal.End, Status: journal.Abandoned})
-	return errors.Join(err, j.Close())
+	return r.end(ctx, journal.Abandoned, nil)
 }
 
 // settleBack makes servers read the files that were put back. As effects,

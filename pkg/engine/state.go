@@ -53,7 +53,7 @@ func (s *state) replay(recs []journal.Record) {
 		case journal.Done:
 			maps.Copy(s.outputs, r.Output)
 			of := kinds[r.Of]
-			if of.Effect != "take-lock" && of.Effect != "release-lock" {
+			if !of.Locks() {
 				s.changed[of.Host] = true
 			}
 			if of.Effect == "reload" || of.Effect == "service" {

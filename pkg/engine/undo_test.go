@@ -1,39 +1,43 @@
 package engine_test
 
 import (
-	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/pgrepctl/pgrepctl/pkg/engine"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
 )
 
-func finished(t *testing.T, dir, id string, status journal.Status) string {
+func finished(t *testing.T, dir, id string, status journal.Status) {
 	t.Helper()
 	j, err := journal.Create(dir, journal.Run{ID: id, Plan: "bootstrap-standby", Operator: operatorName}, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, _, err := j.Append(journal.Record{Type: journal.Intent, Effect: "make-dir"}); err != nil {
+		t.Fatal(err)
+	}
 	if status != "" {
-		if _, err := j.Append(journal.Record{Type: journal.End, Status: status}); err != nil {
+		if _, _, err := j.Append(journal.Record{Type: journal.End, Status: status}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(dir, id+".jsonl")
 }
 
 func TestUndoRefusesARunThatALaterOneBuildsOn(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	first := finished(t, dir, "run1", journal.Succeeded)
-	finished(t, dir, "run2", journal.UndoneRun)
-	finished(t, dir, "run3", journal.Succeeded)
-	_, err := (&engine.Engine{Dir: dir, Now: time.Now}).Undo(t.Context(), first)
+	w := newWorld(t, layout{})
+	finished(t, w.dir, "run1", journal.Succeeded)
+	finished(t, w.dir, "run2", journal.UndoneRun)
+	finished(t, w.dir, "run3", journal.Succeeded)
+	first, err := w.engine(nil, nil).Find(t.Context(), "run1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.engine(nil, nil).Undo(t.Context(), first)
 	if fault.ClassOf(err) != fault.Refused || err.Error() != "run run3 (bootstrap-standby) came later and builds on it" {
 		t.Errorf("got %v", err)
 	}
@@ -41,17 +45,16 @@ func TestUndoRefusesARunThatALaterOneBuildsOn(t *testing.T) {
 
 func TestAnAbandonedRunIsOpenNoMore(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	path := finished(t, dir, "run1", journal.FailedRun)
-	e := &engine.Engine{Dir: dir, Now: time.Now}
-	if err := e.Abandon(path); err != nil {
+	w := newWorld(t, layout{})
+	finished(t, w.dir, "run1", journal.FailedRun)
+	if err := w.engine(nil, nil).Abandon(t.Context(), w.found(t)); err != nil {
 		t.Fatal(err)
 	}
-	runs, err := journal.List(dir)
+	runs, err := journal.List(w.dir)
 	if err != nil || len(runs) != 1 || runs[0].Open() || runs[0].Status != journal.Abandoned {
 		t.Errorf("got %+v, %v", runs, err)
 	}
-	if err := e.Abandon(path); fault.ClassOf(err) != fault.Refused {
+	if err := w.engine(nil, nil).Abandon(t.Context(), w.found(t)); fault.ClassOf(err) != fault.Refused {
 		t.Errorf("a second time: %v", err)
 	}
 }

@@ -75,6 +75,7 @@ type world struct {
 	backups  int               // begun so far
 	keys     map[string]string // public to private
 	sessions []*sqlSession
+	deadMen  []func() // what the hosts do when the tool dies
 
 	// crash
 	ticks    int
@@ -273,6 +274,12 @@ func (w *world) die() {
 		s.end()
 	}
 	w.sessions = nil
+	if w.ticks%2 == 0 { // else they have not noticed yet
+		for _, act := range w.deadMen {
+			act()
+		}
+	}
+	w.deadMen = nil
 	w.journal = map[string][]byte{}
 	names, _ := filepath.Glob(filepath.Join(w.dir, "*.jsonl"))
 	for _, n := range names {
@@ -318,7 +325,15 @@ func (w *world) engine(sink event.Sink, stop <-chan struct{}) *engine.Engine {
 			_ = w.tick("clock", false)
 			return at
 		},
-		NewID: func() string { return "run1" },
+		NewID: func() string {
+			// A run that died before it did anything has left a journal.
+			n := 1
+			for ; ; n++ {
+				if _, err := os.Stat(filepath.Join(w.dir, fmt.Sprintf("run%d.jsonl", n))); err != nil {
+					return fmt.Sprintf("run%d", n)
+				}
+			}
+		},
 		NewKey: func() (steps.Key, error) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -369,6 +384,7 @@ func (w *world) state() string {
 			}
 		}
 		for _, line := range strings.SplitAfter(m.fs.Dump("/"), "\n") {
+			line = strings.ReplaceAll(line, "run2", "run1")
 			b.WriteString(backupNumber.ReplaceAllString(line, "backup N"))
 		}
 	}

@@ -39,6 +39,10 @@ func (m *machine) Run(ctx context.Context, c host.Cmd, stdio host.Stdio) error {
 		return err
 	case argv[0] == "find" && argv[len(argv)-1] == "-delete":
 		return m.deleteBelow(ctx, argv[1])
+	case strings.HasPrefix(line, "sh -s -- ") && path.Base(path.Dir(argv[len(argv)-1])) == ".pgrepctl":
+		return m.keepJournal(ctx, c, stdio)
+	case strings.Contains(line, " pgrepctl-deadman "):
+		return m.deadMan(ctx, c, stdio)
 	case argv[0] == "rsync":
 		return m.rsync(ctx, c, stdio, fail)
 	case argv[0] == "pg_ctlcluster", argv[0] == "pg_ctl":
@@ -251,6 +255,7 @@ func (g gatherer) Gather(ctx context.Context) (*facts.Host, error) {
 		return nil, err
 	}
 	h := facts.New(m.name, g)
+	h.Runs = m.runs()
 	h.Machine = facts.Machine{LoginUser: "deploy", LoginHome: "/home/deploy", OSUser: "postgres", OSUserHome: "/var/lib/postgresql", AES: true,
 		BinDirectory: "/usr/lib/postgresql/15/bin", HostKey: m.HostKey(), TmpFS: "/dev/shm", RsyncVersion: "3.4.1", BinVersion: m.version(), FreeBytes: 1 << 40, TotalBytes: 1 << 41, SocketDir: "/run/postgresql",
 		UID: 26, MachineID: m.name, BootID: m.name, Arch: "x86_64", Glibc: "2.36", Cores: 2, PortInUse: m.running, Tools: map[string]string{}}

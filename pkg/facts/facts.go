@@ -6,7 +6,9 @@ package facts
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/host"
@@ -21,6 +23,9 @@ type Host struct {
 	Server  Server
 	Data    DataDir
 	Config  ConfigDir
+	// Runs are those that keep a copy of their journal on this host: they are
+	// going on, or were interrupted.
+	Runs []Run
 
 	source   Source
 	files    map[string]host.File
@@ -266,4 +271,31 @@ type Marker struct {
 	// Operator is user@host of whoever started the run, so that another
 	// operator can ask.
 	Operator string `json:"operator"`
+}
+
+// Run is what the copy of a run's journal says of it.
+type Run struct {
+	ID       string            `json:"id"`
+	Cluster  string            `json:"cluster"`
+	Plan     string            `json:"plan"`
+	Vars     map[string]string `json:"vars"`
+	Operator string            `json:"operator"`
+	Started  time.Time         `json:"started"`
+	Path     string            `json:"path"` // of the copy
+}
+
+// String names the run for a reader: "run 20261122T041002Z-7f3a (bootstrap-standby
+// of pg2, by anna@desk, since 2026-11-22 04:10:02Z)".
+func (r Run) String() string {
+	plan := r.Plan
+	if sb := r.Vars["standby"]; sb != "" {
+		plan += " of " + sb
+	}
+	return fmt.Sprintf("run %s (%s, by %s, since %s)", r.ID, plan, r.Operator, r.Started.Format("2006-01-02 15:04:05Z"))
+}
+
+// Holds reports whether a run holds the cluster lock of this server: it is going
+// on, and was not interrupted.
+func (s *Server) Holds(run string) bool {
+	return s.Lock != nil && strings.HasPrefix(s.Lock.Application, "pgrepctl "+run+" ")
 }

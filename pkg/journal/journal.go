@@ -31,6 +31,7 @@ const (
 	Settle  Type = "settle"  // a reload or restart is owed to Host
 	Undoing Type = "undoing" // the run is being taken back: what it found out counts no more
 	Undone  Type = "undone"  // the inverse of record Of was run
+	Discard Type = "discard" // nothing is owed: the copy on the primary is about to be removed
 	End     Type = "end"     // the run ended; Status says how
 )
 
@@ -103,7 +104,7 @@ func Create(dir string, run Run, now func() time.Time) (*Journal, error) {
 		return nil, errors.Join(fmt.Errorf("create journal: %w", err), f.Close())
 	}
 	j := &Journal{f: f, now: now, path: p}
-	if _, err := j.Append(Record{Type: Start, Run: &run}); err != nil {
+	if _, _, err := j.Append(Record{Type: Start, Run: &run}); err != nil {
 		return nil, err
 	}
 	return j, syncDir(dir)
@@ -129,28 +130,62 @@ func Reopen(p string, now func() time.Time) (*Journal, []Record, error) {
 	return &Journal{f: f, seq: len(recs), now: now, path: p}, recs, nil
 }
 
-// Append writes one record and returns its number when it is durable. What a
-// failed write left behind is cut off again, so that a full disk makes the run
-// stop and never its journal unreadable.
-func (j *Journal) Append(r Record) (int, error) {
+// Append writes one record, and returns it as it was numbered, and its line, when
+// that is durable. What a failed write left behind is cut off again, so that a full disk
+// makes the run stop and never its journal unreadable.
+func (j *Journal) Append(r Record) (Record, []byte, error) {
 	r.Seq, r.At = j.seq+1, j.now().UTC()
-	b, err := json.Marshal(r)
+	line, err := json.Marshal(r)
 	if err != nil {
-		return 0, fmt.Errorf("journal: %w", err)
+		return r, nil, fmt.Errorf("journal: %w", err)
 	}
+	line = append(line, '\n')
 	before, err := j.f.Seek(0, io.SeekEnd)
 	if err != nil {
-		return 0, fmt.Errorf("journal %s: %w", j.path, err)
+		return r, nil, fmt.Errorf("journal %s: %w", j.path, err)
 	}
-	_, err = j.f.Write(append(b, '\n'))
+	_, err = j.f.Write(line)
 	if err == nil {
 		err = j.f.Sync()
 	}
 	if err != nil {
-		return 0, errors.Join(fmt.Errorf("journal %s: %w", j.path, err), j.f.Truncate(before))
+		return r, nil, errors.Join(fmt.Errorf("journal %s: %w", j.path, err), j.f.Truncate(before))
 	}
 	j.seq = r.Seq
-	return r.Seq, nil
+	return r, line, nil
+}
+
+// Adopt makes content, which was found on a host, the journal of a run below
+// dir, in place of what dir may have of that run.
+func Adopt(dir, id string, content []byte, now func() time.Time) (*Journal, []Record, error) {
+	recs, whole, err := Parse(id, content)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("adopt journal: %w", err)
+	}
+	p := filepath.Join(dir, id+".jsonl")
+	f, err := os.OpenFile(p, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("adopt journal: %w", err)
+	}
+	if err := own(f); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("adopt journal: %w", err), f.Close())
+	}
+	// Torn in the midst of it, the file is but the beginning of what the host
+	// has, and is adopted again.
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = f.Write(content[:whole])
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("adopt journal %s: %w", p, err), f.Close())
+	}
+	return &Journal{f: f, seq: len(recs), now: now, path: p}, recs, syncDir(dir)
 }
 
 // Path of the file.
@@ -159,9 +194,9 @@ func (j *Journal) Path() string { return j.path }
 // Close ends writing.
 func (j *Journal) Close() error { return j.f.Close() }
 
-// errNotBegun is a file whose start record is not whole: the tool died before
+// ErrNotBegun is a file whose start record is not whole: the tool died before
 // it could begin the run, so nothing was done, and nothing is owed.
-var errNotBegun = errors.New("the run was not begun: there is no whole record")
+var ErrNotBegun = errors.New("the run was not begun: there is no whole record")
 
 // Read returns a run's records.
 func Read(p string) ([]Record, error) {
@@ -174,6 +209,12 @@ func read(p string) (recs []Record, whole int64, err error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("read journal: %w", err)
 	}
+	return Parse(p, b)
+}
+
+// Parse reads the records of a journal's content, and says how many bytes of it
+// are whole lines. p names it in errors.
+func Parse(p string, b []byte) (recs []Record, whole int64, err error) {
 	sc := bufio.NewReader(bytes.NewReader(b))
 	for n := 1; ; n++ {
 		line, err := sc.ReadBytes('\n')
@@ -191,7 +232,7 @@ func read(p string) (recs []Record, whole int64, err error) {
 		recs = append(recs, r)
 	}
 	if len(recs) == 0 {
-		return nil, 0, fmt.Errorf("read journal %s: %w", p, errNotBegun)
+		return nil, 0, fmt.Errorf("read journal %s: %w", p, ErrNotBegun)
 	}
 	if recs[0].Type != Start || recs[0].Run == nil {
 		return nil, 0, fmt.Errorf("read journal %s: it does not begin with a start record", p)
@@ -207,25 +248,53 @@ type Summary struct {
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended"`
 	Records int       `json:"records"`
+	// Acted: it began to change something, as far as is known.
+	Acted bool `json:"acted"`
+	// On is the host that the journal was found on, empty for this machine.
+	On string `json:"on,omitempty"`
 }
 
-// Open reports whether the run still owes something: it neither succeeded nor
-// was undone.
+// Open reports whether the run still owes something: it began to change
+// something, and neither succeeded nor was undone.
 func (s Summary) Open() bool {
-	return s.Status != Succeeded && s.Status != UndoneRun && s.Status != Abandoned
+	return s.Acted && s.Status != Succeeded && s.Status != UndoneRun && s.Status != Abandoned
 }
+
+// Acts reports whether the record announces an act that changes something.
+func (r Record) Acts() bool { return r.Type == Intent && !r.Locks() }
+
+// Begun are the acts that a run has begun, by the number of their intents, but
+// for those that are known not to have happened.
+type Begun map[int]bool
+
+// Take notes what a record says of an act.
+func (b Begun) Take(r Record) {
+	switch {
+	case r.Acts():
+		b[r.Seq] = true
+	case r.Untouched:
+		delete(b, r.Of)
+	}
+}
+
+// Locks reports whether the record is of the cluster lock, which changes nothing
+// and is gone with its session.
+func (r Record) Locks() bool { return r.Effect == "take-lock" || r.Effect == "release-lock" }
 
 // Summarize reads the state of a run off its records.
 func Summarize(p string, recs []Record) Summary {
 	s := Summary{Run: *recs[0].Run, Path: p, Status: Running, Started: recs[0].At, Records: len(recs)}
+	begun := Begun{}
 	for _, r := range recs {
 		s.Ended = r.At
+		begun.Take(r)
 		if r.Type == End {
 			s.Status = r.Status
 		} else {
 			s.Status = Running // resumed after an end
 		}
 	}
+	s.Acted = len(begun) > 0
 	return s
 }
 
@@ -245,7 +314,7 @@ func List(dir string) ([]Summary, error) {
 		}
 		p := filepath.Join(dir, e.Name())
 		recs, err := Read(p)
-		if errors.Is(err, errNotBegun) {
+		if errors.Is(err, ErrNotBegun) {
 			continue
 		}
 		if err != nil {

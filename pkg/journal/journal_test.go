@@ -29,7 +29,7 @@ func create(t *testing.T, dir, id string) *Journal {
 func write(t *testing.T, j *Journal, recs ...Record) {
 	t.Helper()
 	for _, r := range recs {
-		if _, err := j.Append(r); err != nil {
+		if _, _, err := j.Append(r); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -182,6 +182,8 @@ func TestStatusIsWhatTheLastRecordSays(t *testing.T) {
 		open bool
 	}{
 		{"begun", nil, Running, true},
+		{"only locked", []Record{{Type: Intent, Effect: "take-lock"}, {Type: End, Status: FailedRun}}, FailedRun, false},
+		{"refused at its first act", []Record{{Type: Intent, Effect: "take-lock"}, {Type: Intent, Effect: "sql"}, {Type: Failed, Of: 3, Untouched: true}, {Type: End, Status: FailedRun}}, FailedRun, false},
 		{"ended well", []Record{{Type: End, Status: Succeeded}}, Succeeded, false},
 		{"failed", []Record{{Type: End, Status: FailedRun}}, FailedRun, true},
 		{"stopped", []Record{{Type: End, Status: Interrupted}}, Interrupted, true},
@@ -193,7 +195,11 @@ func TestStatusIsWhatTheLastRecordSays(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			j := create(t, dir, "run1")
-			write(t, j, c.recs...)
+			begun := []Record{{Type: Intent, Effect: "sql"}}
+			if len(c.recs) > 0 && c.recs[0].Type == Intent {
+				begun = nil
+			}
+			write(t, j, append(begun, c.recs...)...)
 			if err := j.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -201,7 +207,7 @@ func TestStatusIsWhatTheLastRecordSays(t *testing.T) {
 			if err != nil || len(runs) != 1 {
 				t.Fatalf("got %v, %v", runs, err)
 			}
-			if runs[0].Status != c.want || runs[0].Open() != c.open || runs[0].Records != len(c.recs)+1 {
+			if runs[0].Status != c.want || runs[0].Open() != c.open || runs[0].Records != len(begun)+len(c.recs)+1 {
 				t.Errorf("got %+v", runs[0])
 			}
 		})
@@ -238,13 +244,13 @@ func TestARecordThatIsNotDurableIsAnError(t *testing.T) {
 	}
 	defer r.Close()
 	j := &Journal{f: w, now: clock, path: "pipe"}
-	if _, err := j.Append(Record{Type: Open}); err == nil {
+	if _, _, err := j.Append(Record{Type: Open}); err == nil {
 		t.Error("no error of fsync")
 	}
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := j.Append(Record{Type: Open}); !errors.Is(err, os.ErrClosed) {
+	if _, _, err := j.Append(Record{Type: Open}); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -258,7 +264,7 @@ func TestAFailedAppendLeavesAReadableJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	j.f = readOnly // as a disk that is full: nothing can be written
-	if _, err := j.Append(Record{Type: Open, Node: "1"}); err == nil {
+	if _, _, err := j.Append(Record{Type: Open, Node: "1"}); err == nil {
 		t.Fatal("it was written")
 	}
 	j.f = whole

@@ -15,8 +15,8 @@ const (
 	// leaseBeat is how often the holder of a leash says that it is there, and
 	// leaseTTL how many seconds of silence end the process: the connection of
 	// a client that lost its power is not closed by anybody for hours.
-	leaseBeat = 15 * time.Second
-	leaseTTL  = 90
+	leaseBeat = 5 * time.Second
+	leaseTTL  = 25
 )
 
 //go:embed leash.sh

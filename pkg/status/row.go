@@ -33,6 +33,7 @@ func build(cl *inventory.Cluster, h *inventory.Host, res Result, all map[string]
 	}
 	f, up := res.Facts, all[h.UpstreamName].Facts
 	row.slot(up)
+	row.runs(cl, f)
 	if !f.Server.Running {
 		row.withoutServer(f)
 		return row
@@ -55,6 +56,20 @@ func build(cl *inventory.Cluster, h *inventory.Host, res Result, all map[string]
 		row.note(Warning, "archiving-fails", "archiving of "+f.Server.Archiver.FailedFile+" fails; WAL piles up", "see the server log of "+h.Name)
 	}
 	return row
+}
+
+// runs names those that owe something, of whatever operator: their journals are
+// copied to the primary.
+func (r *Row) runs(cl *inventory.Cluster, f *facts.Host) {
+	for _, run := range f.Runs {
+		switch {
+		case run.Cluster != cl.Name:
+		case f.Server.Holds(run.ID):
+			r.note(Info, "run-going-on", run.String()+" is going on", "pgrepctl runs show "+run.ID)
+		default:
+			r.note(Warning, "run-interrupted", run.String()+" is not finished", "pgrepctl runs resume "+run.ID+", or pgrepctl runs undo "+run.ID)
+		}
+	}
 }
 
 func (r *Row) withoutServer(f *facts.Host) {

@@ -90,6 +90,13 @@ func TestRowsSayWhatIsTrue(t *testing.T) {
 			},
 			want{Host: "pg2", State: Streaming, Slot: SlotActive, Lag: zero, Sec: nought},
 		},
+		"an interrupted run, one that goes on, and another cluster's": {
+			func(_ *inventory.Cluster, r hosts) {
+				r["pg1"].Facts.Runs = []facts.Run{{ID: "run1", Cluster: "shop"}, {ID: "run2", Cluster: "shop"}, {ID: "run3", Cluster: "other"}}
+				r["pg1"].Facts.Server.Lock = &facts.LockHolder{Application: "pgrepctl run2 anna@desk"}
+			},
+			want{Host: "pg1", State: Running, Notes: []string{"warning:run-interrupted", "note:run-going-on"}},
+		},
 		"catching up": {
 			func(_ *inventory.Cluster, r hosts) { r["pg1"].Facts.Server.Senders[0].State = "catchup" },
 			want{Host: "pg2", State: Catchup, Slot: SlotActive, Lag: zero, Sec: nought},

@@ -20,7 +20,8 @@ import (
 
 // CopyKey lets the standby pull from its upstream, around its body, with keys
 // made for this run alone: each opens one rsync sender, for one directory, from
-// one address, and expires by itself if everything else fails.
+// one address. Both halves are removed by the hosts themselves when the tool dies,
+// and the line expires if everything else fails.
 type CopyKey struct {
 	From    string        `yaml:"from"` // upstream
 	Expires time.Duration `yaml:"expires"`
@@ -66,7 +67,8 @@ func (s *CopyKey) Open(ctx context.Context, in In) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
-	var keys []effect.Effect
+	var keys, lines []effect.Effect
+	guard := &effect.DeadMan{Host: up.Name, What: "the key of this run", File: path.Join(sshDir, "authorized_keys")}
 	for n, t := range trees {
 		key, err := in.Run.CopyKey(n)
 		if err != nil {
@@ -77,10 +79,15 @@ func (s *CopyKey) Open(ctx context.Context, in In) (Planned, error) {
 			return Planned{}, err
 		}
 		what := "key of this run, for rsync of " + t.source + " only, for " + expires.String()
-		add(&effect.AddLine{Host: up.Name, Path: path.Join(sshDir, "authorized_keys"), Line: line, Mark: mark, Mode: 0o600, What: what})
+		lines = append(lines, &effect.AddLine{Host: up.Name, Path: guard.File, Line: line, Mark: mark, Mode: 0o600, What: what})
+		// By the key itself: a resume makes others under the same mark.
+		guard.Lines = append(guard.Lines, strings.Fields(key.Public)[1])
 		keys = append(keys, &effect.WriteFile{Host: in.Self.Name, As: as, Path: keyFile(dir, n), Data: []byte(key.Private.Reveal()), Mode: 0o600,
 			Own: true, Sensitive: true, What: fmt.Sprintf("private key %d", n+1), Why: "(0600, in memory)"})
 	}
+	add(guard)
+	p.Effects = append(p.Effects, lines...)
+	add(&effect.DeadMan{Host: in.Self.Name, As: as, What: "its private key", Dir: dir})
 	add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: dir, Mode: 0o700, Own: true, What: "directory for the key", Why: "(0700, in memory)"})
 	add(&effect.WriteFile{Host: in.Self.Name, As: as, Path: path.Join(dir, "known_hosts"), Own: true, Data: []byte(hostKeyAlias + " " + uf.Machine.HostKey + "\n"),
 		Mode: 0o600, Sensitive: true, What: "known_hosts", Why: "(the host key of " + up.Name + " as it was verified)"})

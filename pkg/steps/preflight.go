@@ -41,7 +41,7 @@ func (*Preflight) Plan(ctx context.Context, in In) (Planned, error) {
 		}
 		hosts[name] = h
 	}
-	found, err := doctor.Examine(ctx, in.Cluster, hosts, doctor.Scope{Standby: in.Self.Name})
+	found, err := doctor.Examine(ctx, in.Cluster, hosts, doctor.Scope{Standby: in.Self.Name, Run: in.Run.ID()})
 	if err != nil {
 		return Planned{}, err
 	}

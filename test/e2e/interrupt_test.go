@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -275,4 +276,70 @@ func TestJournalIsPrivateAndWhole(t *testing.T) {
 			t.Errorf("bracket %s: %d open", node, n)
 		}
 	}
+}
+
+// The machine of the operator is gone, journal and all; another one has the
+// inventory and nothing else.
+func TestRunOfALostMachineIsFinishedFromAnotherOne(t *testing.T) {
+	s := take(t, dataDirectory)
+	lost := newOperator(t, s)
+	s.copying(t, lost).kill()
+	id := lost.runID()
+	s.fullSpeed(t)
+	o := newOperator(t, s)
+	o.call("status").exits(0).says("run "+id, "is not finished", "runs resume "+id)
+	o.call("doctor", "h2").says("run.interrupted", id)
+	o.call("standby", "bootstrap", "h2", "--yes").exits(6).says(id, "another machine", "runs resume "+id)
+	o.call("runs", "list").exits(0).says(id, "interrupted", "h1")
+	o.call("runs", "show", id).exits(0).says("copy the data directory")
+	o.call("runs", "resume", id, "--yes").exits(0)
+	s.streams(t, "h2")
+	s.sameTables(t, "h2")
+	// The first machine comes back after all.
+	lost.call("standby", "bootstrap", "h2", "--yes").exits(6).says(id, "another operator has ended it", "runs abandon "+id)
+	lost.call("runs", "abandon", id, "--yes").exits(0)
+	lost.call("standby", "bootstrap", "h2", "--yes").exits(0).says("nothing to do")
+}
+
+func TestRunOfALostMachineIsUndoneFromAnotherOne(t *testing.T) {
+	s := take(t, etc)
+	was := s.before(t, lenient)
+	lost := newOperator(t, s)
+	s.copying(t, lost).kill()
+	s.fullSpeed(t)
+	newOperator(t, s).call("runs", "undo", lost.runID(), "--yes").exits(0).says("undone")
+	s.unchanged(t, was, lenient)
+}
+
+// A frozen tool is what a machine without power or network looks like to the
+// hosts: no FIN, no word.
+func TestToolThatFallsSilentIsCleanedUpAfterByTheHosts(t *testing.T) {
+	s := take(t, dataDirectory)
+	o := newOperator(t, s)
+	c := s.copying(t, o)
+	s.do(t, s.lab.Slow(t.Context(), "h2", "1mbit")) // it would last for minutes
+	began := time.Now()
+	s.do(t, c.cmd.Process.Signal(syscall.SIGSTOP))
+	gone := func(what string, within time.Duration, left func() string) {
+		t.Helper()
+		for left() != "" {
+			if time.Since(began) > within {
+				t.Errorf("%s after %s: %s", what, within, left())
+				return
+			}
+			pause(200 * time.Millisecond)
+		}
+		t.Logf("%s: gone after %s", what, time.Since(began).Round(time.Second))
+	}
+	gone("the copy", 40*time.Second, func() string { return s.at(t, "h2", "pgrep -x rsync || true") })
+	gone("its sender", 40*time.Second, func() string { return s.at(t, "h1", "pgrep -x rsync || true") })
+	gone("the key", 40*time.Second, func() string { return s.at(t, "h1", "grep pgrepctl: /home/admin/.ssh/authorized_keys || true") })
+	gone("the private key", 40*time.Second, func() string { return s.at(t, "h2", "ls -d /dev/shm/pgrepctl-* 2>/dev/null || true") })
+	gone("the lock and the backup", 5*time.Minute, func() string {
+		return s.sql(t, "h1", "postgres", "select pid from pg_locks where locktype = 'advisory' union all select pid from pg_stat_activity where query like '%pg_backup_start%' and application_name like 'pgrepctl%'")
+	})
+	c.kill()
+	s.fullSpeed(t)
+	o.call("standby", "bootstrap", "h2", "--yes").exits(0)
+	s.streams(t, "h2")
 }

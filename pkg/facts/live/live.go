@@ -61,7 +61,7 @@ func (g *Gatherer) Gather(ctx context.Context) (*facts.Host, error) {
 		return nil, fmt.Errorf("read data directory of %s: %w", g.h.Name(), err)
 	}
 	out := facts.New(g.h.Name(), g)
-	out.Machine, out.Data, out.Config = s.complete(*m), s.data, s.config
+	out.Machine, out.Data, out.Config, out.Runs = s.complete(*m), s.data, s.config, s.runs
 	out.Server, err = g.readServer(ctx, s)
 	if err != nil {
 		return nil, fmt.Errorf("read server of %s: %w", g.h.Name(), err)
@@ -190,11 +190,21 @@ func (g *Gatherer) rescan(ctx context.Context) (*scan, error) {
 func (g *Gatherer) scanOnce(ctx context.Context) (*scan, error) {
 	pg := g.inv.Postgres
 	rec, err := probe(ctx, g.h, pg.OSUser, scanScript,
-		pg.DataDirectory, pg.ConfigDirectory, strconv.Itoa(pg.Port), pg.Version, pg.BinDirectory, pg.SocketDirectory)
+		pg.DataDirectory, pg.ConfigDirectory, strconv.Itoa(pg.Port), pg.Version, pg.BinDirectory, pg.SocketDirectory, g.home())
 	if err != nil {
 		return nil, err
 	}
 	return parseScan(rec, pg)
+}
+
+// home of the owner of the data directory, empty as long as it is not known.
+func (g *Gatherer) home() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.machine == nil {
+		return ""
+	}
+	return g.machine.OSUserHome
 }
 
 func pause(ctx context.Context, d time.Duration) error {

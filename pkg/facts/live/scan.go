@@ -36,6 +36,7 @@ type scan struct {
 	tmpfs     string
 	bin       string
 	binVer    postgres.Version
+	runs      []facts.Run
 }
 
 // complete adds to the machine what only its owner of the data directory sees.
@@ -72,6 +73,7 @@ func parseScan(r record, pg inventory.Postgres) (*scan, error) {
 	if s.data.PID != 0 && s.data.PID == lock.pid {
 		s.port = lock.port
 	}
+	s.runs = parseRuns(r.values["run"])
 	s.socketDir, s.hasSocket = pickSocket(r.values["socket"], pg.SocketDirectory, lock)
 	return s, err
 }

@@ -2,12 +2,12 @@ package live
 
 // scanScript runs as the owner of the data directory. Arguments: nonce, data
 // directory, configuration directory, port, major version, bin directory or "",
-// socket directory or "". It only reads, and only through relative names once it
+// socket directory or "", home directory. It only reads, and only through relative names once it
 // is in the data directory.
 const scanScript = `main() {
 LC_ALL=C; export LC_ALL
 PATH=$PATH:/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin; export PATH
-dir=$2 conf=$3 port=$4 version=$5 bin=$6 sock=$7 real=
+dir=$2 conf=$3 port=$4 version=$5 bin=$6 sock=$7 home=$8 real=
 kv() { printf '%s=%s\0' "$1" "$2"; }
 text() { [ -f "$1" ] && [ -r "$1" ] && kv "file:$1" "$(dd if="$1" bs=65536 count=1 2>/dev/null)"; }
 printf '\0begin:%s\0' "$1"
@@ -81,6 +81,10 @@ grep -Eqs ":$hex [0-9A-F]+:0000 0A " /proc/net/tcp /proc/net/tcp6 && kv port_in_
 
 for d in /dev/shm /run/shm /run/user/"$(id -u)"; do
 	[ -d "$d" ] && [ -w "$d" ] && [ -x "$d" ] && awk -v d="$d" '$2 == d && $3 == "tmpfs" { f = 1 } END { exit !f }' /proc/mounts 2>/dev/null && kv tmpfs "$d"
+done
+
+for f in "$home"/.pgrepctl/*/journal.jsonl; do
+	[ -f "$f" ] && kv run "$f=$(head -n 1 "$f" 2>/dev/null)"
 done
 
 exe=${exe%" (deleted)"}

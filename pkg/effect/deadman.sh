@@ -1,0 +1,50 @@
+# $1: a file or "", $2: a directory or "", the rest: words that are in one line of
+# the file each. Says "ready", and when it is ended removes the lines and the
+# directory. Runs under a leash.
+file=$1 dir=$2
+shift 2
+# The number of the last line that has one of the words, 0 if none has.
+last() {
+	n=0
+	for word in "$@"; do
+		m=$(word=$word awk '{ for (i = 1; i <= NF; i++) if ($i == ENVIRON["word"]) n = NR } END { print n + 0 }' "$file")
+		[ "$m" -le "$n" ] || n=$m
+	done
+}
+# What our lines say of the file before them is in words behind the mark.
+cut_line() {
+	words=$(sed -n "${n}p" "$file")
+	total=$(awk 'END { print NR }' "$file")
+	{
+		case " $words " in
+		*" no-newline-before "*) if [ "$n" -eq "$total" ]; then printf %s "$(head -n "$((n - 1))" "$file")"; else head -n "$((n - 1))" "$file"; fi ;;
+		*) [ "$n" -eq 1 ] || head -n "$((n - 1))" "$file" ;;
+		esac
+		tail -n "+$((n + 1))" "$file"
+	} >"$new" || return
+	if [ ! -s "$new" ]; then
+		case " $words " in *" new-file "*) rm -f "$file" "$new"; return ;; esac
+	fi
+	mv -f "$new" "$file"
+}
+lines() {
+	[ -n "$file" ] && [ -f "$file" ] || return
+	file=$(readlink -f -- "$file")
+	while last "$@" && [ "$n" -gt 0 ]; do
+		new=$(mktemp "${file%/*}/.${file##*/}.pgrepctl-XXXXXX") && cp -p "$file" "$new" || return
+		cut_line || return
+	done
+}
+remove() {
+	trap '' TERM INT HUP
+	kill "$nap" 2>/dev/null
+	[ -z "$dir" ] || rm -rf -- "$dir"
+	lines "$@"
+	exit 0
+}
+sleep 2147483647 &
+nap=$!
+trap 'remove "$@"' TERM INT HUP
+echo ready
+wait "$nap"
+remove "$@"

@@ -1,0 +1,92 @@
+package effect
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// dies arms the switch and ends it as the leash does.
+func dies(t *testing.T, sh string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(sh, append([]string{"-c", deadManScript, "pgrepctl-deadman"}, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("it says %q, %v", line, err)
+	}
+	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+func TestDeadMansSwitchRemovesItsLinesAndNoOther(t *testing.T) {
+	t.Parallel()
+	const anna, bert = "ssh-ed25519 AAAAanna anna@desk", "# bert\nssh-rsa AAAAbert bert\n"
+	const ours, second = `restrict,command="x" ssh-ed25519 AAAAours pgrepctl:run1:pg2:0`, `restrict ssh-ed25519 AAAAsecond pgrepctl:run1:pg2:1`
+	for name, c := range map[string]struct{ file, want string }{
+		"the last line":                             {anna + "\n" + ours + "\n", anna + "\n"},
+		"the file had no newline at its end":        {anna + "\n" + ours + " no-newline-before\n" + second + "\n", anna},
+		"somebody wrote behind it":                  {anna + "\n" + ours + " no-newline-before\n" + bert, anna + "\n" + bert},
+		"the file was made for it":                  {ours + " new-file\n" + second + "\n", ""},
+		"the file was made for it and has one more": {ours + " new-file\n" + bert, bert},
+		"the file was empty":                        {ours + "\n", "\x00empty"},
+		"it is gone":                                {anna + "\n" + bert, anna + "\n" + bert},
+		"another key of the same run":               {anna + "\nssh-ed25519 AAAAoursX pgrepctl:run1:pg2:0\n", anna + "\nssh-ed25519 AAAAoursX pgrepctl:run1:pg2:0\n"},
+	} {
+		for _, sh := range []string{"/bin/sh", "/bin/bash"} {
+			t.Run(name+" "+sh, func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				file := filepath.Join(dir, "authorized_keys")
+				if err := os.WriteFile(file, []byte(c.file), 0o640); err != nil {
+					t.Fatal(err)
+				}
+				dies(t, sh, file, "", "AAAAours", "AAAAsecond")
+				b, err := os.ReadFile(file)
+				got := string(b)
+				if err == nil && got == "" {
+					got = "\x00empty"
+				}
+				if got != c.want {
+					t.Errorf("got %q, want %q", got, c.want)
+				}
+				if info, err := os.Stat(file); err == nil && info.Mode().Perm() != 0o640 {
+					t.Errorf("mode %o", info.Mode().Perm())
+				}
+				names, err := os.ReadDir(dir)
+				if err != nil || len(names) > 1 {
+					t.Errorf("left: %v, %v", names, err)
+				}
+			})
+		}
+	}
+}
+
+func TestDeadMansSwitchRemovesItsDirectory(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "pgrepctl-x")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "key0"), []byte("private"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dies(t, "/bin/sh", "", dir)
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("it is still there: %v", err)
+	}
+}

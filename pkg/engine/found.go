@@ -1,0 +1,258 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/event"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/journal"
+	"github.com/pgrepctl/pgrepctl/pkg/plan"
+)
+
+// Found is a run with its journal: that of this machine or, where the primary has
+// more of it, the copy there.
+type Found struct {
+	journal.Summary
+	Records []journal.Record
+
+	here []byte // the journal of this machine, nil if it has none
+	copy []byte // the copy on the primary, nil if there is none
+	// asked: the primary was asked for the copy.
+	asked bool
+}
+
+// adopts reports whether the copy on the primary tells of more than the journal
+// of this machine: another operator went on with the run, or this machine never
+// had it.
+func (f *Found) adopts() bool { return f.copy != nil && !bytes.HasPrefix(f.here, f.copy) }
+
+// endedElsewhere reports whether somebody else has ended the run: whoever ends it
+// removes the copy, and says so before. The copy is made between the first intent
+// and whatever follows it.
+func (f *Found) endedElsewhere() bool {
+	first := slices.IndexFunc(f.Records, journal.Record.Acts)
+	return f.asked && f.copy == nil && first >= 0 && first < len(f.Records)-1 &&
+		!slices.ContainsFunc(f.Records, func(r journal.Record) bool { return r.Type == journal.Discard })
+}
+
+// runID is what may be a file's name here, whatever a host says.
+var runID = regexp.MustCompile(`^[0-9A-Za-z]+(-[0-9A-Za-z]+)*$`)
+
+// Find looks for a run by its id, here and, unless it ended here, on the primary.
+func (e *Engine) Find(ctx context.Context, id string) (*Found, error) {
+	if !runID.MatchString(id) {
+		return nil, &fault.Error{Class: fault.Usage, Err: fmt.Errorf("%q is no run", id), Hint: "pgrepctl runs list"}
+	}
+	here, err := e.here(id)
+	if err != nil {
+		return nil, err
+	}
+	if here != nil && !here.Open() {
+		return here, nil
+	}
+	f, err := e.withCopy(ctx, newWorld(e.Cluster), id, here)
+	switch {
+	case err != nil && here != nil:
+		// What has to be known is asked again under the lock.
+		e.Sink.Emit(event.Event{Type: event.Warning, At: e.Now(), Host: e.Inventory.Primary().Name, Text: "could not be asked for its copy of the journal: " + err.Error()})
+		return here, nil
+	case err != nil:
+		return nil, fmt.Errorf("run %s is not known on this machine, and to look for it on the primary: %w", id, err)
+	case f == nil:
+		return nil, &fault.Error{Class: fault.Usage, Err: fmt.Errorf("no run %q of this cluster, neither in %s nor on %s", id, e.Dir, e.Inventory.Primary().Name), Hint: "pgrepctl runs list"}
+	}
+	return f, nil
+}
+
+// here is a run of this machine, nil if it has none of that id.
+func (e *Engine) here(id string) (*Found, error) {
+	p := filepath.Join(e.Dir, id+".jsonl")
+	b, err := os.ReadFile(p)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
+	recs, whole, err := journal.Parse(p, b)
+	if errors.Is(err, journal.ErrNotBegun) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Found{Summary: journal.Summarize(p, recs), Records: recs, here: b[:whole]}, nil
+}
+
+// withCopy adds what the primary has of a run. It returns nil when nobody knows
+// the run.
+func (e *Engine) withCopy(ctx context.Context, w *world, id string, here *Found) (*Found, error) {
+	at, err := e.place(ctx, w, id)
+	if err != nil {
+		return nil, err
+	}
+	content, err := e.readCopy(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	if here == nil && content == nil {
+		return nil, nil
+	}
+	f := &Found{}
+	if here != nil {
+		*f = *here
+	}
+	f.copy, f.asked = content, true
+	if !f.adopts() {
+		return f, nil
+	}
+	p := at.on + ":" + at.file
+	recs, whole, err := journal.Parse(p, content)
+	if err != nil {
+		return nil, err
+	}
+	if recs[0].Run.ID != id || recs[0].Run.Cluster != e.Inventory.Name {
+		return nil, fmt.Errorf("%s is the journal of run %s of cluster %s", p, recs[0].Run.ID, recs[0].Run.Cluster)
+	}
+	f.Summary, f.Records, f.copy = journal.Summarize(p, recs), recs, content[:whole]
+	f.On = at.on
+	return f, nil
+}
+
+// readCopy is the whole lines of a copy, nil if there is none.
+func (e *Engine) readCopy(ctx context.Context, at place) ([]byte, error) {
+	h, err := e.Cluster.Host(ctx, at.on)
+	if err != nil {
+		return nil, err
+	}
+	f, err := h.Files(at.as).Read(ctx, at.file)
+	if err != nil {
+		return nil, fmt.Errorf("read %s on %s: %w", at.file, at.on, err)
+	}
+	if !f.Exists {
+		return nil, nil
+	}
+	return f.Data[:bytes.LastIndexByte(f.Data, '\n')+1], nil
+}
+
+// unchanged is asked under the lock: what is resumed or undone is what was
+// looked at, and shown.
+func (e *Engine) unchanged(ctx context.Context, w *world, f *Found) error {
+	if !f.Open() {
+		return nil
+	}
+	at, err := e.place(ctx, w, f.ID)
+	if err != nil {
+		return err
+	}
+	now, err := e.readCopy(ctx, at)
+	if err != nil {
+		return err
+	}
+	if !f.asked && bytes.HasPrefix(f.here, now) || f.asked && bytes.Equal(now, f.copy) {
+		return nil
+	}
+	return fault.Refuse(at.on, "look with: pgrepctl runs list", fmt.Errorf("another operator went on with run %s meanwhile", f.ID))
+}
+
+// List returns the runs that this machine knows, and those that keep a copy of
+// their journal on the primary, oldest first. The error is about the latter.
+func (e *Engine) List(ctx context.Context) ([]journal.Summary, error) {
+	runs, err := journal.List(e.Dir)
+	if err != nil {
+		return nil, err
+	}
+	name := e.Inventory.Primary().Name
+	h, err := newWorld(e.Cluster).Of(ctx, name)
+	if err != nil {
+		return runs, err
+	}
+	for _, c := range e.elsewhere(h, runs) {
+		runs = append(runs, summary(c, name))
+	}
+	slices.SortFunc(runs, func(a, b journal.Summary) int { return bytes.Compare([]byte(a.ID), []byte(b.ID)) })
+	return runs, nil
+}
+
+func summary(c facts.Run, on string) journal.Summary {
+	return journal.Summary{Run: journal.Run{ID: c.ID, Cluster: c.Cluster, Plan: c.Plan, Vars: c.Vars, Operator: c.Operator}, Path: on + ":" + c.Path, On: on,
+		Status: journal.Running, Started: c.Started, Ended: c.Started, Acted: true}
+}
+
+// elsewhere are the runs of other machines that a host has copies of.
+func (e *Engine) elsewhere(h *facts.Host, here []journal.Summary) []facts.Run {
+	var out []facts.Run
+	for _, c := range h.Runs {
+		known := slices.ContainsFunc(here, func(s journal.Summary) bool { return s.ID == c.ID })
+		if c.Cluster == e.Inventory.Name && !known && runID.MatchString(c.ID) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// interrupted finds the open run that an apply of p goes on with; another open
+// run, of whatever machine, is refused.
+func (e *Engine) interrupted(ctx context.Context, w *world, p *plan.Plan) (*Found, error) {
+	runs, err := journal.List(e.Dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range runs {
+		if r.Status != journal.Running {
+			continue
+		}
+		if busy, err := journal.Busy(r.Path); err != nil {
+			return nil, err
+		} else if busy {
+			return nil, goesOn(r.Run)
+		}
+	}
+	for _, r := range runs {
+		if r.Open() && !sameWork(r, p) {
+			return nil, openRun(r)
+		}
+	}
+	if err := w.prefetch(ctx, p.Nodes); err != nil {
+		return nil, err
+	}
+	primary := e.Inventory.Primary().Name
+	h, err := w.Of(ctx, primary)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range e.elsewhere(h, runs) {
+		if h.Server.Holds(c.ID) {
+			return nil, effect.Locked(primary, h.Server.Lock)
+		}
+		return nil, openRun(summary(c, primary))
+	}
+	for _, r := range runs {
+		if !r.Open() {
+			continue
+		}
+		here, err := e.here(r.ID)
+		if err != nil {
+			return nil, err
+		}
+		f, err := e.withCopy(ctx, w, r.ID, here)
+		if err != nil {
+			return nil, err
+		}
+		if f.endedElsewhere() {
+			return nil, fault.Refuse(primary, "to forget it: pgrepctl runs abandon "+r.ID+"; to go on with it all the same: pgrepctl runs resume "+r.ID,
+				fmt.Errorf("run %s is open here, and %s has no copy of its journal any more: another operator has ended it, or somebody removed the copy", r.ID, primary))
+		}
+		return f, nil
+	}
+	return nil, nil
+}

@@ -1,0 +1,190 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+)
+
+//go:embed mirror.sh
+var mirrorScript string
+
+// mirror keeps a copy of a run's journal on the primary, where every operator
+// comes by: the machine that began the run may be gone for good. It has each
+// intent before the act, and whatever was recorded before that intent; what came
+// after the last intent may be missing, which a resume or an undo takes as
+// "begun, and perhaps done".
+type mirror struct {
+	at place
+	// journal is the file of this machine.
+	journal string
+	dial    func(ctx context.Context) (host.Host, error)
+
+	live *mirroring
+}
+
+// place is where the copy of a run's journal is.
+type place struct {
+	on   string // the primary
+	as   string // the owner of its data directory
+	file string
+}
+
+func (e *Engine) place(ctx context.Context, w *world, run string) (place, error) {
+	p := e.Inventory.Primary()
+	h, err := w.Of(ctx, p.Name)
+	if err != nil {
+		return place{}, err
+	}
+	return place{on: p.Name, as: p.Postgres.OSUser, file: path.Join(h.Machine.OSUserHome, ".pgrepctl", run, "journal.jsonl")}, nil
+}
+
+// mirroring is the process that writes the copy.
+type mirroring struct {
+	in     io.WriteCloser
+	out    *bufio.Reader
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+// extend makes the lines that the copy has not yet durable in it.
+func (m *mirror) extend(ctx context.Context, lines []byte) error {
+	if m.live == nil {
+		whole, err := os.ReadFile(m.journal)
+		if err != nil {
+			return fmt.Errorf("copy the journal: %w", err)
+		}
+		return m.ask(ctx, "new\n", whole, []byte("end\n"))
+	}
+	return m.ask(ctx, "add\n", lines, []byte("end\n"))
+}
+
+// flush brings the copy up to date, if this run writes one.
+func (m *mirror) flush(ctx context.Context, lines []byte) error {
+	if m.live == nil || len(lines) == 0 {
+		return nil
+	}
+	return m.extend(ctx, lines)
+}
+
+// remove takes the copy away: nothing is owed any more.
+func (m *mirror) remove(ctx context.Context) error { return m.ask(ctx, "gone\n") }
+
+func (m *mirror) ask(ctx context.Context, verb string, parts ...[]byte) error {
+	begin := m.live == nil
+	if begin {
+		if err := m.start(ctx); err != nil {
+			return m.explain(err)
+		}
+	}
+	answer := make(chan error, 1)
+	p := m.live
+	go func() {
+		if begin {
+			if err := p.begin(); err != nil {
+				answer <- err
+				return
+			}
+		}
+		answer <- p.talk(verb, parts)
+	}()
+	var err error
+	select {
+	case err = <-answer:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		return nil
+	}
+	// What it has is not known: the next one begins with the whole of it.
+	return m.explain(errors.Join(err, m.stop()))
+}
+
+func (m *mirror) explain(err error) error {
+	return &fault.Error{Class: fault.ClassOf(err), Host: m.at.on, Op: "keep a copy of the journal in " + m.at.file, Err: err}
+}
+
+func (m *mirror) start(ctx context.Context) error {
+	h, err := m.dial(ctx)
+	if err != nil {
+		return err
+	}
+	inR, inW := io.Pipe()
+	outR, outW := io.Pipe()
+	// It lives as long as the run, also while a cancelled run closes what is open.
+	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	p := &mirroring{in: inW, out: bufio.NewReader(outR), cancel: cancel, ended: make(chan error, 1)}
+	go func() {
+		// The script travels on stdin, for sudo logs every argument.
+		err := h.Run(runCtx, host.Cmd{Argv: []string{"sh", "-s", "--", path.Dir(m.at.file)}, As: m.at.as}, host.Stdio{In: inR, Out: outW})
+		if err == nil {
+			err = io.EOF
+		}
+		_ = outW.CloseWithError(err)
+		_ = inR.CloseWithError(err)
+		p.ended <- err
+	}()
+	m.live = p
+	return nil
+}
+
+// begin sends the script, and waits for it to run: a shell that reads its script
+// from stdin may read on into what follows.
+func (p *mirroring) begin() error {
+	if _, err := io.WriteString(p.in, "main() {\n"+mirrorScript+"}\nmain \"$@\"\nexit\n"); err != nil {
+		return err
+	}
+	for {
+		line, err := p.out.ReadString('\n')
+		if err != nil || line == "ready\n" {
+			return err
+		}
+	}
+}
+
+// talk sends one request and reads its answer.
+func (p *mirroring) talk(verb string, parts [][]byte) error {
+	if _, err := p.in.Write(bytes.Join(append([][]byte{[]byte(verb)}, parts...), nil)); err != nil {
+		return err
+	}
+	var said []string
+	for {
+		line, err := p.out.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		switch line = strings.TrimSuffix(line, "\n"); line {
+		case "ok":
+			return nil
+		case "failed":
+			return errors.New(host.Tail(strings.Join(said, "\n"), 3))
+		}
+		said = append(said, line)
+	}
+}
+
+// stop ends the process; the copy stays.
+func (m *mirror) stop() error {
+	p := m.live
+	if p == nil {
+		return nil
+	}
+	m.live = nil
+	_ = p.in.Close()
+	p.cancel()
+	if err := <-p.ended; !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("the copy of the journal: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,33 @@
+# Keeps a copy of a run's journal in the directory $1, as standard input says once
+# "ready" was printed: "new" or "add", lines of the journal, "end"; or "gone". It
+# answers "ok" when that is durable, and "failed" after what went wrong.
+umask 077
+exec 2>&1
+dir=$1 file=$1/journal.jsonl to= bad=
+echo ready
+while IFS= read -r line; do
+	case $line in
+	'{'*) printf '%s\n' "$line" >>"$to" || bad=1 ;;
+	new)
+		bad= to=$file.new
+		{ mkdir -p "$dir" && : >"$to"; } || bad=1
+		;;
+	add) bad= to=$file ;;
+	end)
+		if [ -z "$bad" ] && sync "$to" && { [ "$to" = "$file" ] || { mv -f "$to" "$file" && sync "$dir"; }; }; then
+			echo ok
+		else
+			echo failed
+		fi
+		;;
+	gone)
+		# What else is in the directory is of use still: bytes from before.
+		if rm -f "$file" "$file.new"; then
+			rmdir "$dir" "${dir%/*}" 2>/dev/null
+			echo ok
+		else
+			echo failed
+		fi
+		;;
+	esac
+done

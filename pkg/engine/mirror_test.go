@@ -1,0 +1,192 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/journal"
+)
+
+// elsewhere makes the tool's next start one on another machine: it has no
+// journal. back brings the first machine back.
+func (w *world) elsewhere(t *testing.T) (back func()) {
+	t.Helper()
+	first := w.dir
+	w.dir = filepath.Join(memory(t), "runs")
+	return func() { w.dir = first }
+}
+
+// The operator's machine is gone for good, at any instant, and its journal with
+// it.
+func TestAnotherMachineResumesAfterEveryCrash(t *testing.T) {
+	t.Parallel()
+	matrix(t, 4, func(t *testing.T, w *world, _ int, _, end string) {
+		w.elsewhere(t)
+		e := w.engine(nil, nil)
+		runs, err := e.List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(runs) == 0 { // nothing had been done yet, or all
+			w.apply(t)
+		} else {
+			f := w.found(t)
+			pre, err := e.PreviewResume(t.Context(), f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := w.engine(nil, nil).Resume(t.Context(), f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(effects(pre), r.Done); diff != "" {
+				t.Errorf("-preview +resumed:\n%s", diff)
+			}
+		}
+		differ(t, "-clean +resumed elsewhere", end, w.state())
+	})
+}
+
+func TestAnotherMachineUndoesAfterEveryCrash(t *testing.T) {
+	t.Parallel()
+	matrix(t, 4, func(t *testing.T, w *world, _ int, start, end string) {
+		w.elsewhere(t)
+		runs, err := w.engine(nil, nil).List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(runs) == 0 {
+			m := w.hosts["pg1"]
+			err := errors.Join(m.removeEmpty(t.Context(), "/var/lib/postgresql/.pgrepctl/run1"), m.removeEmpty(t.Context(), "/var/lib/postgresql/.pgrepctl"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := w.state(); got != end {
+				differ(t, "nothing was done, or all: -start +now", start, got)
+			}
+			return
+		}
+		w.undo(t)
+		differ(t, "-start +undone elsewhere", start, w.state())
+	})
+}
+
+func failing() *act {
+	return &act{name: "x", do: func(context.Context, effect.Env) error { return errors.New("boom") }}
+}
+
+func TestAnotherMachineIsToldOfAnOpenRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, layout{})
+	if _, err := w.engine(nil, nil).Apply(t.Context(), w.list(does(failing()))); err == nil {
+		t.Fatal("no error")
+	}
+	w.elsewhere(t)
+	// The same plan too: it is somebody else's run.
+	_, err := w.engine(nil, nil).Preview(t.Context(), w.list(does(&act{name: "x"})))
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Class != fault.Refused || f.Host != "pg1" || !strings.Contains(f.Hint, "pgrepctl runs resume run1") {
+		t.Errorf("got %v", err)
+	}
+	if !strings.Contains(err.Error(), operatorName) {
+		t.Errorf("it does not say by whom: %v", err)
+	}
+}
+
+func TestFirstMachineLearnsThatAnotherOneEndedItsRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, layout{})
+	p := func(a *act) func() error {
+		return func() error { _, err := w.engine(nil, nil).Apply(t.Context(), w.list(does(dir("a"), a))); return err }
+	}
+	if err := p(failing())(); err == nil {
+		t.Fatal("no error")
+	}
+	back := w.elsewhere(t)
+	w.undo(t)
+	back()
+	err := p(&act{name: "x"})()
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Class != fault.Refused || !strings.Contains(f.Hint, "pgrepctl runs abandon run1") {
+		t.Fatalf("got %v", err)
+	}
+	if err := w.engine(nil, nil).Abandon(t.Context(), w.found(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p(&act{name: "x"})(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFirstMachineGoesOnFromWhereAnotherOneWasInterrupted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, layout{})
+	if _, err := w.engine(nil, nil).Apply(t.Context(), w.list(does(dir("a"), failing()))); err == nil {
+		t.Fatal("no error")
+	}
+	back := w.elsewhere(t)
+	r, err := w.engine(nil, nil).Apply(t.Context(), w.list(does(dir("b"), failing())))
+	if fault.ClassOf(err) != fault.Refused {
+		t.Fatalf("got %+v, %v", r, err)
+	}
+	f := w.found(t)
+	f.PlanText = planText
+	if _, err := w.engine(nil, nil).Resume(t.Context(), f); err == nil {
+		t.Fatal("the other machine was not interrupted")
+	}
+	there, err := journal.Read(w.runFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	back()
+	here := w.found(t)
+	if diff := cmp.Diff(there, here.Records); diff != "" {
+		t.Errorf("-there +here:\n%s", diff)
+	}
+	w.undo(t)
+}
+
+// planText is a plan that changes something and then fails.
+const planText = "name: test\nsteps:\n- {at: primary, role: {name: r, replication: true}}\n- {at: primary, server: {state: stopped, if-running: refuse}}\n"
+
+func TestACopyOfTheJournalThatNobodyCanWriteKeepsTheActFromBeingDone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, layout{})
+	w.hook = func(_ context.Context, _, do string) error {
+		if strings.HasPrefix(do, "sh -s -- ") {
+			return errors.New("no space left on device")
+		}
+		return nil
+	}
+	done := false
+	_, err := w.engine(nil, nil).Apply(t.Context(), w.list(does(&act{name: "x", do: func(context.Context, effect.Env) error { done = true; return nil }})))
+	if err == nil || done || !strings.Contains(err.Error(), "keep a copy of the journal") {
+		t.Errorf("done %t, %v", done, err)
+	}
+	var f *fault.Error
+	if !errors.As(err, &f) || f.State != "nothing was changed" {
+		t.Errorf("state %+v", f)
+	}
+}
+
+func TestTheLastOneToLeaveRemovesTheCopy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, layout{})
+	if _, err := w.engine(nil, nil).Apply(t.Context(), w.list(does(dir("a")))); err != nil {
+		t.Fatal(err)
+	}
+	if w.hosts["pg1"].fs.Has("/var/lib/postgresql/.pgrepctl") {
+		t.Error("the copy is still there")
+	}
+	if _, err := os.Stat(w.runFile()); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,101 @@
+package engine_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/journal"
+)
+
+// keepJournal is what mirror.sh does, on the model's file system; the script
+// itself is tested with a real shell.
+func (m *machine) keepJournal(ctx context.Context, c host.Cmd, stdio host.Stdio) error {
+	dir := c.Argv[len(c.Argv)-1]
+	file := path.Join(dir, "journal.jsonl")
+	files := m.fs.Files(c.As)
+	in := bufio.NewReader(stdio.In)
+	say := func(err error) error {
+		answer := "ok\n"
+		if err != nil {
+			answer = err.Error() + "\nfailed\n"
+		}
+		_, err = io.WriteString(stdio.Out, answer)
+		return err
+	}
+	var lines strings.Builder
+	for begun := false; ; {
+		line, err := in.ReadString('\n')
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch {
+		case !begun:
+			if begun = line == "exit\n"; begun {
+				_, err = io.WriteString(stdio.Out, "ready\n")
+			}
+		case strings.HasPrefix(line, "{"):
+			lines.WriteString(line)
+		case line == "new\n", line == "add\n":
+			lines.Reset()
+			if line == "add\n" {
+				was, _ := m.fs.Get(file)
+				lines.WriteString(was)
+			}
+		case line == "end\n":
+			err = say(errors.Join(files.Mkdir(ctx, path.Dir(dir), 0o700), files.Mkdir(ctx, dir, 0o700),
+				files.Write(ctx, host.File{Path: file, Data: []byte(lines.String()), Mode: 0o600, UID: -1, GID: -1}, nil)))
+		case line == "gone\n":
+			err = say(errors.Join(files.Remove(ctx, file), m.removeEmpty(ctx, dir), m.removeEmpty(ctx, path.Dir(dir))))
+		default:
+			m.w.t.Errorf("%s: the copy of the journal was sent %q", m.name, line)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (m *machine) removeEmpty(ctx context.Context, dir string) error {
+	names, err := m.fs.Files("postgres").List(ctx, dir)
+	if errors.Is(err, fs.ErrNotExist) || len(names) > 0 {
+		return nil
+	}
+	return m.fs.Files("postgres").Remove(ctx, dir)
+}
+
+// runs are the copies of journals that lie on a host.
+func (m *machine) runs() []facts.Run {
+	var out []facts.Run
+	m.fs.Walk("/var/lib/postgresql/.pgrepctl", func(p string, _ bool, data string) {
+		if path.Base(p) != "journal.jsonl" {
+			return
+		}
+		recs, _, err := journal.Parse(p, []byte(data))
+		if err != nil {
+			m.w.t.Error(err)
+			return
+		}
+		r := recs[0].Run
+		out = append(out, facts.Run{ID: r.ID, Cluster: r.Cluster, Plan: r.Plan, Vars: r.Vars, Operator: r.Operator, Started: recs[0].At, Path: p})
+	})
+	return out
+}
+
+// forgetRuns removes the copies of journals from a host.
+func (m *machine) forgetRuns() {
+	for _, r := range m.runs() {
+		for p := r.Path; p != "/var/lib/postgresql"; p = path.Dir(p) {
+			m.fs.Delete(p)
+		}
+	}
+}
