@@ -26,11 +26,10 @@ type StartBackup struct {
 	Host  string `json:"host"`
 	Label string `json:"label"`
 	Fast  bool   `json:"fast"`
-	// Init are the settings of the session, Start and Stop the statements of
-	// the server's version; Start has parameters $1 label, $2 fast.
-	Init  []string `json:"-"`
-	Start string   `json:"-"`
-	Stop  string   `json:"-"`
+	// Start and Stop are the statements of the server's version; Start has
+	// parameters $1 label, $2 fast.
+	Start string `json:"-"`
+	Stop  string `json:"-"`
 }
 
 func (e *StartBackup) Kind() string    { return "start-backup" }
@@ -63,10 +62,8 @@ func (e *StartBackup) Do(ctx context.Context, env Env) (Output, error) {
 }
 
 func (e *StartBackup) start(ctx context.Context, s host.SQL, run Run) (Output, error) {
-	for _, q := range e.Init {
-		if err := s.Exec(ctx, q); err != nil {
-			return nil, fmt.Errorf("prepare the backup session: %w", err)
-		}
+	if err := s.Exec(ctx, idleTimeout); err != nil {
+		return nil, fmt.Errorf("prepare the backup session: %w", err)
 	}
 	var got []struct {
 		LSN string `json:"lsn"`

@@ -30,7 +30,7 @@ cut_line() {
 lines() {
 	[ -n "$file" ] && [ -f "$file" ] || return
 	file=$(readlink -f -- "$file")
-	while last "$@" && [ "$n" -gt 0 ]; do
+	while [ -f "$file" ] && last "$@" && [ "$n" -gt 0 ]; do
 		new=$(mktemp "${file%/*}/.${file##*/}.pgrepctl-XXXXXX") && cp -p "$file" "$new" || return
 		cut_line || return
 	done

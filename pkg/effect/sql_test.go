@@ -110,7 +110,7 @@ func TestReloadWaitsUntilItIsTaken(t *testing.T) {
 func TestTheClusterLockIsHeldUntilReleased(t *testing.T) {
 	t.Parallel()
 	s, in := script(t, call{Do: "connect"}, call{Do: "query select pg_try_advisory_lock(1885827685, 1) as ok", Out: `[{"ok":true}]`},
-		call{Do: "exec select set_config(name, '150s', false) from pg_settings where name = 'idle_session_timeout'"})
+		call{Do: idleTimeout})
 	do(t, &effect.TakeLock{Host: "pg1"}, in)
 	if len(in.held) != 1 {
 		t.Fatal("nothing is held")
@@ -128,12 +128,14 @@ func TestATakenLockNamesItsHolder(t *testing.T) {
 	wantFault(t, err, "pg1: another run holds the cluster lock: pgrepctl run0 bob@desk, since 2026-11-22 (server process 7)", fault.Locked)
 }
 
+const idleTimeout = "exec select set_config(name, '75s', false) from pg_settings where name = 'idle_session_timeout'"
+
 const startBackup = "select pg_backup_start($1, $2)::text as lsn"
 
 func begun(t *testing.T) (*hosttest.Script, *env) {
 	t.Helper()
-	s, in := script(t, call{Do: "connect own"}, call{Do: "exec set statement_timeout = 0"}, call{Do: "query " + startBackup + " [pgrepctl:run1 true]", Out: `[{"lsn":"0/2000028"}]`})
-	out := do(t, &effect.StartBackup{Host: "pg1", Label: "pgrepctl", Fast: true, Init: []string{"set statement_timeout = 0"}, Start: startBackup, Stop: "select stop"}, in)
+	s, in := script(t, call{Do: "connect own"}, call{Do: idleTimeout}, call{Do: "query " + startBackup + " [pgrepctl:run1 true]", Out: `[{"lsn":"0/2000028"}]`})
+	out := do(t, &effect.StartBackup{Host: "pg1", Label: "pgrepctl", Fast: true, Start: startBackup, Stop: "select stop"}, in)
 	if diff := cmp.Diff(effect.Output{effect.BackupStartLSN: "0/2000028"}, out); diff != "" {
 		t.Error(diff)
 	}
@@ -183,7 +185,7 @@ func TestAnAbandonedBackupEndsWithItsSession(t *testing.T) {
 
 func TestABackupThatDoesNotStartClosesItsSession(t *testing.T) {
 	t.Parallel()
-	_, in := script(t, call{Do: "connect own"}, call{Do: "query…", Err: &host.SQLError{Code: "55000", Message: "a backup is in progress"}}, call{Do: "close"})
+	_, in := script(t, call{Do: "connect own"}, call{Do: idleTimeout}, call{Do: "query…", Err: &host.SQLError{Code: "55000", Message: "a backup is in progress"}}, call{Do: "close"})
 	_, err := (&effect.StartBackup{Host: "pg1", Start: startBackup}).Do(t.Context(), in)
 	wantFault(t, err, "start the base backup: a backup is in progress (SQLSTATE 55000)", fault.Failed)
 	if len(in.held) != 0 {

@@ -115,8 +115,8 @@ func (v Version) StopBackup() string {
 func (v Version) StopBackupWaitsForArchive() bool { return !v.AtLeast(10) }
 
 // TimeoutSettings are the settings that can end a session which is idle or runs
-// one long statement. A session that must last sets each of them to 0: roles and
-// databases carry defaults.
+// one long statement. Our sessions set each of them to 0: roles and databases carry
+// defaults that are meant for people.
 func (v Version) TimeoutSettings() []string {
 	out := []string{"statement_timeout", "lock_timeout"}
 	if v.AtLeast(9, 6) {
@@ -131,8 +131,9 @@ func (v Version) TimeoutSettings() []string {
 	return out
 }
 
-// IdleSessionTimeout reports whether a server ends silent sessions by itself.
-func (v Version) IdleSessionTimeout() bool { return v.AtLeast(14) }
+// ChecksClientConnection reports whether a busy backend can notice that its
+// client has gone (client_connection_check_interval).
+func (v Version) ChecksClientConnection() bool { return v.AtLeast(14) }
 
 // SlotReservesWAL reports whether a slot can hold WAL from its creation on.
 // Before 9.6 restart_lsn stays NULL until a consumer reports a flush position.

@@ -78,7 +78,7 @@ func dialect(v Version) string {
 	}{
 		{"ExclusiveBackup", v.ExclusiveBackup()}, {"StandbyBackup", v.StandbyBackup()},
 		{"StopBackupWaitsForArchive", v.StopBackupWaitsForArchive()},
-		{"IdleSessionTimeout", v.IdleSessionTimeout()}, {"SlotReservesWAL", v.SlotReservesWAL()},
+		{"ChecksClientConnection", v.ChecksClientConnection()}, {"SlotReservesWAL", v.SlotReservesWAL()},
 		{"TemporarySlots", v.TemporarySlots()}, {"CopiesSlots", v.CopiesSlots()},
 		{"UsesSignalFiles", v.UsesSignalFiles()}, {"PassfileInConninfo", v.PassfileInConninfo()},
 		{"PrimaryConninfoReloads", v.PrimaryConninfoReloads()},

@@ -18,6 +18,7 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 const (
@@ -230,44 +231,25 @@ func dsnQuote(s string) string {
 }
 
 // sessionSettings makes a session independent of what ALTER ROLE and
-// postgresql.conf set for people. They are one query string: one round trip.
+// postgresql.conf set for people. They are one query string: one round trip. A
+// version that cannot be read has what every version has.
 func sessionSettings(pg *pgconn.PgConn) string {
-	sql := []string{
-		"SET statement_timeout = 0", "SET lock_timeout = 0", // 9.3
-		"SET client_min_messages = warning",
+	v, err := postgres.ParseVersion(pg.ParameterStatus("server_version"))
+	if err != nil {
+		v = 0
 	}
-	version := serverVersion(pg.ParameterStatus("server_version"))
-	if version >= 9.6 {
-		sql = append(sql, "SET idle_in_transaction_session_timeout = 0")
+	sql := []string{"SET client_min_messages = warning"}
+	for _, name := range v.TimeoutSettings() {
+		sql = append(sql, "SET "+name+" = 0")
 	}
-	if version >= 14 {
-		sql = append(sql, "SET idle_session_timeout = 0",
-			// Else a busy backend outlives a client that has gone.
-			"SET client_connection_check_interval = '10s'")
-	}
-	if version >= 17 {
-		sql = append(sql, "SET transaction_timeout = 0")
+	if v.ChecksClientConnection() {
+		// Else a busy backend outlives a client that has gone.
+		sql = append(sql, "SET client_connection_check_interval = '10s'")
 	}
 	if pg.ParameterStatus("is_superuser") == "on" {
 		sql = append(sql, "SET lc_messages = 'C'")
 	}
 	return strings.Join(sql, "; ")
-}
-
-// serverVersion reads "15.4 (Debian …)", "9.6.24" or "18beta1".
-func serverVersion(s string) float64 {
-	end := strings.IndexFunc(s, func(r rune) bool { return r != '.' && (r < '0' || r > '9') })
-	if end >= 0 {
-		s = s[:end]
-	}
-	if parts := strings.Split(s, "."); len(parts) > 2 {
-		s = parts[0] + "." + parts[1]
-	}
-	v, err := strconv.ParseFloat(s, 64)
-	if err != nil {
-		return 0
-	}
-	return v
 }
 
 // Exec implements host.SQL.

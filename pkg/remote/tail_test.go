@@ -60,12 +60,3 @@ func TestSudoRefusalIsToldFromTheCommandsOwnFailure(t *testing.T) {
 		}
 	}
 }
-
-func TestServerVersions(t *testing.T) {
-	t.Parallel()
-	for s, want := range map[string]float64{"15.4 (Debian 15.4-1)": 15.4, "9.6.24": 9.6, "18beta1": 18, "10.0": 10, "": 0} {
-		if got := serverVersion(s); got != want {
-			t.Errorf("%q: got %v", s, got)
-		}
-	}
-}

@@ -37,23 +37,8 @@ func (s *Backup) Open(ctx context.Context, in In) (Planned, error) {
 	}
 	return Planned{Effects: []effect.Effect{&effect.StartBackup{
 		Host: in.Self.Name, Label: s.Label, Fast: s.Checkpoint != "spread",
-		Init: backupSession(v), Start: v.StartBackup(), Stop: v.StopBackup(),
+		Start: v.StartBackup(), Stop: v.StopBackup(),
 	}}}, nil
-}
-
-// backupSession are the settings of a session that is fit to hold a backup for
-// hours: no time-out of the role or database applies; but once the heartbeat
-// is missed for long the server itself ends the session, and the backup with
-// it (14+), and a busy backend notices a dead client.
-func backupSession(v postgres.Version) []string {
-	var q []string
-	for _, name := range v.TimeoutSettings() {
-		q = append(q, "set "+name+" = 0")
-	}
-	if v.IdleSessionTimeout() {
-		q = append(q, "set idle_session_timeout = '150s'", "set client_connection_check_interval = '10s'")
-	}
-	return q
 }
 
 // Close stops it, and yields the backup label.

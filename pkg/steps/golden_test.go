@@ -219,7 +219,7 @@ func details(e effect.Effect) []string {
 		}
 		return out
 	case *effect.StartBackup:
-		return append(slices.Clone(e.Init), e.Start, e.Stop)
+		return []string{e.Start, e.Stop}
 	case *effect.Service:
 		c := map[string]effect.Command{"start": e.Control.Start, "stop": e.Control.Stop, "restart": e.Control.Restart}[e.Action]
 		return []string{"as " + c.As + ": " + strings.Join(c.Argv, " "), fmt.Sprintf("expect %q within %s", e.Expect, e.Timeout)}
