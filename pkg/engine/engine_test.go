@@ -418,6 +418,14 @@ func TestUndoStopsAtAPointOfNoReturn(t *testing.T) {
 	if _, err := w.engine(nil, nil).Apply(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
+	pre, err := w.engine(nil, nil).PreviewUndo(w.found(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"pg1: remove directory /etc/b if it is empty", ": stop at do overwrite"}
+	if diff := cmp.Diff(want, effects(pre)); diff != "" {
+		t.Errorf("-want +preview:\n%s", diff)
+	}
 	r, err := w.engine(nil, nil).Undo(t.Context(), w.found(t))
 	if fault.ClassOf(err) != fault.Refused || !strings.Contains(fmt.Sprint(err), `"do overwrite" cannot be undone: the old data are gone`) {
 		t.Errorf("got %v", err)

@@ -96,23 +96,36 @@ func (e *Engine) PreviewUndo(f *Found) (*Preview, error) {
 		return nil, err
 	}
 	out := &Preview{Plan: "undo " + f.Run.Plan}
-	out.inverses(list)
+	if out.inverses(list) {
+		for _, o := range reloadsBack(f.Records) {
+			out.inverse(o)
+		}
+	}
 	return out, nil
 }
 
-// inverses lists what is taken back, last first.
-func (p *Preview) inverses(list []owed) {
+// inverses lists what is taken back, last first, and reports whether that is all:
+// an undo goes no further back than to a point of no return.
+func (p *Preview) inverses(list []owed) bool {
 	for _, o := range slices.Backward(list) {
-		d := effect.Description{Verb: "stop at", Subject: o.text, NoReturn: o.noReturn}
-		line := Line{Node: o.node, Step: o.step, Phase: Undo}
-		if o.inverse != nil {
-			d = o.inverse.Describe()
-			line.Host = o.inverse.On()
+		p.inverse(o)
+		if o.inverse == nil {
+			return false
 		}
-		d.Host = line.Host
-		line.Effects = []effect.Description{d}
-		p.Lines = append(p.Lines, line)
 	}
+	return true
+}
+
+func (p *Preview) inverse(o owed) {
+	d := effect.Description{Verb: "stop at", Subject: o.text, NoReturn: o.noReturn}
+	line := Line{Node: o.node, Step: o.step, Phase: Undo}
+	if o.inverse != nil {
+		d = o.inverse.Describe()
+		line.Host = o.inverse.On()
+	}
+	d.Host = line.Host
+	line.Effects = []effect.Description{d}
+	p.Lines = append(p.Lines, line)
 }
 
 type previewer struct {

@@ -313,37 +313,57 @@ func (e *Engine) Abandon(ctx context.Context, f *Found) error {
 	return r.end(ctx, journal.Abandoned, nil)
 }
 
-// settleBack makes servers read the files that were put back. As effects,
-// reloads would come before the files in reverse order.
+// settleBack drops the images of the files that were put back, and makes servers
+// read those files.
 func (r *run) settleBack(ctx context.Context, recs []journal.Record, gone map[string]error) error {
-	reloaded := map[string]bool{}
 	var images []string
 	for _, rec := range recs {
-		if rec.Type != journal.Intent || gone[rec.Host] != nil {
+		if rec.Type != journal.Intent || gone[rec.Host] != nil || rec.Inverse == nil {
 			continue
 		}
-		if rec.Effect == "reload" {
-			reloaded[rec.Host] = true
+		inv, err := effect.Decode(rec.Inverse)
+		if err != nil {
+			return err
 		}
-		if rec.Inverse != nil {
-			inv, err := effect.Decode(rec.Inverse)
-			if err != nil {
+		if f, ok := inv.(*effect.RestoreFile); ok && !slices.Contains(images, f.Host+f.Image) {
+			images = append(images, f.Host+f.Image)
+			if err := f.DropImage(ctx, r); err != nil {
 				return err
-			}
-			if f, ok := inv.(*effect.RestoreFile); ok && !slices.Contains(images, f.Host+f.Image) {
-				images = append(images, f.Host+f.Image)
-				if err := f.DropImage(ctx, r); err != nil {
-					return err
-				}
 			}
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(reloaded)) {
-		if _, err := (&effect.Reload{Host: name, Why: "(undo)"}).Do(ctx, r); err != nil {
-			return fmt.Errorf("reload %s after the undo: %w", name, err)
+	for _, o := range reloadsBack(recs) {
+		if gone[o.inverse.On()] != nil {
+			continue
+		}
+		if err := r.undo(ctx, o.node, o.step, o.done); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// reloadsBack are the reloads at the end of an undo, one for each host that the
+// run has reloaded since the last of them, in the order of their names. As
+// effects, they would come before the files in reverse order.
+func reloadsBack(recs []journal.Record) []owed {
+	byHost := map[string]owed{}
+	for _, rec := range recs {
+		if rec.Effect != "reload" {
+			continue
+		}
+		switch rec.Type {
+		case journal.Intent:
+			byHost[rec.Host] = owed{node: rec.Node, step: rec.Step, done: done{seq: rec.Seq, inverse: &effect.Reload{Host: rec.Host, Why: "(undo)"}}}
+		case journal.Undone:
+			delete(byHost, rec.Host)
+		}
+	}
+	out := make([]owed, 0, len(byHost))
+	for _, name := range slices.Sorted(maps.Keys(byHost)) {
+		out = append(out, byHost[name])
+	}
+	return out
 }
 
 var _ steps.Run = (*run)(nil)

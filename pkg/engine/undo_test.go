@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
 )
@@ -40,6 +42,32 @@ func TestUndoRefusesARunThatALaterOneBuildsOn(t *testing.T) {
 	_, err = w.engine(nil, nil).Undo(t.Context(), first)
 	if fault.ClassOf(err) != fault.Refused || err.Error() != "run run3 (bootstrap-standby) came later and builds on it" {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestAnUndoListsTheReloadsAtItsEndAndDoesThemOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, layout{})
+	w.apply(t)
+	reload := []string{"pg1: reload the server (undo)"}
+	for _, c := range []struct {
+		name string
+		want []string
+	}{{"first", reload}, {"second", nil}} {
+		pre, err := w.engine(nil, nil).PreviewUndo(w.found(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := w.engine(nil, nil).Undo(t.Context(), w.found(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(effects(pre), r.Done); diff != "" {
+			t.Errorf("%s: -preview +undone:\n%s", c.name, diff)
+		}
+		if diff := cmp.Diff(c.want, r.Done[max(0, len(r.Done)-1):]); diff != "" && len(c.want)+len(r.Done) > 0 {
+			t.Errorf("%s: -want +last:\n%s", c.name, diff)
+		}
 	}
 }
 
