@@ -19,7 +19,8 @@ import (
 
 // WriteFile replaces a file, or makes it. It refuses when the file is no longer
 // what the plan was made from. The bytes before are kept on the host, in Image,
-// because they may hold passwords; the journal has only their hash.
+// because they may hold passwords; the journal has only their hash, and not
+// even that of a file that is known to hold one.
 type WriteFile struct {
 	Host   string      `json:"host"`
 	As     string      `json:"as"` // empty: login user
@@ -27,8 +28,9 @@ type WriteFile struct {
 	Before host.File   `json:"-"`
 	Data   []byte      `json:"-"`
 	Mode   fs.FileMode `json:"mode"` // of a new file; an existing one keeps its own
-	// Image is where the bytes before are kept. Their hash is added to the
-	// name: a run may edit one file twice, and needs both to go back.
+	// Image is where the bytes before are kept. Unless they are secret, their
+	// hash is added to the name: a run may edit one file twice, and needs both
+	// to go back.
 	Image string `json:"image"`
 	// Judge, if set, asks the server about the file before anybody else can
 	// be hurt by it; a bad verdict puts the old bytes back.
@@ -39,7 +41,7 @@ type WriteFile struct {
 	// Own: the file is this tool's alone. It is replaced whatever it holds,
 	// and undoing removes it.
 	Own bool `json:"own,omitempty"`
-	// Sensitive: no diff is shown.
+	// Sensitive: no diff is shown, and no hash leaves the host.
 	Sensitive bool `json:"sensitive"`
 	// What is the subject shown, default the path.
 	What string `json:"what"`
@@ -85,7 +87,7 @@ func (e *WriteFile) Do(ctx context.Context, env Env) (Output, error) {
 	f := host.File{Path: e.Path, Exists: true, Data: e.Data, Mode: e.Mode, UID: -1, GID: -1}
 	if e.Before.Exists && !e.Own {
 		f.Mode, f.UID, f.GID = e.Before.Mode, e.Before.UID, e.Before.GID
-		if err := keepImage(ctx, files, e.image(), e.Before.Data); err != nil {
+		if err := e.keepImage(ctx, files); err != nil {
 			return nil, err
 		}
 	}
@@ -134,21 +136,17 @@ func (e *WriteFile) Inverse() Effect {
 		return &RemoveFile{Host: e.Host, As: e.As, Path: e.Path, What: e.What, Own: e.Inert()}
 	}
 	if e.Before.Exists {
-		return &RestoreFile{Host: e.Host, As: e.As, Path: e.Path, Image: e.image(),
-			BeforeSHA: sum(e.Before.Data), AfterSHA: sum(e.Data), Mode: e.Before.Mode}
+		inv := &RestoreFile{Host: e.Host, As: e.As, Path: e.Path, Image: e.image(), Mode: e.Before.Mode, Sensitive: e.Sensitive}
+		if !e.Sensitive {
+			inv.BeforeSHA, inv.AfterSHA = sum(e.Before.Data), sum(e.Data)
+		}
+		return inv
 	}
 	inv := &RemoveFile{Host: e.Host, As: e.As, Path: e.Path, What: e.What}
 	if !e.Sensitive { // a hash of a short secret could be guessed from the journal
 		inv.IfSHA = sum(e.Data)
 	}
 	return inv
-}
-
-func (e *WriteFile) image() string {
-	if e.Image == "" {
-		return ""
-	}
-	return e.Image + "." + sum(e.Before.Data)[:8]
 }
 
 func (e *WriteFile) Predict(w World) {
@@ -191,22 +189,4 @@ func sweep(ctx context.Context, files host.Files, p string) error {
 func sum(b []byte) string {
 	s := sha256.Sum256(b)
 	return hex.EncodeToString(s[:])
-}
-
-// keepImage stores the bytes before an edit in a 0600 file below a 0700
-// directory of the same OS user.
-func keepImage(ctx context.Context, files host.Files, image string, data []byte) error {
-	if image == "" {
-		return nil
-	}
-	for _, dir := range []string{path.Dir(path.Dir(image)), path.Dir(image)} {
-		if err := files.Mkdir(ctx, dir, 0o700); err != nil {
-			return fmt.Errorf("make %s: %w", dir, err)
-		}
-	}
-	f := host.File{Path: image, Data: data, Mode: 0o600, UID: -1, GID: -1}
-	if err := files.Write(ctx, f, nil); err != nil {
-		return fmt.Errorf("keep the old bytes in %s: %w", image, err)
-	}
-	return nil
 }

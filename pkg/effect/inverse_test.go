@@ -70,6 +70,15 @@ func reversibles(t *testing.T) []reversible {
 			second := host.File{Path: hba, Exists: true, Data: []byte("two"), Mode: 0o640, UID: 26, GID: 26}
 			return []effect.Effect{edit("two")(b), edit("three")(map[string]host.File{hba: second})}
 		}},
+		{"edit a secret file", map[string]string{hba: "old " + canary}, one(editSecret("new " + canary))},
+		{"edit a secret file and its mode", map[string]string{hba: canary}, one(func(b map[string]host.File) effect.Effect {
+			e := editSecret(canary)(b).(*effect.WriteFile)
+			e.SetMode = true
+			return e
+		})},
+		{"edit a secret file twice", map[string]string{hba: "one"}, func(b map[string]host.File) []effect.Effect {
+			return []effect.Effect{editSecret("two")(b), editSecret("three")(written("two"))}
+		}},
 		{"make a directory", nil, one(func(map[string]host.File) effect.Effect {
 			return &effect.MakeDir{Host: "pg1", Path: "/dev/shm/pgrepctl-run1", Mode: 0o700}
 		})},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
@@ -18,10 +19,12 @@ type RestoreFile struct {
 	As        string `json:"as"`
 	Path      string `json:"path"`
 	Image     string `json:"image"`
-	BeforeSHA string `json:"before_sha256"`
-	AfterSHA  string `json:"after_sha256"`
+	BeforeSHA string `json:"before_sha256,omitempty"`
+	AfterSHA  string `json:"after_sha256,omitempty"`
 	// Mode is that of the file before.
 	Mode fs.FileMode `json:"mode"`
+	// Sensitive: the hashes are beside the image, on the host.
+	Sensitive bool `json:"sensitive,omitempty"`
 }
 
 func (e *RestoreFile) Kind() string    { return "restore-file" }
@@ -45,22 +48,24 @@ func (e *RestoreFile) Do(ctx context.Context, env Env) (Output, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", e.Path, err)
 	}
-	if sum(now.Data) == e.BeforeSHA && now.Exists && (e.Mode == 0 || e.Mode == now.Mode) {
-		return nil, nil
+	k, err := e.kept(ctx, files)
+	if err != nil {
+		return nil, err
 	}
-	if have := sum(now.Data); !now.Exists || have != e.AfterSHA && have != e.BeforeSHA {
+	have := sum(now.Data)
+	switch {
+	case k.image == nil && e.Sensitive && !slices.Contains(k.after, have):
+		return nil, nil // the image comes first: without it nothing was written
+	case have == k.before && now.Exists && (e.Mode == 0 || e.Mode == now.Mode):
+		return nil, nil
+	case !now.Exists || have != k.before && !slices.Contains(k.after, have):
 		return nil, fault.Refuse(e.Host, "compare it with "+e.Image+", which holds the bytes from before the run, and restore by hand what is missing",
 			fmt.Errorf("restore %s: somebody else changed it after the run", e.Path))
-	}
-	old, err := files.Read(ctx, e.Image)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", e.Image, err)
-	}
-	if !old.Exists || sum(old.Data) != e.BeforeSHA {
+	case k.image == nil || sum(k.image) != k.before:
 		return nil, fmt.Errorf("restore %s: %s is missing or damaged", e.Path, e.Image)
 	}
 	f := now
-	f.Data = old.Data
+	f.Data = k.image
 	if e.Mode != 0 {
 		f.Mode = e.Mode
 	}
@@ -68,6 +73,30 @@ func (e *RestoreFile) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, fmt.Errorf("restore %s: %w", e.Path, err)
 	}
 	return nil, nil
+}
+
+// kept is what an edit can be taken back by: the bytes before, nil when they are
+// not there, their hash, and the hashes of what was written.
+type kept struct {
+	image  []byte
+	before string
+	after  []string
+}
+
+func (e *RestoreFile) kept(ctx context.Context, files host.Files) (kept, error) {
+	k := kept{before: e.BeforeSHA, after: []string{e.AfterSHA}}
+	old, err := files.Read(ctx, e.Image)
+	if err != nil {
+		return k, fmt.Errorf("read %s: %w", e.Image, err)
+	}
+	if old.Exists {
+		k.image = append([]byte{}, old.Data...)
+	}
+	if e.Sensitive {
+		k.before = sum(old.Data)
+		k.after, err = readSums(ctx, files, e.Image)
+	}
+	return k, err
 }
 
 // DropImage removes the bytes kept from before, once an undo is complete, and
@@ -78,8 +107,14 @@ func (e *RestoreFile) DropImage(ctx context.Context, env Env) error {
 		return err
 	}
 	files := h.Files(e.As)
-	if err := files.Remove(ctx, e.Image); err != nil {
-		return fmt.Errorf("remove %s: %w", e.Image, err)
+	names := []string{e.Image}
+	if e.Sensitive {
+		names = append(names, e.Image+sumsSuffix)
+	}
+	for _, name := range names {
+		if err := files.Remove(ctx, name); err != nil {
+			return fmt.Errorf("remove %s: %w", name, err)
+		}
 	}
 	for _, dir := range []string{path.Dir(e.Image), path.Dir(path.Dir(e.Image))} {
 		if _, err := (&RemoveDir{Host: e.Host, As: e.As, Path: dir}).Do(ctx, env); err != nil {

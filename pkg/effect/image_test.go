@@ -1,0 +1,89 @@
+package effect_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
+)
+
+// editSecret is edit of a file that holds a password.
+func editSecret(after string) func(map[string]host.File) effect.Effect {
+	return func(b map[string]host.File) effect.Effect {
+		e := edit(after)(b).(*effect.WriteFile)
+		e.Sensitive = true
+		return e
+	}
+}
+
+func written(text string) map[string]host.File {
+	return map[string]host.File{hba: {Path: hba, Exists: true, Data: []byte(text), Mode: 0o640, UID: 26, GID: 26}}
+}
+
+// A hash is as good as the secret for whoever can guess: the same bytes must be
+// journalled whatever the secret is.
+func TestTheJournalOfASecretFileDoesNotDependOnTheSecret(t *testing.T) {
+	t.Parallel()
+	journalled := func(e effect.Effect) string {
+		raw, err := effect.Encode(e.Inverse())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(raw)
+	}
+	for name, inverse := range map[string]func(password string) string{
+		"changed": func(p string) string { return journalled(editSecret("new " + p)(written("old " + p))) },
+		"made":    func(p string) string { return journalled(editSecret("new " + p)(nil)) },
+		"ours only": func(p string) string {
+			return journalled(&effect.WriteFile{Host: "pg1", Path: hba, Data: []byte(p), Own: true, Sensitive: true})
+		},
+	} {
+		if diff := cmp.Diff(inverse("hunter2"), inverse("Tr0ub4dor&3")); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+func TestRestoreOfASecretFileRefusesWhatSomebodyElseEdited(t *testing.T) {
+	t.Parallel()
+	fs, before := tree(map[string]string{hba: "old"})
+	in := newEnv(disk{hosttest.NewScript(t, "pg1", fs)})
+	e := editSecret("new")(before)
+	do(t, e, in)
+	fs.Put(hba, "postgres", 0o640, "edited")
+	_, err := e.Inverse().Do(t.Context(), in)
+	wantFault(t, err, "pg1: restore /etc/pg_hba.conf: somebody else changed it after the run", fault.Refused)
+}
+
+func TestRestoreOfASecretFileMissesItsImage(t *testing.T) {
+	t.Parallel()
+	fs, before := tree(map[string]string{hba: "old"})
+	in := newEnv(disk{hosttest.NewScript(t, "pg1", fs)})
+	e := editSecret("new")(before)
+	do(t, e, in)
+	fs.Delete(image)
+	if _, err := e.Inverse().Do(t.Context(), in); err == nil || !strings.Contains(err.Error(), image+" is missing or damaged") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// An edit that somebody made between two of ours is what an undo goes back to.
+func TestImageOfASecretFileIsTheLatestThatIsNotOurs(t *testing.T) {
+	t.Parallel()
+	fs, before := tree(map[string]string{hba: "old"})
+	in := newEnv(disk{hosttest.NewScript(t, "pg1", fs)})
+	do(t, editSecret("one")(before), in)
+	fs.Put(hba, "postgres", 0o640, "theirs")
+	do(t, editSecret("two")(written("theirs")), in)
+	third := editSecret("three")(written("two"))
+	do(t, third, in)
+	do(t, third.Inverse(), in)
+	if got, _ := fs.Get(hba); got != "theirs" {
+		t.Errorf("got %q", got)
+	}
+}
