@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
-// Keys of what a backup leaves behind for later steps.
+// Keys of what a backup leaves behind for later steps. All but the first are
+// empty from its start until its end.
 const (
 	BackupStartLSN = "backup.start_lsn"
 	BackupStopLSN  = "backup.stop_lsn"
@@ -74,7 +78,9 @@ func (e *StartBackup) start(ctx context.Context, s host.SQL, run Run) (Output, e
 	if len(got) != 1 {
 		return nil, fmt.Errorf("start the base backup: %d rows", len(got))
 	}
-	return Output{BackupStartLSN: got[0].LSN}, nil
+	// What an earlier backup of this run found out does not fit the copy that
+	// is made from here on.
+	return Output{BackupStartLSN: got[0].LSN, BackupStopLSN: "", BackupLabel: "", BackupMap: ""}, nil
 }
 
 type backupSession struct {
@@ -85,6 +91,9 @@ type backupSession struct {
 // StopBackup ends it on the session that began it, and yields the backup label.
 type StopBackup struct {
 	Host string `json:"host"`
+	// Copied are the locations of the tablespaces that were copied under it;
+	// nil when that is not known, as in a preview.
+	Copied []string `json:"-"`
 }
 
 func (e *StopBackup) Kind() string    { return "stop-backup" }
@@ -128,7 +137,31 @@ func (e *StopBackup) Do(ctx context.Context, env Env) (Output, error) {
 	if got[0].Map != nil {
 		out[BackupMap] = *got[0].Map
 	}
+	if err := e.complete(out[BackupMap], env.Run()); err != nil {
+		return nil, err
+	}
 	return out, nil
+}
+
+// complete refuses a copy without a tablespace that was there when the backup
+// began: one that was made after the facts were read, which is when the list of
+// what to copy is made. Of one that is made later replay tells the standby.
+func (e *StopBackup) complete(text string, run Run) error {
+	if e.Copied == nil {
+		return nil
+	}
+	locations, err := postgres.ParseTablespaceMap(text)
+	if err != nil {
+		return err
+	}
+	missing := slices.DeleteFunc(locations, func(p string) bool { return slices.Contains(e.Copied, p) })
+	if len(missing) == 0 {
+		return nil
+	}
+	return &fault.Error{Class: fault.Failed, Host: e.Host, Op: "stop the base backup",
+		Err:   fmt.Errorf("a tablespace in %s was made while this run prepared the copy, and is not in it", strings.Join(missing, ", ")),
+		State: "the copy is not complete and cannot start; what was copied stays",
+		Hint:  "pgrepctl runs resume " + run.ID}
 }
 
 func lostBackup(name string) error {

@@ -37,8 +37,17 @@ type Copy struct {
 	// Total is the expected number of bytes, 0 when not known.
 	Total int64 `json:"-"`
 
+	// Source is the tablespace's location, or the data directory, on From.
+	Source string `json:"-"`
+	// Backup is where the WAL of the backup begins that it is made under.
+	Backup string `json:"-"`
+
 	Then func(*facts.Host) `json:"-"`
 }
+
+// CopiedUnder is the key of an output: the start of the backup under which a run
+// has copied a tablespace, or the data directory, of a host.
+func CopiedUnder(from, source string) string { return "copied." + from + ":" + source }
 
 func (e *Copy) Kind() string { return "copy" }
 func (e *Copy) On() string   { return e.Host }
@@ -101,7 +110,7 @@ func (e *Copy) Do(ctx context.Context, env Env) (Output, error) {
 		if err != nil {
 			return nil, e.explain(ctx, err)
 		}
-		return Output{"copy.seconds." + path.Base(e.Into): fmt.Sprintf("%.2f", time.Since(start).Seconds())}, nil
+		return Output{"copy.seconds." + path.Base(e.Into): fmt.Sprintf("%.2f", time.Since(start).Seconds()), CopiedUnder(e.From, e.Source): e.Backup}, nil
 	}
 }
 

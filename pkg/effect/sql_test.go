@@ -136,7 +136,9 @@ func begun(t *testing.T) (*hosttest.Script, *env) {
 	t.Helper()
 	s, in := script(t, call{Do: "connect own"}, call{Do: idleTimeout}, call{Do: "query " + startBackup + " [pgrepctl:run1 true]", Out: `[{"lsn":"0/2000028"}]`})
 	out := do(t, &effect.StartBackup{Host: "pg1", Label: "pgrepctl", Fast: true, Start: startBackup, Stop: "select stop"}, in)
-	if diff := cmp.Diff(effect.Output{effect.BackupStartLSN: "0/2000028"}, out); diff != "" {
+	// What an earlier backup of the run found out counts no more.
+	want := effect.Output{effect.BackupStartLSN: "0/2000028", effect.BackupStopLSN: "", effect.BackupLabel: "", effect.BackupMap: ""}
+	if diff := cmp.Diff(want, out); diff != "" {
 		t.Error(diff)
 	}
 	return s, in
@@ -150,6 +152,39 @@ func TestABackupYieldsItsLabel(t *testing.T) {
 	want := effect.Output{effect.BackupStopLSN: "0/2000100", effect.BackupLabel: "START WAL\n", effect.BackupMap: "1 /ts\n"}
 	if diff := cmp.Diff(want, out); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestABackupIsRefusedWhenItsCopyMissesATablespace(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		copied []string
+		spaces string
+		want   string
+	}{
+		"one is missing": {[]string{"/ts/fast"}, `1 /ts/fast\n2 /ts/late one\n`,
+			"pg1: stop the base backup: a tablespace in /ts/late one was made while this run prepared the copy, and is not in it"},
+		"the only one is missing":  {[]string{}, `1 /ts\n`, "pg1: stop the base backup: a tablespace in /ts was made while this run prepared the copy, and is not in it"},
+		"one was dropped":          {[]string{"/ts/fast", "/ts/gone"}, `1 /ts/fast\n`, ""},
+		"nothing was copied by us": {nil, `1 /ts/fast\n`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, in := begun(t)
+			s.Expect(call{Do: "query select stop", Out: `[{"lsn":"0/2000100","labelfile":"START WAL\n","spcmapfile":"` + c.spaces + `"}]`}, call{Do: "close"})
+			out, err := (&effect.StopBackup{Host: "pg1", Copied: c.copied}).Do(t.Context(), in)
+			if c.want == "" {
+				if err != nil || out[effect.BackupMap] == "" {
+					t.Errorf("got %v, %v", out, err)
+				}
+				return
+			}
+			wantFault(t, err, c.want, fault.Failed)
+			var f *fault.Error
+			if errors.As(err, &f); f.Hint != "pgrepctl runs resume run1" {
+				t.Errorf("hint: %s", f.Hint)
+			}
+		})
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/engine"
 	"github.com/pgrepctl/pgrepctl/pkg/event"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
@@ -71,6 +72,8 @@ type world struct {
 	mu       sync.Mutex
 	roles    map[string]string // name to "verifier", attributes
 	slots    map[string]string // name to user
+	keeps    *postgres.LSN     // the WAL that slots keep begins there; nil: not told
+	spaces   []facts.Tablespace
 	locks    map[string]*sqlSession
 	backups  int               // begun so far
 	keys     map[string]string // public to private
@@ -102,6 +105,7 @@ type machine struct {
 	loaded   map[string]string // configuration files as the server knows them
 	loads    int
 	copied   int // the backup during which the data were copied
+	catalog  string
 }
 
 var _ host.Host = (*machine)(nil)
@@ -118,6 +122,9 @@ func newWorld(t testing.TB, l layout) *world {
 		m.fs.Dir("/ts/fast", "postgres", 0o700)
 		m.fs.OnChange(func(change string, done bool) error { return w.tick(h.Name+": "+change, done) })
 		w.hosts[h.Name] = m
+	}
+	if l.tablespace {
+		w.spaces = []facts.Tablespace{{OID: 16399, Name: "fast", Location: "/ts/fast"}}
 	}
 	w.hosts["pg1"].primary()
 	w.hosts["pg2"].empty()
@@ -194,8 +201,9 @@ func (m *machine) primary() {
 	} {
 		m.fs.Put(m.data(name), "postgres", 0o600, text)
 	}
-	if m.w.layout.tablespace {
-		m.fs.Put("/ts/fast/PG_15_"+m.catalog(control)+"/5/16400", "postgres", 0o600, "fast rows")
+	m.catalog = m.catalogOf(control)
+	for _, ts := range m.w.spaces {
+		m.fill(ts)
 	}
 	m.config("max_connections = 200\nwal_level = replica\nmax_wal_senders = 12\nssl = on\n")
 	if !m.w.layout.noSSH {
@@ -206,7 +214,12 @@ func (m *machine) primary() {
 	m.load()
 }
 
-func (m *machine) catalog(control []byte) string {
+// fill puts a table into a tablespace.
+func (m *machine) fill(ts facts.Tablespace) {
+	m.fs.Put(ts.Location+"/PG_15_"+m.catalog+"/5/16400", "postgres", 0o600, ts.Name+" rows")
+}
+
+func (m *machine) catalogOf(control []byte) string {
 	c, err := postgres.ParseControl(control)
 	if err != nil {
 		m.w.t.Fatal(err)

@@ -87,7 +87,7 @@ func (m *machine) start(fail func(int, string) error) error {
 		m.w.t.Errorf("the data are of backup %d, the label says %q", m.copied, label)
 	case label == "" && !m.fs.Has(m.data("backup_label.old")):
 		m.w.t.Error("a copy was started without backup_label")
-	case m.w.layout.tablespace && label != "" && !m.fs.Has(m.data("tablespace_map")):
+	case len(m.w.spaces) > 0 && label != "" && !m.fs.Has(m.data("tablespace_map")):
 		m.w.t.Error("a copy was started without tablespace_map")
 	}
 	for _, d := range m.version().RequiredDirs() {
@@ -309,14 +309,12 @@ func (m *machine) server() facts.Server {
 		ConfigFile: m.conf("postgresql.conf"), SizeBytes: 1 << 20, HBAFile: m.conf("pg_hba.conf"), SSL: true}
 	if m.name == "pg1" {
 		for name, user := range m.w.slots {
-			s.SetSlot(facts.Slot{Name: name, Type: "physical", Active: user != "", Client: user, WALStatus: "reserved"})
+			s.SetSlot(facts.Slot{Name: name, Type: "physical", Active: user != "", Client: user, WALStatus: "reserved", RestartLSN: m.w.keeps})
 		}
 		if m.w.hosts["pg2"].running {
 			s.Senders = []facts.Sender{{Application: "pg2", State: "streaming"}}
 		}
-		if m.w.layout.tablespace {
-			s.Tablespaces = []facts.Tablespace{{OID: 16399, Name: "fast", Location: "/ts/fast"}}
-		}
+		s.Tablespaces = slices.Clone(m.w.spaces)
 	}
 	return s
 }

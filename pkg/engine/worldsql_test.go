@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres/hba"
 )
@@ -25,7 +26,8 @@ type sqlSession struct {
 	once   sync.Once
 	tx     []func()
 	inTx   bool
-	backup int // 0: none
+	backup int                // 0: none
+	spaces []facts.Tablespace // at its start
 }
 
 func (s *sqlSession) end() {
@@ -217,7 +219,7 @@ func (s *sqlSession) rows(sql string, args []any) ([]row, error) {
 		return []row{{"pid": 7, "application": "pgrepctl other bob@desk", "since": "2026-11-22"}}, nil
 	case strings.Contains(sql, "pg_backup_start"):
 		w.backups++
-		s.backup = w.backups
+		s.backup, s.spaces = w.backups, slices.Clone(w.spaces)
 		return []row{{"lsn": fmt.Sprintf("0/%d000028", s.backup)}}, nil
 	case strings.Contains(sql, "pg_backup_stop"):
 		if s.backup == 0 {
@@ -225,8 +227,12 @@ func (s *sqlSession) rows(sql string, args []any) ([]row, error) {
 		}
 		label := fmt.Sprintf("LABEL: backup %d\n", s.backup)
 		r := row{"lsn": "0/9000100", "labelfile": label, "spcmapfile": nil}
-		if w.layout.tablespace {
-			r["spcmapfile"] = "16399 /ts/fast\n"
+		text := ""
+		for _, ts := range s.spaces {
+			text += fmt.Sprintf("%d %s\n", ts.OID, ts.Location)
+		}
+		if text != "" {
+			r["spcmapfile"] = text
 		}
 		s.backup = 0
 		return []row{r}, nil

@@ -268,6 +268,9 @@ type Marker struct {
 	// WasEmpty: nothing was in the directory before the first copy into it,
 	// so that undoing the copy may empty it.
 	WasEmpty bool `json:"was_empty"`
+	// Tablespaces are the directories, elsewhere, that were found empty before
+	// anything was copied into them: what is in them is the copy's.
+	Tablespaces []string `json:"tablespaces,omitempty"`
 	// Operator is user@host of whoever started the run, so that another
 	// operator can ask.
 	Operator string `json:"operator"`

@@ -42,6 +42,37 @@ func (s *Backup) Open(ctx context.Context, in In) (Planned, error) {
 }
 
 // Close stops it, and yields the backup label.
-func (*Backup) Close(_ context.Context, in In) (Planned, error) {
-	return Planned{Effects: []effect.Effect{&effect.StopBackup{Host: in.Self.Name}}}, nil
+func (*Backup) Close(ctx context.Context, in In) (Planned, error) {
+	copied, err := in.copiedTablespaces(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	return Planned{Effects: []effect.Effect{&effect.StopBackup{Host: in.Self.Name, Copied: copied}}}, nil
+}
+
+// copiedTablespaces are the locations that were copied under the backup of this
+// host that is about to end; nil when nothing was, as in a preview.
+func (in In) copiedTablespaces(ctx context.Context) ([]string, error) {
+	if in.Standby == nil || in.Cluster.Upstream(in.Standby) != in.Self {
+		return nil, nil
+	}
+	h, err := in.self(ctx)
+	if err != nil {
+		return nil, err
+	}
+	start, _ := in.Run.Output(effect.BackupStartLSN)
+	copied := func(source string) bool {
+		under, ok := in.Run.Output(effect.CopiedUnder(in.Self.Name, source))
+		return ok && under == start
+	}
+	if !copied(h.Server.DataDirectory) {
+		return nil, nil
+	}
+	out := []string{}
+	for _, ts := range h.Server.Tablespaces {
+		if copied(ts.Location) {
+			out = append(out, ts.Location)
+		}
+	}
+	return out, nil
 }

@@ -82,7 +82,7 @@ func (s *CopyKey) Open(ctx context.Context, in In) (Planned, error) {
 		lines = append(lines, &effect.AddLine{Host: up.Name, Path: guard.File, Line: line, Mark: mark, Mode: 0o600, What: what})
 		// By the key itself: a resume makes others under the same mark.
 		guard.Lines = append(guard.Lines, strings.Fields(key.Public)[1])
-		keys = append(keys, &effect.WriteFile{Host: in.Self.Name, As: as, Path: keyFile(dir, n), Data: []byte(key.Private.Reveal()), Mode: 0o600,
+		keys = append(keys, &effect.WriteFile{Host: in.Self.Name, As: as, Path: keyFile(dir, t), Data: []byte(key.Private.Reveal()), Mode: 0o600,
 			Own: true, Sensitive: true, What: fmt.Sprintf("private key %d", n+1), Why: "(0600, in memory)"})
 	}
 	add(guard)
@@ -107,11 +107,17 @@ func copyDir(in In, h *facts.Host) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256([]byte(key.Public))
-	return path.Join(h.Machine.TmpFS, "pgrepctl-"+hex.EncodeToString(sum[:12])), nil
+	return path.Join(h.Machine.TmpFS, "pgrepctl-"+digest(key.Public)), nil
 }
 
-func keyFile(dir string, n int) string { return path.Join(dir, fmt.Sprintf("key%d", n)) }
+// keyFile is named by what its key opens: the key of one tree must never fetch
+// another into that one's place.
+func keyFile(dir string, t tree) string { return path.Join(dir, "key-"+digest(t.source)) }
+
+func digest(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:12])
+}
 
 func (s *CopyKey) authorize(ctx context.Context, in In, self, uf *facts.Host, up *inventory.Host, t tree, key Key, n int, expires time.Duration) (line, mark string, err error) {
 	argv, err := self.RsyncServer(ctx, rsyncFlags(t.fresh(self)), t.source+"/")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
@@ -68,11 +69,9 @@ func (s *DataDirectory) fence(ctx context.Context, in In, h *facts.Host) (Planne
 		return Planned{}, fmt.Errorf("%s: wal_directory is not supported yet", in.Self.Name)
 	}
 	as, dir := in.Self.Postgres.OSUser, in.Self.Postgres.DataDirectory
-	if h.Data.State != facts.Partial {
-		// Behind our marker they hold our own unfinished copy.
-		if err := emptyTablespaces(ctx, in, h, uf); err != nil {
-			return Planned{}, err
-		}
+	tablespaces, err := freeTablespaces(ctx, in, h, uf)
+	if err != nil {
+		return Planned{}, err
 	}
 	var p Planned
 	add := func(e effect.Effect) { p.Effects = append(p.Effects, e) }
@@ -88,7 +87,7 @@ func (s *DataDirectory) fence(ctx context.Context, in In, h *facts.Host) (Planne
 	if h.Data.State == facts.Partial {
 		add(&effect.RemoveFile{Host: in.Self.Name, As: as, Path: path.Join(dir, postgres.ControlFile), Why: "(without it no server starts)", Sync: true})
 	}
-	marker := facts.Marker{Run: in.Run.ID(), SystemID: uf.Server.SystemID, Source: up.Name, Operator: in.Run.Operator(),
+	marker := facts.Marker{Run: in.Run.ID(), SystemID: uf.Server.SystemID, Source: up.Name, Operator: in.Run.Operator(), Tablespaces: tablespaces,
 		WasEmpty: h.Data.State == facts.Absent || h.Data.State == facts.Empty || h.Data.Marker.WasEmpty}
 	b, err := json.MarshalIndent(marker, "", "  ")
 	if err != nil {
@@ -121,27 +120,41 @@ func (s *DataDirectory) startable(ctx context.Context, in In, h *facts.Host) (Pl
 	}}, nil
 }
 
-// emptyTablespaces refuses a tablespace directory that holds anything: it may be
-// all that is left of another cluster.
-func emptyTablespaces(ctx context.Context, in In, h, up *facts.Host) error {
+// freeTablespaces are the directories that tablespaces will be copied into. One
+// that holds anything is refused, for it may be all that is left of another
+// cluster, unless the marker says that an unfinished copy brought it. Nothing else
+// looks at the place of a tablespace that was made after the run began.
+func freeTablespaces(ctx context.Context, in In, h, up *facts.Host) ([]string, error) {
 	trees, err := copyTrees(ctx, in.Self, up)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	as := in.Self.Postgres.OSUser
+	var out []string
 	for _, t := range trees {
 		if t.main {
 			continue
 		}
-		entries, err := h.List(ctx, in.Self.Postgres.OSUser, t.target)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("list %s: %w", t.target, err)
+		out = append(out, t.target)
+		if h.Data.State == facts.Partial && slices.Contains(h.Data.Marker.Tablespaces, t.target) {
+			continue
+		}
+		entries, err := h.List(ctx, as, t.target)
+		if errors.Is(err, fs.ErrNotExist) {
+			if _, err = h.List(ctx, as, path.Dir(t.target)); errors.Is(err, fs.ErrNotExist) {
+				return nil, fault.Refuse(in.Self.Name, fmt.Sprintf("sudo install -d -m 700 -o %s -g %s %s, then type the same command again", as, as, path.Dir(t.target)),
+					fmt.Errorf("no directory %s for %s", path.Dir(t.target), t.what))
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", t.target, err)
 		}
 		if len(entries) > 0 {
-			return fault.Refuse(in.Self.Name, "if nobody needs it, move "+t.target+" away, then type the same command again",
+			return nil, fault.Refuse(in.Self.Name, "if nobody needs it, move "+t.target+" away, then type the same command again",
 				fmt.Errorf("%s, where %s goes, is not empty", t.target, t.what))
 		}
 	}
-	return nil
+	return out, nil
 }
 
 // configFiles are the files of a layout that keeps its configuration in the

@@ -47,7 +47,7 @@ func (*BackupLabel) Plan(ctx context.Context, in In) (Planned, error) {
 			Data: []byte(data), Mode: 0o600, Image: in.image(h.Machine.OSUserHome, name), Sensitive: true, Why: "(as the server gave it at the end of the backup)"})
 		return nil
 	}
-	if len(uf.Server.Tablespaces) > 0 {
+	if text, _ := in.Run.Output(effect.BackupMap); text != "" || len(uf.Server.Tablespaces) > 0 {
 		if err := write("tablespace_map", effect.BackupMap); err != nil {
 			return Planned{}, err
 		}

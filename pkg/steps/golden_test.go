@@ -218,6 +218,10 @@ func details(e effect.Effect) []string {
 			out = append(out, "claims "+e.Claims)
 		}
 		return out
+	case *effect.StopBackup:
+		if e.Copied != nil {
+			return []string{fmt.Sprintf("wants no tablespace but %q", e.Copied)}
+		}
 	case *effect.StartBackup:
 		return []string{e.Start, e.Stop}
 	case *effect.Service:

@@ -60,8 +60,9 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 	as := in.Self.Postgres.OSUser
 	var p Planned
 	add := func(e effect.Effect) { p.Effects = append(p.Effects, e) }
-	for n, t := range trees {
-		transport, err := s.transport(in, self, uf, up, n)
+	start, _ := in.Run.Output(effect.BackupStartLSN)
+	for _, t := range trees {
+		transport, err := s.transport(in, self, uf, up, t)
 		if err != nil {
 			return Planned{}, err
 		}
@@ -71,7 +72,8 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 			argv = append(argv, "--exclude="+x)
 		}
 		argv = append(argv, up.Address+":"+t.source+"/", t.target+"/")
-		c := &effect.Copy{Host: in.Self.Name, As: as, Argv: argv, What: t.what, From: up.Name, Into: t.target, Fresh: self.Data.Marker.WasEmpty, Slot: in.Self.Slot, Total: t.size}
+		c := &effect.Copy{Host: in.Self.Name, As: as, Argv: argv, What: t.what, From: up.Name, Into: t.target, Fresh: self.Data.Marker.WasEmpty, Slot: in.Self.Slot, Total: t.size,
+			Source: t.of, Backup: start}
 		if t.target == dir {
 			if c.Then, err = predictCopy(ctx, in, uf, t.source, up.Postgres.OSUser); err != nil {
 				return Planned{}, err
@@ -109,7 +111,7 @@ func rsyncFlags(fresh bool) []string {
 
 // transport is rsync's -e. Nothing of the standby's own ssh configuration takes
 // part: one key, one known host.
-func (s *Rsync) transport(in In, self, uf *facts.Host, up *inventory.Host, n int) (string, error) {
+func (s *Rsync) transport(in In, self, uf *facts.Host, up *inventory.Host, t tree) (string, error) {
 	dir, err := copyDir(in, self)
 	if err != nil {
 		return "", err
@@ -122,7 +124,7 @@ func (s *Rsync) transport(in In, self, uf *facts.Host, up *inventory.Host, n int
 	if port == 0 {
 		port = 22
 	}
-	argv := []string{"ssh", "-F", "/dev/null", "-i", keyFile(dir, n), "-p", strconv.Itoa(port), "-l", uf.Machine.LoginUser, "-c", ciphers}
+	argv := []string{"ssh", "-F", "/dev/null", "-i", keyFile(dir, t), "-p", strconv.Itoa(port), "-l", uf.Machine.LoginUser, "-c", ciphers}
 	for _, o := range []string{"IdentitiesOnly=yes", "IdentityAgent=none", "BatchMode=yes", "StrictHostKeyChecking=yes", "HostKeyAlias=" + hostKeyAlias,
 		"UserKnownHostsFile=" + path.Join(dir, "known_hosts"), "GlobalKnownHostsFile=/dev/null", "UpdateHostKeys=no", "KexAlgorithms=^curve25519-sha256",
 		"Compression=no", "ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=4", "ForwardAgent=no", "ClearAllForwardings=yes"} {
@@ -138,6 +140,7 @@ func (s *Rsync) transport(in In, self, uf *facts.Host, up *inventory.Host, n int
 // tree is one directory tree of the copy.
 type tree struct {
 	what, source, target string
+	of                   string // the tablespace's location, or the data directory
 	excludes             []string
 	size                 int64
 	main                 bool // the data directory
@@ -185,9 +188,9 @@ func copyTrees(ctx context.Context, to *inventory.Host, up *facts.Host) ([]tree,
 		if to.Postgres.Tablespaces[ts.Location] != "" && to.Postgres.Tablespaces[ts.Location] != ts.Location {
 			return nil, fmt.Errorf("%s: remapping tablespaces is not supported yet", to.Name)
 		}
-		out = append(out, tree{what: "tablespace " + ts.Name, source: path.Join(ts.Location, sub), target: path.Join(ts.Location, sub), excludes: patterns(v.TablespaceExcludes())})
+		out = append(out, tree{what: "tablespace " + ts.Name, of: ts.Location, source: path.Join(ts.Location, sub), target: path.Join(ts.Location, sub), excludes: patterns(v.TablespaceExcludes())})
 	}
-	return append(out, tree{what: "the data directory", source: up.Server.DataDirectory, target: to.Postgres.DataDirectory, excludes: excludes, size: up.Server.SizeBytes, main: true}), nil
+	return append(out, tree{what: "the data directory", of: up.Server.DataDirectory, source: up.Server.DataDirectory, target: to.Postgres.DataDirectory, excludes: excludes, size: up.Server.SizeBytes, main: true}), nil
 }
 
 func patterns(list []postgres.Exclude) []string {

@@ -60,7 +60,7 @@ func (in In) refuseForeignCopy(d facts.DataDir, system string) error {
 // copied reports whether this run has brought the whole copy over and ended its
 // backup: from there on a resumed run goes forward without copying again.
 func (in In) copied(ctx context.Context) (bool, error) {
-	if _, ok := in.Run.Output(effect.BackupStopLSN); !ok {
+	if lsn, _ := in.Run.Output(effect.BackupStopLSN); lsn == "" {
 		return false, nil
 	}
 	sb, err := in.Facts.Of(ctx, in.Standby.Name)

@@ -1,0 +1,44 @@
+package postgres
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// ParseTablespaceMap reads a tablespace_map: the locations that symlinks of
+// pg_tblspc led to when the backup began, in its order. In-place tablespaces are
+// plain directories and not in it.
+func ParseTablespaceMap(text string) ([]string, error) {
+	var out []string
+	for text != "" {
+		var line string
+		if line, text = mapLine(text); line == "" {
+			continue
+		}
+		oid, location, ok := strings.Cut(line, " ")
+		if _, err := strconv.ParseUint(oid, 10, 32); err != nil || !ok || location == "" {
+			return nil, fmt.Errorf("parse tablespace_map: %q is not an oid and a location", line)
+		}
+		out = append(out, location)
+	}
+	return out, nil
+}
+
+// mapLine cuts off the first line. The server writes a backslash before line
+// breaks in a location, and since 14 before backslashes.
+func mapLine(text string) (line, rest string) {
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\' && i+1 < len(text) && strings.IndexByte("\\\n\r", text[i+1]) >= 0:
+			i++
+			b.WriteByte(text[i])
+		case c == '\n' || c == '\r':
+			return b.String(), text[i+1:]
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String(), ""
+}
