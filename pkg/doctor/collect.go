@@ -2,11 +2,8 @@ package doctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
@@ -79,20 +76,9 @@ func read(ctx context.Context, cl *inventory.Cluster, h *inventory.Host, f *fact
 
 func (p *pair) read(ctx context.Context) error {
 	pg, f := p.standby.inv.Postgres, p.standby.f
-	for _, ts := range p.upstream.f.Server.Tablespaces {
-		at := ts.Location
-		if to := pg.Tablespaces[at]; to != "" {
-			at = to
-		}
-		_, err := f.List(ctx, pg.OSUser, at)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			p.noDirectory = append(p.noDirectory, at)
-		case err != nil:
-			return fmt.Errorf("list %s on %s: %w", at, p.standby.inv.Name, err)
-		}
+	if err := p.readTrees(ctx); err != nil {
+		return err
 	}
-	slices.Sort(p.noDirectory)
 	if !f.Config.HasConfig || pg.ConfigDirectory == pg.DataDirectory {
 		return nil
 	}
@@ -103,6 +89,35 @@ func (p *pair) read(ctx context.Context) error {
 	p.config = map[string]string{}
 	for _, s := range conf.Parse(file.Data).All() {
 		p.config[strings.ToLower(s.Name)] = s.Value
+	}
+	return nil
+}
+
+// readTrees asks only where there are tablespaces: without any, the space of the
+// data directory is known already.
+func (p *pair) readTrees(ctx context.Context) error {
+	pg, up := p.standby.inv.Postgres, p.upstream.f.Server
+	if len(up.Tablespaces) == 0 {
+		return nil
+	}
+	var dirs []string
+	var bytes []int64
+	rest := up.SizeBytes
+	for _, ts := range up.Tablespaces {
+		at := ts.Location
+		if to := pg.Tablespaces[at]; to != "" {
+			at = to
+		}
+		dirs, bytes = append(dirs, at), append(bytes, ts.SizeBytes)
+		rest -= ts.SizeBytes
+	}
+	dirs, bytes = append(dirs, p.standby.f.Data.Path), append(bytes, max(0, rest))
+	spaces, err := p.standby.f.Space(ctx, pg.OSUser, dirs)
+	if err != nil {
+		return err
+	}
+	for i, s := range spaces {
+		p.trees = append(p.trees, tree{Space: s, bytes: bytes[i]})
 	}
 	return nil
 }

@@ -86,11 +86,18 @@ type subject struct {
 type pair struct {
 	standby, upstream subject
 	reseed            bool
-	// tablespaces that have no directory on the standby.
-	noDirectory []string
+	// trees are the tablespaces on the standby, then its data directory; none
+	// when the upstream has no tablespaces.
+	trees []tree
 	// config is the standby's own postgresql.conf, when it lies outside the
 	// data directory and so survives a copy.
 	config map[string]string
+}
+
+// tree is a directory of the standby that a copy fills, and what will be in it.
+type tree struct {
+	facts.Space
+	bytes int64 // 0 when not known
 }
 
 // Examine runs all checks on the hosts that there are facts of. Findings come

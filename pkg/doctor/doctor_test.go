@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -22,17 +21,22 @@ import (
 // source answers what a host would be asked for.
 type source struct {
 	facts.Source
-	errors  []facts.ConfigError
-	present []string // directories
-	err     error
+	errors []facts.ConfigError
+	spaces map[string]facts.Space
+	asked  int // for them
+	err    error
 }
 
 func (s *source) ConfigErrors(context.Context) ([]facts.ConfigError, error) { return s.errors, s.err }
-func (s *source) List(_ context.Context, _, dir string) ([]host.Entry, error) {
-	if !slices.Contains(s.present, dir) {
-		return nil, fs.ErrNotExist
+func (s *source) Space(_ context.Context, _ string, dirs []string) ([]facts.Space, error) {
+	s.asked++
+	var out []facts.Space
+	for _, d := range dirs {
+		x := s.spaces[d]
+		x.Path = d
+		out = append(out, x)
 	}
-	return nil, nil
+	return out, s.err
 }
 
 // lab is a primary and a standby that is about to be made.
@@ -79,6 +83,16 @@ func newLab() *lab {
 // config is the standby's own postgresql.conf.
 func (l *lab) config(text string) {
 	l.pg2.SetFile("postgres", host.File{Path: "/etc/postgresql/15/main/postgresql.conf", Exists: true, Data: []byte(text)})
+}
+
+// disks gives pg1 a tablespace of 300 MB, beside 724 MB of other data, and the
+// file systems that they go to on pg2 a device and some room.
+func (l *lab) disks(data string, dataFree int64, space string, spaceFree int64) {
+	l.pg1.Server.Tablespaces = []facts.Tablespace{{OID: 1, Name: "a", Location: "/ts/a", SizeBytes: 300 << 20}}
+	l.src2.spaces = map[string]facts.Space{
+		"/srv/pg/data": {Device: data, FreeBytes: dataFree, TotalBytes: 1 << 40},
+		"/ts/a":        {Device: space, FreeBytes: spaceFree, TotalBytes: 1 << 40, Exists: true},
+	}
 }
 
 func cluster(id string, standby bool) facts.DataDir {
@@ -245,8 +259,18 @@ func cases() map[string]struct {
 		"running, reseed":      {func(l *lab) { l.streaming(); l.scope.Reseed = true }, nil},
 		"no space":             {func(l *lab) { l.pg2.Machine.FreeBytes = 1<<30 + 1<<26 }, []string{"pg2 block target.space"}},
 		"space":                {func(l *lab) { l.pg2.Machine.FreeBytes = 1<<30 + 1<<27 }, nil},
-		"port":                 {func(l *lab) { l.pg2.Machine.PortInUse = true }, []string{"pg2 block target.port"}},
-		"no configuration":     {func(l *lab) { l.pg2.Config = facts.ConfigDir{} }, []string{"pg2 block target.config-directory"}},
+
+		"no space for a tablespace on a disk of its own":  {func(l *lab) { l.disks("1", 900<<20, "2", 299<<20) }, []string{"pg2 block target.space"}},
+		"no space beside a tablespace":                    {func(l *lab) { l.disks("1", 299<<20, "2", 900<<20) }, []string{"pg2 block target.space"}},
+		"space for each of two disks":                     {func(l *lab) { l.disks("1", 900<<20, "2", 400<<20) }, nil},
+		"space for each, and not for both on one disk":    {func(l *lab) { l.disks("1", 1100<<20, "1", 1100<<20) }, []string{"pg2 block target.space"}},
+		"space for both on one disk":                      {func(l *lab) { l.disks("1", 1200<<20, "1", 1200<<20) }, nil},
+		"file system of a tablespace is not known":        {func(l *lab) { l.disks("1", 900<<20, "2", 0); l.src2.spaces["/ts/a"] = facts.Space{Exists: true} }, nil},
+		"file systems cannot be told apart":               {func(l *lab) { l.disks("", 900<<20, "", 400<<20) }, nil},
+		"a tablespace, and something is in the directory": {func(l *lab) { l.disks("1", 0, "2", 0); l.pg2.Data.State = facts.Partial }, nil},
+
+		"port":             {func(l *lab) { l.pg2.Machine.PortInUse = true }, []string{"pg2 block target.port"}},
+		"no configuration": {func(l *lab) { l.pg2.Config = facts.ConfigDir{} }, []string{"pg2 block target.config-directory"}},
 		"configuration inside": {func(l *lab) {
 			l.pg2.Config = facts.ConfigDir{}
 			l.cl.Hosts[1].Postgres.ConfigDirectory = "/srv/pg/data"
@@ -254,7 +278,7 @@ func cases() map[string]struct {
 		"tablespace": {func(l *lab) {
 			l.pg1.Server.Tablespaces = []facts.Tablespace{{Location: "/ts/a"}, {Location: "/ts/b"}, {Location: "/ts/c"}}
 			l.cl.Hosts[1].Postgres.Tablespaces = map[string]string{"/ts/b": "/here/b"}
-			l.src2.present = []string{"/ts/a", "/here/b"}
+			l.src2.spaces = map[string]facts.Space{"/ts/a": {Exists: true}, "/here/b": {Exists: true}}
 		}, []string{"pg2 block target.tablespace-directory"}},
 		"no tmpfs":        {func(l *lab) { l.pg2.Machine.TmpFS = "" }, []string{"pg2 block target.tmpfs"}},
 		"low parameter":   {func(l *lab) { l.config("MAX_connections = 50 # few\n") }, []string{"pg2 note standby.parameters"}},
@@ -289,6 +313,40 @@ func TestExamineFindsWhatIsWrongAndNothingElse(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestSpaceIsAskedForOnceAndOnlyWithTablespaces(t *testing.T) {
+	t.Parallel()
+	l := newLab()
+	l.examine(t)
+	if l.src2.asked != 0 {
+		t.Errorf("without tablespaces: %d questions", l.src2.asked)
+	}
+	l.disks("1", 1<<40, "2", 1<<40)
+	l.pg1.Server.Tablespaces = append(l.pg1.Server.Tablespaces, facts.Tablespace{OID: 2, Name: "b", Location: "/ts/b"})
+	l.examine(t)
+	if l.src2.asked != 1 {
+		t.Errorf("with two: %d questions", l.src2.asked)
+	}
+}
+
+func TestSpaceSaysWhatGoesWhere(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		damage func(*lab)
+		want   string
+	}{
+		{func(l *lab) { l.pg2.Machine.FreeBytes = 7 }, "7 bytes are free, 1181116006 are needed (the databases of pg1 and a tenth more)"},
+		{func(l *lab) { l.disks("1", 1<<40, "2", 7) }, "7 bytes are free, 346030080 are needed (for /ts/a and a tenth more)"},
+		{func(l *lab) { l.disks("1", 7, "1", 7) }, "7 bytes are free, 1181116006 are needed (for /ts/a and /srv/pg/data and a tenth more)"},
+	} {
+		l := newLab()
+		c.damage(l)
+		got := l.examine(t)
+		if len(got) != 1 || got[0].Found != c.want {
+			t.Errorf("got %+v, want %s", got, c.want)
+		}
 	}
 }
 

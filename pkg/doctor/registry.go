@@ -126,7 +126,7 @@ func targetChecks() []Check {
 		{ID: "target.not-a-standby", Severity: Block, onPair: targetNotStandby,
 			Doc: "The data directory does not hold a copy of this cluster that was a primary: it may have the only copy of some writes."},
 		{ID: "target.space", Severity: Block, onPair: targetSpace,
-			Doc: "The file system has room for the databases and a tenth more."},
+			Doc: "Each file system has room for what comes to it, the data directory and tablespaces, and a tenth more."},
 		{ID: "target.port", Severity: Block, onPair: targetPort,
 			Doc: "Nothing else listens on the standby's port."},
 		{ID: "target.config-directory", Severity: Block, onPair: targetConfigDirectory,

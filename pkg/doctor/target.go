@@ -180,19 +180,6 @@ func targetNotStandby(p pair) []found {
 	return one("if nobody needs what was written there, move "+d.Path+" away", "%s holds a copy of this cluster that is not a standby", d.Path)
 }
 
-func targetSpace(p pair) []found {
-	d, m, size := p.standby.f.Data, p.standby.f.Machine, p.upstream.f.Server.SizeBytes
-	// What is there already counts for nothing and takes its space again:
-	// only an empty target can be judged from the free space alone.
-	if d.State != facts.Absent && d.State != facts.Empty || m.TotalBytes == 0 {
-		return nil
-	}
-	if need := size + size/10; m.FreeBytes < need {
-		return one("make room, or give a larger file system", "%d bytes are free, %d are needed (the databases of %s and a tenth more)", m.FreeBytes, need, p.upstream.inv.Name)
-	}
-	return nil
-}
-
 func targetPort(p pair) []found {
 	f := p.standby.f
 	if !p.target() || !f.Machine.PortInUse || f.Data.PID != 0 {
@@ -211,15 +198,6 @@ func targetConfigDirectory(p pair) []found {
 		remedy = fmt.Sprintf("sudo pg_createcluster %s %s -d %s -p %d, then empty its new data directory", m[1], m[2], pg.DataDirectory, pg.Port)
 	}
 	return one(remedy, "no postgresql.conf in %s", pg.ConfigDirectory)
-}
-
-func targetTablespace(p pair) []found {
-	var out []found
-	for _, dir := range p.noDirectory {
-		out = append(out, one(fmt.Sprintf("sudo install -d -m 700 -o %s -g %s %s", p.standby.inv.Postgres.OSUser, p.standby.inv.Postgres.OSUser, dir),
-			"no directory %s for a tablespace", dir)...)
-	}
-	return out
 }
 
 func targetTmpFS(p pair) []found {

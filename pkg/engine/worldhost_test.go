@@ -330,6 +330,14 @@ func (g gatherer) List(ctx context.Context, as, dir string) ([]host.Entry, error
 	return g.m.fs.Files(as).List(ctx, dir)
 }
 
+func (g gatherer) Space(_ context.Context, _ string, dirs []string) ([]facts.Space, error) {
+	var out []facts.Space
+	for _, d := range dirs {
+		out = append(out, facts.Space{Path: d, Exists: g.m.fs.Has(d)})
+	}
+	return out, nil
+}
+
 func (g gatherer) Settings(context.Context) (postgres.Settings, error) {
 	text := g.m.loaded["postgresql.conf"]
 	var rows []postgres.Setting

@@ -38,6 +38,7 @@ type Host struct {
 type Source interface {
 	File(ctx context.Context, as, path string) (host.File, error)
 	List(ctx context.Context, as, dir string) ([]host.Entry, error)
+	Space(ctx context.Context, as string, dirs []string) ([]Space, error)
 	Settings(ctx context.Context) (postgres.Settings, error)
 	Role(ctx context.Context, name string) (Role, error)
 	// ConfigErrors is the server's own judgement of its configuration files
@@ -106,7 +107,7 @@ type Server struct {
 	HBAFile       string           `json:"hba_file"`
 	IdentFile     string           `json:"ident_file"`
 	SSL           bool             `json:"ssl"`
-	SizeBytes     int64            `json:"size_bytes"` // of all databases
+	SizeBytes     int64            `json:"size_bytes"` // of all databases, tablespaces and all
 	StartedAt     time.Time        `json:"started_at"`
 	Slots         []Slot           `json:"slots"`
 	Senders       []Sender         `json:"senders"`
@@ -189,6 +190,8 @@ type Tablespace struct {
 	OID      int64  `json:"oid"`
 	Name     string `json:"name"`
 	Location string `json:"location"`
+	// SizeBytes is 0 when it is not known, as of one that was just made.
+	SizeBytes int64 `json:"size_bytes"`
 }
 
 // Role is a database role. It may not exist.

@@ -355,6 +355,14 @@ func (s *source) List(_ context.Context, _, dir string) ([]host.Entry, error) {
 	return out, nil
 }
 
+func (s *source) Space(_ context.Context, _ string, dirs []string) ([]facts.Space, error) {
+	var out []facts.Space
+	for _, d := range dirs {
+		out = append(out, facts.Space{Path: d, Exists: s.dirs[d]})
+	}
+	return out, nil
+}
+
 func (s *source) Settings(context.Context) (postgres.Settings, error) { return s.settings, nil }
 
 func (s *source) Role(_ context.Context, name string) (facts.Role, error) {

@@ -176,7 +176,9 @@ func copyTrees(ctx context.Context, to *inventory.Host, up *facts.Host) ([]tree,
 		}
 	}
 	var out []tree
+	rest := up.Server.SizeBytes
 	for _, ts := range up.Server.Tablespaces {
+		rest -= ts.SizeBytes
 		if strings.HasPrefix(ts.Location, up.Server.DataDirectory+"/") {
 			return nil, fault.Refuse(up.Name, "move it outside the data directory",
 				fmt.Errorf("tablespace %s lies inside the data directory, in %s", ts.Name, ts.Location))
@@ -188,9 +190,9 @@ func copyTrees(ctx context.Context, to *inventory.Host, up *facts.Host) ([]tree,
 		if to.Postgres.Tablespaces[ts.Location] != "" && to.Postgres.Tablespaces[ts.Location] != ts.Location {
 			return nil, fmt.Errorf("%s: remapping tablespaces is not supported yet", to.Name)
 		}
-		out = append(out, tree{what: "tablespace " + ts.Name, of: ts.Location, source: path.Join(ts.Location, sub), target: path.Join(ts.Location, sub), excludes: patterns(v.TablespaceExcludes())})
+		out = append(out, tree{what: "tablespace " + ts.Name, of: ts.Location, source: path.Join(ts.Location, sub), target: path.Join(ts.Location, sub), excludes: patterns(v.TablespaceExcludes()), size: ts.SizeBytes})
 	}
-	return append(out, tree{what: "the data directory", of: up.Server.DataDirectory, source: up.Server.DataDirectory, target: to.Postgres.DataDirectory, excludes: excludes, size: up.Server.SizeBytes, main: true}), nil
+	return append(out, tree{what: "the data directory", of: up.Server.DataDirectory, source: up.Server.DataDirectory, target: to.Postgres.DataDirectory, excludes: excludes, size: max(0, rest), main: true}), nil
 }
 
 func patterns(list []postgres.Exclude) []string {

@@ -27,7 +27,7 @@ type Gatherer struct {
 	machine *facts.Machine
 	scan    *scan
 	dialect dialect
-	size    int64
+	sizes   sizes
 	own     host.SQL
 }
 

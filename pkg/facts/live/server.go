@@ -79,8 +79,17 @@ func (g *Gatherer) stateOf(ctx context.Context, sql host.SQL) (*state, error) {
 	if len(rows) != 1 {
 		return nil, fmt.Errorf("query server state: %d rows", len(rows))
 	}
-	rows[0].Version, rows[0].SizeBytes = v, g.size
+	rows[0].Version, rows[0].SizeBytes = v, g.sizes.all
+	for i, ts := range rows[0].Tablespaces {
+		rows[0].Tablespaces[i].SizeBytes = g.sizes.tablespaces[ts.OID]
+	}
 	return &rows[0], nil
+}
+
+// sizes are bytes, of all databases and of tablespaces by oid.
+type sizes struct {
+	all         int64
+	tablespaces map[int64]int64
 }
 
 // versionOf asks each session once: after an upgrade and a restart the session
@@ -92,6 +101,10 @@ func (g *Gatherer) versionOf(ctx context.Context, sql host.SQL) (postgres.Versio
 	var rows []struct {
 		Version int   `json:"version"`
 		Size    int64 `json:"size"`
+		Spaces  []struct {
+			OID  int64 `json:"oid"`
+			Size int64 `json:"size"`
+		} `json:"spaces"`
 	}
 	if err := sql.Query(ctx, &rows, versionQuery); err != nil {
 		return 0, fmt.Errorf("query server version: %w", err)
@@ -103,7 +116,11 @@ func (g *Gatherer) versionOf(ctx context.Context, sql host.SQL) (postgres.Versio
 	if v < postgres.Oldest {
 		return 0, &postgres.UnsupportedError{Version: v, Feature: "pgrepctl", Since: postgres.Oldest}
 	}
-	g.dialect, g.size = dialect{session: sql, version: v}, rows[0].Size
+	g.dialect = dialect{session: sql, version: v}
+	g.sizes = sizes{all: rows[0].Size, tablespaces: map[int64]int64{}}
+	for _, s := range rows[0].Spaces {
+		g.sizes.tablespaces[s.OID] = s.Size
+	}
 	return v, nil
 }
 
@@ -111,7 +128,9 @@ func (g *Gatherer) versionOf(ctx context.Context, sql host.SQL) (postgres.Versio
 // with it, once a session and not once a Gather: the server walks all its files
 // for them.
 const versionQuery = `select current_setting('server_version_num')::int as version,
-	(select coalesce(sum(pg_database_size(oid)), 0)::int8 from pg_database) as size`
+	(select coalesce(sum(pg_database_size(oid)), 0)::int8 from pg_database) as size,
+	(select coalesce(json_agg(row_to_json(q)), '[]'::json) from (
+		select oid::int8, pg_tablespace_size(oid) as size from pg_tablespace where pg_tablespace_location(oid) like '/%') q) as spaces`
 
 // state is the row of stateQuery.
 type state struct {

@@ -1,0 +1,69 @@
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+)
+
+// targetSpace compares what comes to each file system with what is free on it.
+// What is there already counts for nothing and takes its space again: only an
+// empty target can be judged from the free space alone.
+func targetSpace(p pair) []found {
+	d, m, up := p.standby.f.Data, p.standby.f.Machine, p.upstream.f.Server
+	if d.State != facts.Absent && d.State != facts.Empty {
+		return nil
+	}
+	trees := p.trees
+	if len(trees) == 0 {
+		trees = []tree{{Space: facts.Space{Path: d.Path, FreeBytes: m.FreeBytes, TotalBytes: m.TotalBytes}, bytes: up.SizeBytes}}
+	}
+	var out []found
+	for len(trees) > 0 {
+		first := trees[0]
+		with := func(t tree) bool { return t.Path == first.Path || t.Device != "" && t.Device == first.Device }
+		out = append(out, p.fits(slices.DeleteFunc(slices.Clone(trees), func(t tree) bool { return !with(t) }))...)
+		trees = slices.DeleteFunc(slices.Clone(trees), with)
+	}
+	return out
+}
+
+// fits judges the trees of one file system.
+func (p pair) fits(trees []tree) []found {
+	free, size := trees[0].FreeBytes, int64(0)
+	var paths []string
+	for _, t := range trees {
+		if t.TotalBytes == 0 {
+			return nil
+		}
+		size += t.bytes
+		paths = append(paths, t.Path)
+	}
+	need := size + size/10
+	if free >= need {
+		return nil
+	}
+	what := "the databases of " + p.upstream.inv.Name
+	if len(p.trees) > 0 {
+		what = "for " + strings.Join(paths, " and ")
+	}
+	return one("make room, or give a larger file system", "%d bytes are free, %d are needed (%s and a tenth more)", free, need, what)
+}
+
+func targetTablespace(p pair) []found {
+	var missing []string
+	for _, t := range p.trees[:max(0, len(p.trees)-1)] {
+		if !t.Exists {
+			missing = append(missing, t.Path)
+		}
+	}
+	slices.Sort(missing)
+	user := p.standby.inv.Postgres.OSUser
+	var out []found
+	for _, dir := range missing {
+		out = append(out, one(fmt.Sprintf("sudo install -d -m 700 -o %s -g %s %s", user, user, dir), "no directory %s for a tablespace", dir)...)
+	}
+	return out
+}
