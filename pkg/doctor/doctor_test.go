@@ -62,7 +62,7 @@ func newLab() *lab {
 	machine := func(id string) facts.Machine {
 		return facts.Machine{OSUser: "postgres", MachineID: id, BootID: id, Arch: "x86_64", Glibc: "2.36", RsyncVersion: "3.4.1",
 			BinDirectory: "/usr/lib/postgresql/15/bin", BinVersion: postgres.MakeVersion(15, 90), TmpFS: "/dev/shm",
-			FreeBytes: 1 << 40, TotalBytes: 1 << 41, Clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+			FreeBytes: 1 << 40, TotalBytes: 1 << 41, ICU: "72", LibDirectory: "/usr/lib/postgresql/15/lib", Libraries: []string{"auto_explain.so", "pg_stat_statements.so"}, Clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 			Tools: map[string]string{"rsync": "/usr/bin/rsync", "perl": "/usr/bin/perl", "find": "/usr/bin/find", "sync": "/usr/bin/sync"}}
 	}
 	l.pg1, l.pg2 = facts.New("pg1", l.src1), facts.New("pg2", l.src2)
@@ -217,13 +217,19 @@ func cases() map[string]struct {
 		"arm":                   {func(l *lab) { l.pg2.Machine.Arch = "aarch64" }, []string{"pg2 block machine.architecture"}},
 		"musl":                  {func(l *lab) { l.pg2.Machine.Glibc = "" }, []string{"pg2 block machine.libc"}},
 		"glibc 2.31":            {func(l *lab) { l.pg2.Machine.Glibc = "2.31" }, []string{"pg2 block machine.libc"}},
-		"older standby":         {func(l *lab) { l.pg2.Machine.BinVersion = postgres.MakeVersion(15, 89) }, []string{"pg2 warn release.standby-older"}},
-		"no walsender free":     {func(l *lab) { l.settings["max_wal_senders"] = "0" }, []string{"pg2 block wal-senders.full"}},
-		"last walsender":        {func(l *lab) { l.settings["max_wal_senders"] = "1" }, nil},
-		"walsender is its own":  {func(l *lab) { l.streaming(); l.settings["max_wal_senders"] = "1" }, nil},
-		"no slot free":          {func(l *lab) { l.settings["max_replication_slots"] = "2"; l.pg1.Server.Slots = slots(2) }, []string{"pg2 block slots.full"}},
-		"last slot":             {func(l *lab) { l.settings["max_replication_slots"] = "3"; l.pg1.Server.Slots = slots(2) }, nil},
-		"slot is logical":       {func(l *lab) { l.pg1.Server.Slots = []facts.Slot{{Name: "pg2", Type: "logical"}} }, []string{"pg2 block slot.taken"}},
+
+		"ICU 67 there, not used":  {func(l *lab) { l.pg1.Machine.ICU = "67" }, nil},
+		"ICU 67 there, and used":  {func(l *lab) { l.pg1.Machine.ICU, l.pg1.Server.ICU = "67", true }, []string{"pg2 block machine.icu"}},
+		"ICU 72 on both":          {func(l *lab) { l.pg1.Server.ICU = true }, nil},
+		"ICU that nobody can see": {func(l *lab) { l.pg2.Machine.ICU, l.pg1.Server.ICU = "", true }, nil},
+
+		"older standby":        {func(l *lab) { l.pg2.Machine.BinVersion = postgres.MakeVersion(15, 89) }, []string{"pg2 warn release.standby-older"}},
+		"no walsender free":    {func(l *lab) { l.settings["max_wal_senders"] = "0" }, []string{"pg2 block wal-senders.full"}},
+		"last walsender":       {func(l *lab) { l.settings["max_wal_senders"] = "1" }, nil},
+		"walsender is its own": {func(l *lab) { l.streaming(); l.settings["max_wal_senders"] = "1" }, nil},
+		"no slot free":         {func(l *lab) { l.settings["max_replication_slots"] = "2"; l.pg1.Server.Slots = slots(2) }, []string{"pg2 block slots.full"}},
+		"last slot":            {func(l *lab) { l.settings["max_replication_slots"] = "3"; l.pg1.Server.Slots = slots(2) }, nil},
+		"slot is logical":      {func(l *lab) { l.pg1.Server.Slots = []facts.Slot{{Name: "pg2", Type: "logical"}} }, []string{"pg2 block slot.taken"}},
 		"slot is another's": {func(l *lab) {
 			l.pg1.Server.Slots = []facts.Slot{{Name: "pg2", Type: "physical", Active: true, Client: "barman"}}
 		}, []string{"pg2 block slot.taken"}},

@@ -94,6 +94,8 @@ func copyChecks() []Check {
 			Doc: "Both hosts have one architecture: data files are not portable."},
 		{ID: "machine.libc", Severity: Block, onPair: libcDiffers,
 			Doc: "Both hosts have one release of glibc: another one may sort text in another order, and indexes then silently miss rows."},
+		{ID: "machine.icu", Severity: Block, onPair: icuDiffers,
+			Doc: "Where a database of the upstream sorts by ICU (15 and later), the servers of both hosts have one major version of it, for the same reason."},
 		{ID: "release.pair", Severity: Block, onPair: releasePair,
 			Doc: "The standby's release can replay the upstream's WAL. Findings have an id of their own, `release.…`, and the severity of the fault."},
 		{ID: "wal-senders.full", Severity: Block, onPair: walSendersFull,

@@ -101,6 +101,15 @@ func orOther(glibc string) string {
 	return "glibc " + glibc
 }
 
+func icuDiffers(p pair) []found {
+	a, b := p.standby.f.Machine.ICU, p.upstream.f.Machine.ICU
+	if !p.upstream.f.Server.ICU || a == "" || b == "" || a == b {
+		return nil
+	}
+	return one("use the same release of the operating system; or reindex all text indexes after a promotion, and accept",
+		"its server has ICU %s, that of %s has ICU %s", a, p.upstream.inv.Name, b)
+}
+
 func releasePair(p pair) []found {
 	sb, up := p.standby.f.Machine.BinVersion, p.upstream.f.Server.Version
 	if p.standby.f.Server.Running {

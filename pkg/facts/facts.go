@@ -75,7 +75,14 @@ type Machine struct {
 	BinDirectory string `json:"bin_directory"`
 	// BinVersion is what `postgres --version` there says.
 	BinVersion postgres.Version `json:"bin_version"`
-	HostKey    string           `json:"host_key"` // "ssh-ed25519 AAAA…"
+	// ICU is the major version of the ICU library that they are linked with,
+	// empty when there is none or it is not known.
+	ICU string `json:"icu"`
+	// LibDirectory is their $libdir, empty when it is not known; Libraries
+	// are the names in it that end in .so.
+	LibDirectory string   `json:"lib_directory"`
+	Libraries    []string `json:"libraries"`
+	HostKey      string   `json:"host_key"` // "ssh-ed25519 AAAA…"
 	// TmpFS is a directory on a memory file system that OSUser can write,
 	// usually /dev/shm.
 	TmpFS string `json:"tmpfs"`
@@ -116,6 +123,8 @@ type Server struct {
 	// PendingRestart names settings that were changed but need a restart.
 	PendingRestart []string `json:"pending_restart"`
 	Archiver       Archiver `json:"archiver"`
+	// ICU: a database sorts by the ICU library by default (15+).
+	ICU bool `json:"icu"`
 	// ExclusiveBackup: the server is in exclusive backup mode (to 14).
 	ExclusiveBackup bool `json:"exclusive_backup"`
 	// Lock is who holds the cluster lock, nil if nobody does.

@@ -181,6 +181,9 @@ func (g *Gatherer) rescan(ctx context.Context) (*scan, error) {
 			continue
 		}
 		g.mu.Lock()
+		if g.scan != nil {
+			s.binaries = g.scan.binaries
+		}
 		g.scan = s
 		g.mu.Unlock()
 		return s, nil
@@ -188,9 +191,14 @@ func (g *Gatherer) rescan(ctx context.Context) (*scan, error) {
 }
 
 func (g *Gatherer) scanOnce(ctx context.Context) (*scan, error) {
-	pg := g.inv.Postgres
+	pg, what := g.inv.Postgres, "libraries"
+	g.mu.Lock()
+	if g.scan != nil {
+		what = "" // known, and slow to find out
+	}
+	g.mu.Unlock()
 	rec, err := probe(ctx, g.h, pg.OSUser, scanScript,
-		pg.DataDirectory, pg.ConfigDirectory, strconv.Itoa(pg.Port), pg.Version, pg.BinDirectory, pg.SocketDirectory, g.home())
+		pg.DataDirectory, pg.ConfigDirectory, strconv.Itoa(pg.Port), pg.Version, pg.BinDirectory, pg.SocketDirectory, g.home(), what)
 	if err != nil {
 		return nil, err
 	}

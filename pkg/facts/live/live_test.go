@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -62,6 +63,15 @@ func TestGatherTellsARunningPrimary(t *testing.T) {
 	if f.Machine.BinDirectory != s.bin || f.Machine.BinVersion.Major() != s.major {
 		t.Errorf("bin directory %s of %s, want %s", f.Machine.BinDirectory, f.Machine.BinVersion, s.bin)
 	}
+	if m := f.Machine; !slices.Contains(m.Libraries, "libpqwalreceiver.so") || !slices.Contains(m.Libraries, "plpgsql.so") || m.LibDirectory == "" {
+		t.Errorf("libraries in %s: %v", m.LibDirectory, m.Libraries)
+	}
+	if out, err := exec.Command("ldd", filepath.Join(s.bin, "postgres")).Output(); err == nil && strings.Contains(string(out), "libicui18n.so."+f.Machine.ICU+" ") == (f.Machine.ICU == "") {
+		t.Errorf("ICU %q, of:\n%s", f.Machine.ICU, out)
+	}
+	if f.Server.ICU {
+		t.Error("a cluster of locale C sorts by ICU")
+	}
 	if d := f.Machine.Skew; d < -time.Second || d > time.Second {
 		t.Errorf("skew against our own clock: %s", d)
 	}
@@ -100,6 +110,20 @@ func (s *server) pid() int {
 	return n
 }
 
+func TestGatherTellsThatADatabaseSortsByICU(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	if v, err := postgres.ParseVersion(s.major); err != nil || !v.AtLeast(15) {
+		t.Skip("no database of PostgreSQL " + s.major + " has a provider")
+	}
+	s.start()
+	g, _ := s.gatherer()
+	g.exec(t, "create database i template template0 locale_provider icu icu_locale 'en' locale 'C'")
+	if f := gather(t, g); !f.Server.ICU {
+		t.Errorf("not seen: ICU %q", f.Machine.ICU)
+	}
+}
+
 func TestGatherIsCheap(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -113,9 +137,12 @@ func TestGatherIsCheap(t *testing.T) {
 	if diff := cmp.Diff(calls{Runs: 2, Sessions: 1, Queries: 2}, count()); diff != "" {
 		t.Errorf("first: %s", diff)
 	}
-	gather(t, g)
+	second := gather(t, g)
 	if diff := cmp.Diff(calls{Runs: 1, Queries: 1}, count()); diff != "" {
 		t.Errorf("second: %s", diff)
+	}
+	if len(second.Machine.Libraries) == 0 {
+		t.Error("what was found out once is forgotten")
 	}
 	s.stop("fast")
 	gather(t, g) // may meet the postmaster on its way out

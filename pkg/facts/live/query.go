@@ -37,6 +37,7 @@ func stateQuery(v postgres.Version) string {
 		pendingRestart(v) + " as pending_restart",
 		firstRow(archiver) + " as archiver",
 		exclusiveBackup(v) + " as exclusive_backup",
+		icu(v) + " as icu",
 		firstRow(postgres.ClusterLockHolder) + " as lock",
 	}
 	return "select " + strings.Join(columns, ",\n\t")
@@ -107,6 +108,15 @@ func pendingRestart(v postgres.Version) string {
 
 const archiver = `select current_setting('archive_mode') as mode, last_archived_time as last_archived,
 	last_failed_time as last_failed, coalesce(last_failed_wal, '') as failed_file from pg_stat_archiver`
+
+// icu looks at the provider of databases only: that of single columns is in the
+// catalogs of each database, which would cost a session each.
+func icu(v postgres.Version) string {
+	if !v.AtLeast(15) {
+		return "false"
+	}
+	return "exists (select from pg_database where datlocprovider = 'i')"
+}
 
 func exclusiveBackup(v postgres.Version) string {
 	if v.AtLeast(15) {

@@ -37,6 +37,7 @@ type scan struct {
 	bin       string
 	binVer    postgres.Version
 	runs      []facts.Run
+	binaries  binaries
 }
 
 // complete adds to the machine what only its owner of the data directory sees.
@@ -47,7 +48,7 @@ func (s *scan) complete(m facts.Machine) facts.Machine {
 	m.FreeBytes, m.TotalBytes, m.TmpFS = s.free, s.total, s.tmpfs
 	m.BinDirectory, m.BinVersion = s.bin, s.binVer
 	m.SocketDir, m.PortInUse = s.socketDir, s.portInUse
-	return m
+	return s.binaries.complete(m)
 }
 
 // parseScan returns a complete scan together with errTorn when a control file is
@@ -59,6 +60,7 @@ func parseScan(r record, pg inventory.Postgres) (*scan, error) {
 	s.config = facts.ConfigDir{Path: pg.ConfigDirectory, Exists: r.has("config_dir"),
 		HasConfig: r.has("config_main"), HasHBA: r.has("config_hba")}
 	s.bin, s.binVer = pickBin(r.values["bin"], pg.Version)
+	s.binaries = parseBinaries(r, s.bin)
 
 	uid, err := strconv.Atoi(r.get("uid"))
 	if err != nil {

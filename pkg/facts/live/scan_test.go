@@ -236,6 +236,20 @@ func TestParsersOfSmallOutputs(t *testing.T) {
 	}
 }
 
+func TestLibrariesAreThoseOfTheChosenPrograms(t *testing.T) {
+	t.Parallel()
+	got := parseBinaries(record{values: map[string][]string{
+		"icu": {"/a=67", "/a/b=72\n72"}, "libdir": {"/a=/a/lib", "/a/b=/a=b/lib"}, "lib": {"/a=x.so", "/a/b=z.so", "/a/b=y.so", "/a/b="},
+	}}, "/a/b")
+	want := binaries{dir: "/a/b", icu: "72", libDir: "/a=b/lib", libs: []string{"y.so", "z.so"}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(binaries{})); diff != "" {
+		t.Error(diff)
+	}
+	if m := got.complete(facts.Machine{BinDirectory: "/other"}); m.ICU != "" || m.Libraries != nil {
+		t.Errorf("of another directory: %+v", m)
+	}
+}
+
 func FuzzParsersTakeAnyBytes(f *testing.F) {
 	f.Add([]byte("\x00begin:n\x00uid=1\x00kind=directory\x00control=00\x00file:pgrepctl.run={}\x00df= 1 1 1 1% /\x00end:n\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {

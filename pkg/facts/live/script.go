@@ -2,12 +2,12 @@ package live
 
 // scanScript runs as the owner of the data directory. Arguments: nonce, data
 // directory, configuration directory, port, major version, bin directory or "",
-// socket directory or "", home directory. It only reads, and only through relative names once it
-// is in the data directory.
+// socket directory or "", home directory, "libraries" or "". It only reads, and
+// only through relative names once it is in the data directory.
 const scanScript = `main() {
 LC_ALL=C; export LC_ALL
 PATH=$PATH:/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin; export PATH
-dir=$2 conf=$3 port=$4 version=$5 bin=$6 sock=$7 home=$8 real=
+dir=$2 conf=$3 port=$4 version=$5 bin=$6 sock=$7 home=$8 what=$9 real=
 kv() { printf '%s=%s\0' "$1" "$2"; }
 text() { [ -f "$1" ] && [ -r "$1" ] && kv "file:$1" "$(dd if="$1" bs=65536 count=1 2>/dev/null)"; }
 printf '\0begin:%s\0' "$1"
@@ -94,7 +94,18 @@ else
 	set -- "${exe%/*}" "/usr/lib/postgresql/$version/bin" "/usr/pgsql-$version/bin" /usr/local/pgsql/bin "${found%/*}"
 fi
 for d in "$@"; do
-	[ -n "$d" ] && [ -x "$d/postgres" ] && kv bin "$d=$("$d/postgres" --version 2>/dev/null | head -n 1)"
+	[ -n "$d" ] && [ -x "$d/postgres" ] || continue
+	kv bin "$d=$("$d/postgres" --version 2>/dev/null | head -n 1)"
+	[ "$what" = libraries ] || continue
+	kv icu "$d=$(ldd "$d/postgres" 2>/dev/null | sed -n 's/.*libicui18n\.so\.\([0-9][0-9]*\).*/\1/p')"
+	# pg_config belongs to a package for developers. Every server has libpqwalreceiver.
+	for l in "$("$d/pg_config" --pkglibdir 2>/dev/null)" "$d/../lib" "$d/../lib/postgresql" "$d/../lib64/pgsql" "$d/../lib64/postgresql" "$d/../lib/pgsql"; do
+		[ -n "$l" ] && [ -f "$l/libpqwalreceiver.so" ] && cd "$l" || continue
+		kv libdir "$d=$(pwd -P)"
+		for f in *.so; do kv lib "$d=$f"; done
+		cd /
+		break
+	done
 done
 }
 nonce=$1
