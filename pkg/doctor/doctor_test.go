@@ -286,6 +286,19 @@ func cases() map[string]struct {
 			l.cl.Hosts[1].Postgres.Tablespaces = map[string]string{"/ts/b": "/here/b"}
 			l.src2.spaces = map[string]facts.Space{"/ts/a": {Exists: true}, "/here/b": {Exists: true}}
 		}, []string{"pg2 block target.tablespace-directory"}},
+		"library is missing":            {func(l *lab) { l.settings["shared_preload_libraries"] = "auto_explain, timescaledb" }, []string{"pg2 block target.library"}},
+		"library of its own is missing": {func(l *lab) { l.config("shared_preload_libraries = 'auto_explain,citus'\n") }, []string{"pg2 block target.library"}},
+		"two are missing":               {func(l *lab) { l.settings["shared_preload_libraries"] = "a,b" }, []string{"pg2 block target.library", "pg2 block target.library"}},
+		"libraries are there": {func(l *lab) {
+			l.settings["shared_preload_libraries"] = ` "$libdir/auto_explain", pg_stat_statements.so,`
+		}, nil},
+		"library of another directory": {func(l *lab) { l.settings["shared_preload_libraries"] = "/opt/lib/x.so" }, nil},
+		"libraries in several directories": {func(l *lab) {
+			l.settings["shared_preload_libraries"], l.settings["dynamic_library_path"] = "x", "/opt/lib:$libdir"
+		}, nil},
+		"libdir is not known":         {func(l *lab) { l.settings["shared_preload_libraries"], l.pg2.Machine.LibDirectory = "x", "" }, nil},
+		"library is missing, no copy": {func(l *lab) { l.streaming(); l.settings["shared_preload_libraries"] = "x" }, nil},
+
 		"no tmpfs":        {func(l *lab) { l.pg2.Machine.TmpFS = "" }, []string{"pg2 block target.tmpfs"}},
 		"low parameter":   {func(l *lab) { l.config("MAX_connections = 50 # few\n") }, []string{"pg2 note standby.parameters"}},
 		"high parameter":  {func(l *lab) { l.config("max_connections = 500\n") }, nil},

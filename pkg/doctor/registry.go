@@ -135,6 +135,8 @@ func targetChecks() []Check {
 			Doc: "Where configuration lies outside the data directory, the standby has its own (on Debian: the cluster was created)."},
 		{ID: "target.tablespace-directory", Severity: Block, onPair: targetTablespace,
 			Doc: "Every tablespace has its directory on the standby: replay stops at the first that has none."},
+		{ID: "target.library", Severity: Block, onPair: targetLibrary,
+			Doc: "The libraries of the upstream's shared_preload_libraries, and of the standby's own, are installed on the standby: its server would not start."},
 		{ID: "target.tmpfs", Severity: Block, onPair: targetTmpFS,
 			Doc: "The OS user can write to a memory file system, where the key of the copy lies while it runs."},
 		{ID: "standby.parameters", Severity: Note, onPair: standbyParameters,
