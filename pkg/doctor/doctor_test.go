@@ -60,7 +60,7 @@ func newLab() *lab {
 		pg(&inventory.Host{Name: "pg2", Address: "10.0.0.12", Role: inventory.Standby, UpstreamName: "pg1", Slot: "pg2"}),
 	}}
 	machine := func(id string) facts.Machine {
-		return facts.Machine{OSUser: "postgres", MachineID: id, BootID: id, Arch: "x86_64", Glibc: "2.36", RsyncVersion: "3.4.1",
+		return facts.Machine{LoginUser: "deploy", LoginHome: "/home/deploy", OSUser: "postgres", MachineID: id, BootID: id, Arch: "x86_64", Glibc: "2.36", RsyncVersion: "3.4.1",
 			BinDirectory: "/usr/lib/postgresql/15/bin", BinVersion: postgres.MakeVersion(15, 90), TmpFS: "/dev/shm",
 			FreeBytes: 1 << 40, TotalBytes: 1 << 41, ICU: "72", LibDirectory: "/usr/lib/postgresql/15/lib", Libraries: []string{"auto_explain.so", "pg_stat_statements.so"}, Clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
 			Tools: map[string]string{"rsync": "/usr/bin/rsync", "perl": "/usr/bin/perl", "find": "/usr/bin/find", "sync": "/usr/bin/sync"}}
@@ -208,15 +208,24 @@ func cases() map[string]struct {
 		"ssl on":           {func(l *lab) { l.cl.Replication.SSLMode = "require"; l.pg1.Server.SSL = true }, nil},
 		"forgotten slot":   {func(l *lab) { l.pg1.Server.Slots = []facts.Slot{{Name: "old", Type: "physical"}} }, []string{"pg1 warn slot.strange"}},
 
-		"no rsync there":        {func(l *lab) { delete(l.pg1.Machine.Tools, "rsync") }, []string{"pg2 block rsync.missing"}},
-		"no rsync, no copy":     {func(l *lab) { l.streaming(); delete(l.pg1.Machine.Tools, "rsync") }, nil},
-		"rsync 3.1.2":           {func(l *lab) { l.pg2.Machine.RsyncVersion = "3.1.2" }, []string{"pg2 block rsync.too-old"}},
-		"rsync of another kind": {func(l *lab) { l.pg2.Machine.RsyncVersion = "" }, []string{"pg2 block rsync.too-old"}},
-		"rsync 3.2.7":           {func(l *lab) { l.pg1.Machine.RsyncVersion = "3.2.7" }, []string{"pg2 warn rsync.insecure"}},
-		"rsync 3.10":            {func(l *lab) { l.pg1.Machine.RsyncVersion = "3.10.0" }, nil},
-		"arm":                   {func(l *lab) { l.pg2.Machine.Arch = "aarch64" }, []string{"pg2 block machine.architecture"}},
-		"musl":                  {func(l *lab) { l.pg2.Machine.Glibc = "" }, []string{"pg2 block machine.libc"}},
-		"glibc 2.31":            {func(l *lab) { l.pg2.Machine.Glibc = "2.31" }, []string{"pg2 block machine.libc"}},
+		"no rsync there":                {func(l *lab) { delete(l.pg1.Machine.Tools, "rsync") }, []string{"pg2 block rsync.missing"}},
+		"no rsync, no copy":             {func(l *lab) { l.streaming(); delete(l.pg1.Machine.Tools, "rsync") }, nil},
+		"rsync 3.1.2":                   {func(l *lab) { l.pg2.Machine.RsyncVersion = "3.1.2" }, []string{"pg2 block rsync.too-old"}},
+		"rsync of another kind":         {func(l *lab) { l.pg2.Machine.RsyncVersion = "" }, []string{"pg2 block rsync.too-old"}},
+		"rsync 3.2.7":                   {func(l *lab) { l.pg1.Machine.RsyncVersion = "3.2.7" }, []string{"pg2 warn rsync.insecure"}},
+		"rsync 3.10":                    {func(l *lab) { l.pg1.Machine.RsyncVersion = "3.10.0" }, nil},
+		"keys elsewhere":                {func(l *lab) { l.pg1.Machine.KeyFiles = []string{"/etc/ssh/keys/deploy"} }, []string{"pg2 block copy.authorized-keys"}},
+		"keys nowhere":                  {func(l *lab) { l.pg1.Machine.KeyFiles = []string{} }, []string{"pg2 block copy.authorized-keys"}},
+		"keys here and elsewhere":       {func(l *lab) { l.pg1.Machine.KeyFiles = []string{"/k", "/home/deploy/.ssh/authorized_keys"} }, nil},
+		"keys elsewhere on the standby": {func(l *lab) { l.pg2.Machine.KeyFiles = []string{"/k"} }, nil},
+		"keys elsewhere, no copy":       {func(l *lab) { l.streaming(); l.pg1.Machine.KeyFiles = []string{"/k"} }, nil},
+		"sudo refuses rsync":            {func(l *lab) { l.pg1.Machine.SudoRefusal = "sudo: a password is required" }, []string{"pg2 block copy.sudo"}},
+		"sudo refuses on the standby":   {func(l *lab) { l.pg2.Machine.SudoRefusal = "sudo: a password is required" }, nil},
+		"sudo refuses, no copy":         {func(l *lab) { l.streaming(); l.pg1.Machine.SudoRefusal = "sudo: a password is required" }, nil},
+
+		"arm":        {func(l *lab) { l.pg2.Machine.Arch = "aarch64" }, []string{"pg2 block machine.architecture"}},
+		"musl":       {func(l *lab) { l.pg2.Machine.Glibc = "" }, []string{"pg2 block machine.libc"}},
+		"glibc 2.31": {func(l *lab) { l.pg2.Machine.Glibc = "2.31" }, []string{"pg2 block machine.libc"}},
 
 		"ICU 67 there, not used":  {func(l *lab) { l.pg1.Machine.ICU = "67" }, nil},
 		"ICU 67 there, and used":  {func(l *lab) { l.pg1.Machine.ICU, l.pg1.Server.ICU = "67", true }, []string{"pg2 block machine.icu"}},

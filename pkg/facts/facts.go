@@ -54,19 +54,26 @@ type Source interface {
 
 // Machine is the operating system's side.
 type Machine struct {
-	LoginUser  string        `json:"login_user"`
-	LoginHome  string        `json:"login_home"`
-	OSUser     string        `json:"os_user"` // owner of the data directory
-	OSUserHome string        `json:"os_user_home"`
-	UID        int           `json:"uid"` // of OSUser
-	MachineID  string        `json:"machine_id"`
-	BootID     string        `json:"boot_id"`
-	Arch       string        `json:"arch"`
-	Glibc      string        `json:"glibc"`
-	Cores      int           `json:"cores"`
-	AES        bool          `json:"aes"`  // the processor has AES instructions
-	Skew       time.Duration `json:"skew"` // host clock minus ours, within half a round trip
-	Clock      time.Time     `json:"clock"`
+	LoginUser string `json:"login_user"`
+	LoginHome string `json:"login_home"`
+	// KeyFiles are the files that sshd reads the login user's keys from, nil
+	// when that is not known.
+	KeyFiles []string `json:"key_files"`
+	// SudoRefusal is what sudo says when the login user starts an rsync
+	// sender as OSUser and gives no password; empty when it lets it, or was
+	// not asked.
+	SudoRefusal string        `json:"sudo_refusal"`
+	OSUser      string        `json:"os_user"` // owner of the data directory
+	OSUserHome  string        `json:"os_user_home"`
+	UID         int           `json:"uid"` // of OSUser
+	MachineID   string        `json:"machine_id"`
+	BootID      string        `json:"boot_id"`
+	Arch        string        `json:"arch"`
+	Glibc       string        `json:"glibc"`
+	Cores       int           `json:"cores"`
+	AES         bool          `json:"aes"`  // the processor has AES instructions
+	Skew        time.Duration `json:"skew"` // host clock minus ours, within half a round trip
+	Clock       time.Time     `json:"clock"`
 	// Tools maps a program's name to its path; a missing one has no entry.
 	Tools map[string]string `json:"tools"`
 	// RsyncVersion is "3.2.7", empty when there is no rsync.

@@ -82,6 +82,24 @@ until [ "$(as psql -XAtqc "select count(*) from pg_stat_activity where backend_t
 			layout: etc, host: "h2", break_: "mv /usr/bin/rsync /usr/bin/rsync.away",
 			code: 6, says: []string{"h2", "rsync", "install"},
 		},
+		"sudo of the primary asks for a password for rsync": {
+			layout: etc, host: "h1",
+			break_: "printf '%s\n' 'admin ALL=(postgres) NOPASSWD: ALL' 'admin ALL=(postgres) PASSWD: /usr/bin/rsync' > /etc/sudoers.d/admin",
+			code:   6, says: []string{"copy.sudo", "h1", "a password is required", "NOPASSWD: /usr/bin/rsync"},
+		},
+		"sudo of the primary allows all but rsync": {
+			layout: etc, host: "h1",
+			break_: "printf '%s\n' 'admin ALL=(postgres) NOPASSWD: ALL, !/usr/bin/rsync' > /etc/sudoers.d/admin",
+			code:   6, says: []string{"copy.sudo", "h1", "not allowed to execute", "NOPASSWD: /usr/bin/rsync"},
+		},
+		"sshd of the primary reads keys elsewhere": {
+			layout: etc, host: "h1",
+			break_: `install -d -m 755 /etc/ssh/keys
+install -m 644 /home/admin/.ssh/authorized_keys /etc/ssh/keys/admin
+echo 'AuthorizedKeysFile /etc/ssh/keys/%u' > /etc/ssh/sshd_config.d/keys.conf
+` + reloadSSHD,
+			code: 6, says: []string{"copy.authorized-keys", "h1", "/etc/ssh/keys/admin", "AuthorizedKeysFile"},
+		},
 		"the inventory has the wrong version": {
 			layout: dataDirectory, with: []string{"version: 15", "version: 14"},
 			code: 6, says: []string{"14", "15"},

@@ -195,11 +195,22 @@ as psql -XAtqc "create database bench"
 as pgbench -qi -s 2 bench 2>/dev/null
 as psql -XAtqd bench -c "create extension amcheck" -c "alter table pgbench_history add column id bigserial"
 `
+	// sshd removes the file of its pid when it begins anew, and writes it when
+	// it listens.
+	reloadSSHD = `
+pid=$(cat /run/sshd.pid)
+rm /run/sshd.pid
+kill -HUP $pid
+until [ -s /run/sshd.pid ]; do sleep 0.02; done
+`
 	resetScript = `
+sshd=same
+diff -rq /var/e2e/etc/ssh /etc/ssh >/dev/null || sshd=changed
 as() { setpriv --reuid postgres --regid postgres --init-groups "$@"; }
 for p in rsync pgbench psql pg_receivewal tail; do pkill -KILL -x $p || true; done
 if [ -e /usr/bin/rsync.away ]; then mv /usr/bin/rsync.away /usr/bin/rsync; fi
 for d in etc home root usr/local; do rsync -a --checksum --delete --numeric-ids /var/e2e/$d/ /$d/; done
+if [ $sshd = changed ]; then` + reloadSSHD + `fi
 rm -rf /var/lib/postgresql/.pgrepctl /var/lib/postgresql/.psql_history /dev/shm/pgrepctl-* /tmp/* /var/tmp/received
 if $primary; then
   if [ $layout = data ]; then cp -a /var/e2e/data/* $data/; fi

@@ -137,7 +137,7 @@ func (g *Gatherer) readMachine(ctx context.Context) (*facts.Machine, error) {
 		return m, nil
 	}
 	before := g.now()
-	rec, err := probe(ctx, g.h, "", machineScript, g.inv.Postgres.OSUser)
+	rec, err := probe(ctx, g.h, "", machineScript, g.inv.Postgres.OSUser, g.inv.Postgres.DataDirectory)
 	if err != nil {
 		return nil, err
 	}

@@ -8,11 +8,16 @@ import (
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
 )
 
-// machineScript runs as the login user: sh of dash, bash or busybox. The whole
-// of it is a function so that no command can read the rest of the script as its
-// input.
+// machineScript runs as the login user: sh of dash, bash or busybox. Arguments:
+// nonce, OS user of the server, its data directory. The whole of it is a function
+// so that no command can read the rest of the script as its input.
+//
+// What a copy starts on its source is started here as well, to see whether sudo
+// lets it: `sudo -l` does not tell whether a password will be asked for. An
+// rsync sender whose client is gone at once has read nothing.
 const machineScript = `main() {
 LC_ALL=C; export LC_ALL
 PATH=$PATH:/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin; export PATH
@@ -32,7 +37,33 @@ for t in rsync perl python3 python socat sync find sudo ssh tar flock setsid sys
 	p=$(command -v "$t") && kv tool "$t=$p"
 done
 kv rsync "$(rsync --version 2>/dev/null | head -n 1)"
+kv login_uid "$(id -u)"
+sshd /etc/ssh/sshd_config .
+for c in /proc/[0-9]*/comm; do
+	read -r name <"$c" && [ "$name" = sshd ] && kv sshd_args "$(tr '\0' ' ' <"${c%comm}cmdline")"
+done 2>/dev/null
+if [ "$(id -un)" != "$2" ] && command -v sudo >/dev/null && command -v rsync >/dev/null; then
+	said=$(sudo -n -u "$2" rsync --server --sender -re. . "$3/" 2>&1 >/dev/null)
+	[ $? = 1 ] && kv sudo_rsync "$said"
+fi
 printf 'end:%s\0' "$1"
+}
+# sshd FILE DEPTH: the file, and what it includes.
+sshd() {
+	[ -f "$1" ] || return 0
+	[ -r "$1" ] || { kv sshd_unread "$1"; return 0; }
+	kv sshd "$1=$(dd if="$1" bs=65536 count=1 2>/dev/null)"
+	[ "$2" != ..... ] || return 0
+	sed -n 's/^[[:space:]]*[Ii][Nn][Cc][Ll][Uu][Dd][Ee][[:space:]=][[:space:]=]*//p' "$1" | while IFS= read -r line; do
+		set -f
+		for g in $line; do
+			case $g in /*) ;; *) g=/etc/ssh/$g ;; esac
+			set +f
+			for f in $g; do sshd "$f" "$2."; done
+			set -f
+		done
+		set +f
+	done
 }
 main "$@" </dev/null
 `
@@ -45,6 +76,8 @@ func parseMachine(r record) (facts.Machine, error) {
 		RsyncVersion: parseRsyncVersion(r.get("rsync")),
 		Clock:        parseClock(r.get("clock")),
 	}
+	m.KeyFiles = keyFiles(r, login{name: m.LoginUser, uid: r.get("login_uid"), home: m.LoginHome})
+	m.SudoRefusal = sudoSaid(r.get("sudo_rsync"))
 	m.Glibc, _ = strings.CutPrefix(r.get("glibc"), "glibc ")
 	if n, err := strconv.Atoi(r.get("cores")); err == nil && n > 0 {
 		m.Cores = n
@@ -67,6 +100,15 @@ func parseMachine(r record) (facts.Machine, error) {
 		m.OSUser, m.UID, m.OSUserHome = f[0], uid, f[5]
 	}
 	return m, nil
+}
+
+// sudoSaid is sudo's own refusal, not what rsync says in its place.
+func sudoSaid(stderr string) string {
+	last := host.Tail(stderr, 1)
+	if strings.HasPrefix(last, "rsync") {
+		return ""
+	}
+	return last
 }
 
 // parseClock reads `date '+%s.%N %z'`; busybox has no %N and prints it, or

@@ -1,0 +1,33 @@
+package doctor
+
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+// copyAuthorizedKeys: the key of the copy is only tried when the copy begins,
+// and what sshd does not read looks like a key that it refuses.
+func copyAuthorizedKeys(p pair) []found {
+	m, up := p.upstream.f.Machine, p.upstream.inv.Name
+	file := path.Join(m.LoginHome, ".ssh/authorized_keys")
+	if !p.target() || m.KeyFiles == nil || slices.Contains(m.KeyFiles, file) {
+		return nil
+	}
+	from := "nowhere"
+	if len(m.KeyFiles) > 0 {
+		from = strings.Join(m.KeyFiles, ", ")
+	}
+	return one("on "+up+": add .ssh/authorized_keys to AuthorizedKeysFile in its sshd_config, then reload sshd",
+		"sshd of %s does not read %s: by AuthorizedKeysFile it reads keys of %s from %s", up, file, m.LoginUser, from)
+}
+
+// copySudo: the tool may have a password for sudo, the copy has none.
+func copySudo(p pair) []found {
+	m, up := p.upstream.f.Machine, p.upstream.inv
+	if !p.target() || m.SudoRefusal == "" {
+		return nil
+	}
+	return one("on "+up.Name+": allow it in sudoers: "+m.LoginUser+" ALL=("+up.Postgres.OSUser+") NOPASSWD: "+m.Tools["rsync"],
+		"sudo of %s does not let %s run rsync as %s without a password: %s", up.Name, m.LoginUser, up.Postgres.OSUser, m.SudoRefusal)
+}
