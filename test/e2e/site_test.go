@@ -218,6 +218,8 @@ if $primary; then
   if ! as $bin/pg_ctl -s -D $data status >/dev/null; then
     if [ $layout = etc ]; then pg_ctlcluster 15 main start; else as $bin/pg_ctl -s -w -D $data -l $log start; fi
   fi
+  as psql -XAtqd bench -c "alter table pgbench_tellers set tablespace pg_default"
+  as psql -XAtqc "drop tablespace if exists fast" 2>/dev/null
   as psql -XAtq <<'SQL'
 select pg_reload_conf();
 select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'pgrepctl%' or backend_type = 'walsender';
@@ -248,6 +250,7 @@ else
   fi
   rm -f $log
 fi
+rm -rf /ts
 `
 )
 

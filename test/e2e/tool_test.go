@@ -120,6 +120,12 @@ func (c *calling) kill() *answer {
 	return c.wait()
 }
 
+// freeze keeps the tool from going on until it is thawed.
+func (c *calling) freeze() (thaw func()) {
+	_ = c.cmd.Process.Signal(syscall.SIGSTOP)
+	return func() { _ = c.cmd.Process.Signal(syscall.SIGCONT) }
+}
+
 func (c *calling) interrupt() { _ = c.cmd.Process.Signal(os.Interrupt) }
 
 // exits asserts the exit code.
