@@ -136,37 +136,6 @@ func (a *app) listRuns(ctx context.Context) error {
 	return ui.Table(a.Out, []string{"RUN", "PLAN", "ON", "STATUS", "BY", "TOOK", "RECORDS", "FOUND ON"}, rows, ui.TableOptions{Color: a.colorOn(a.Out)})
 }
 
-func (a *app) showRun(ctx context.Context, id string) error {
-	s, err := a.open()
-	if err != nil {
-		return err
-	}
-	defer s.close(ctx)
-	f, err := s.Find(ctx, id)
-	if err != nil {
-		return err
-	}
-	if a.set.Output() != "table" {
-		return a.encode(f.Records)
-	}
-	var rows [][]ui.Cell
-	for _, rec := range f.Records {
-		text := rec.Text
-		switch {
-		case rec.Error != "":
-			text = rec.Error
-		case rec.Type == journal.Start:
-			text = rec.Run.Plan + " by " + rec.Run.Operator
-		case rec.Type == journal.End:
-			text = string(rec.Status)
-		case rec.Of > 0:
-			text = "of " + strconv.Itoa(rec.Of)
-		}
-		rows = append(rows, ui.Row(strconv.Itoa(rec.Seq), rec.At.Format("15:04:05.000"), string(rec.Type), rec.Host, rec.Step, text))
-	}
-	return ui.Table(a.Out, []string{"#", "AT", "TYPE", "HOST", "STEP", "WHAT"}, rows, ui.TableOptions{Color: a.colorOn(a.Out)})
-}
-
 func (a *app) encode(v any) error {
 	if a.set.Output() == "yaml" {
 		return ui.YAML(a.Out, v)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
@@ -48,6 +49,10 @@ type Service struct {
 	Expect  Expect        `json:"expect,omitempty"`
 	Timeout time.Duration `json:"timeout"`
 	Why     string        `json:"why,omitempty"`
+	// Signal is the file without which a standby would open read-write: it is
+	// looked for just before the start.
+	Signal   string `json:"signal,omitempty"`
+	SignalAs string `json:"signal_as,omitempty"`
 	// Undo: it is an inverse, and harmless when there is nothing to undo.
 	Undo bool `json:"undo,omitempty"`
 }
@@ -106,6 +111,9 @@ func (e *Service) Do(ctx context.Context, env Env) (Output, error) {
 	if e.Undo {
 		return nil, e.undo(ctx, env, h)
 	}
+	if err := e.staysStandby(ctx, h); err != nil {
+		return nil, err
+	}
 	if e.Action != "await" {
 		c := e.command()
 		err := h.Run(ctx, host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{})
@@ -119,6 +127,23 @@ func (e *Service) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, nil
 	}
 	return nil, e.up(ctx, env, h)
+}
+
+// staysStandby refuses to start a copy whose signal file has gone since the plan
+// was made: it would be a writable twin, with the identity of its primary.
+func (e *Service) staysStandby(ctx context.Context, h host.Host) error {
+	if e.Signal == "" || e.Action == "stop" {
+		return nil
+	}
+	_, err := h.Files(e.SignalAs).Stat(ctx, e.Signal)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &fault.Error{Class: fault.Refused, Host: e.Host, Op: e.Action + " the server", Err: untouched{fmt.Errorf("it would open read-write: %s is gone", e.Signal)},
+			State: "the server was not started", Hint: "type the same command again: it writes the file"}
+	}
+	if err != nil {
+		return fmt.Errorf("look for %s: %w", e.Signal, err)
+	}
+	return nil
 }
 
 // undo starts or stops the server unless it is so already. A server that does

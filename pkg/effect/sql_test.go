@@ -316,3 +316,25 @@ func TestAStartThatItsManagerGaveUpOnIsAwaited(t *testing.T) {
 		call{Do: "connect"}, call{Do: inRecovery, Out: `[{"in_recovery":true}]`}, call{Do: "close"})
 	do(t, service("start", effect.ExpectStandby), in)
 }
+
+func TestACopyWithoutItsSignalFileIsNotStarted(t *testing.T) {
+	t.Parallel()
+	fs := hosttest.NewFS("/data")
+	_, in := script(t)
+	in.hosts["pg1"] = hostWithFiles{in.hosts["pg1"], fs}
+	e := service("start", effect.ExpectStandby)
+	e.Signal, e.SignalAs = "/data/standby.signal", "postgres"
+	_, err := e.Do(t.Context(), in)
+	wantFault(t, err, "pg1: start the server: it would open read-write: /data/standby.signal is gone", fault.Refused)
+	if !errors.Is(err, effect.ErrUntouched) {
+		t.Error("it does not say that nothing was changed")
+	}
+}
+
+// hostWithFiles answers for files, and lets another host answer for the rest.
+type hostWithFiles struct {
+	host.Host
+	fs *hosttest.FS
+}
+
+func (h hostWithFiles) Files(as string) host.Files { return h.fs.Files(as) }
