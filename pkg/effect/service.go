@@ -114,19 +114,35 @@ func (e *Service) Do(ctx context.Context, env Env) (Output, error) {
 	if err := e.staysStandby(ctx, h); err != nil {
 		return nil, err
 	}
+	noted := e.logOffset(ctx, h)
 	if e.Action != "await" {
-		c := e.command()
-		err := h.Run(ctx, host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{})
+		err := e.tell(ctx, h)
 		// A service manager gives up on a long recovery; the server does not.
 		var exit *host.ExitError
 		if err != nil && !(e.Action != "stop" && errors.As(err, &exit) && answers(ctx, env, e.Host)) {
-			return nil, e.explain(ctx, h, err)
+			return nil, e.explain(ctx, h, err, noted)
 		}
 	}
 	if e.Action == "stop" {
 		return nil, nil
 	}
-	return nil, e.up(ctx, env, h)
+	return noted, e.up(ctx, env, h, noted)
+}
+
+// tell gives the command. One that starts a server waits until it answers, which
+// a standby that cannot stream may never do.
+func (e *Service) tell(ctx context.Context, h host.Host) error {
+	c, timed := e.command(), ctx
+	if e.Action != "stop" {
+		var cancel context.CancelFunc
+		timed, cancel = context.WithTimeout(ctx, e.Timeout)
+		defer cancel()
+	}
+	err := h.Run(timed, host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{})
+	if err != nil && timed.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("the server did not answer within %s", e.Timeout)
+	}
+	return err
 }
 
 // staysStandby refuses to start a copy whose signal file has gone since the plan
@@ -158,10 +174,10 @@ func (e *Service) undo(ctx context.Context, env Env, h host.Host) error {
 	}
 	c := e.command()
 	if err := h.Run(ctx, host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{}); err != nil && (e.Action == "start" || answers(ctx, env, e.Host)) {
-		return e.explain(ctx, h, err)
+		return e.explain(ctx, h, err, nil)
 	}
 	if e.Action == "start" {
-		return e.up(ctx, env, h)
+		return e.up(ctx, env, h, nil)
 	}
 	if e.Control.OwnLog {
 		if err := h.Files(e.Control.LogAs).Remove(ctx, e.Control.Log); err != nil {
@@ -207,7 +223,7 @@ func (e *Service) stillOurs(ctx context.Context, env Env) error {
 
 // up waits until the server answers and is what it must be. A start command
 // that returned 0 proves neither (reliability: pg_ctl -w start).
-func (e *Service) up(ctx context.Context, env Env, h host.Host) error {
+func (e *Service) up(ctx context.Context, env Env, h host.Host, noted Output) error {
 	var last error
 	var rec []struct {
 		In bool `json:"in_recovery"`
@@ -228,7 +244,7 @@ func (e *Service) up(ctx context.Context, env Env, h host.Host) error {
 		return fmt.Errorf("the server did not answer within %s: %w", e.Timeout, last)
 	})
 	if err != nil {
-		return e.explain(ctx, h, err)
+		return e.explain(ctx, h, err, noted)
 	}
 	writable := len(rec) == 1 && !rec[0].In
 	if e.Expect == ExpectStandby && writable {
@@ -255,15 +271,14 @@ func (e *Service) fence(ctx context.Context, h host.Host) error {
 	return f
 }
 
-// explain adds the last lines that the server itself logged.
-func (e *Service) explain(ctx context.Context, h host.Host, err error) error {
+// explain adds what the server itself logged.
+func (e *Service) explain(ctx context.Context, h host.Host, err error, noted Output) error {
 	f := &fault.Error{Class: fault.Failed, Host: e.Host, Op: e.Action + " the server", Err: err, Stderr: host.Tail(host.StderrOf(err), 5)}
 	if e.Control.Log != "" {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
-		out, lerr := host.Output(ctx, h, host.Cmd{Argv: []string{"tail", "-n", "8", e.Control.Log}, As: e.Control.LogAs})
-		if lerr == nil {
-			f.Stderr = host.Tail(f.Stderr+"\n"+string(out), 10)
+		if words, err := e.ownWords(ctx, h, noted); err == nil {
+			f.Stderr = host.Tail(f.Stderr+"\n"+words, 10)
 			f.Hint = "read " + e.Control.Log + " on " + e.Host
 		}
 	}

@@ -261,13 +261,55 @@ func TestAStandbyThatCannotBeStoppedIsCriedOut(t *testing.T) {
 
 func TestAFailedStartShowsTheServersOwnWords(t *testing.T) {
 	t.Parallel()
-	_, in := script(t, call{Do: "run ctl start", Err: exit(1, "stopped waiting\n")}, call{Do: "connect", Err: host.ErrNoServer}, call{Do: "run tail -n 8 /log", Out: "FATAL:  could not open file\n"})
-	_, err := service("start", "").Do(t.Context(), in)
-	wantFault(t, err, "pg1: start the server: ctl: exit status 1: stopped waiting", fault.Failed)
-	var f *fault.Error
-	if errors.As(err, &f); f.Stderr != "stopped waiting\nFATAL:  could not open file" || f.Hint != "read /log on pg1" {
-		t.Errorf("got %+v", f)
+	const severe = "run sh -c tail -c…"
+	for _, c := range []struct {
+		name string
+		log  []call
+		want string
+	}{
+		{"severe ones", []call{{Do: severe, Out: "LOG:  x\nFATAL:  could not open file\nLOG:  y\n"}}, "stopped waiting\nFATAL:  could not open file"},
+		{"the last ones", []call{{Do: severe, Out: "LOG:  x\n"}, {Do: "run tail -n 8 /log", Out: "LOG:  x\n"}}, "stopped waiting\nLOG:  x"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			_, in := script(t, append([]call{{Do: "run ctl start", Err: exit(1, "stopped waiting\n")}, {Do: "connect", Err: host.ErrNoServer}}, c.log...)...)
+			_, err := service("start", "").Do(t.Context(), in)
+			wantFault(t, err, "pg1: start the server: ctl: exit status 1: stopped waiting", fault.Failed)
+			var f *fault.Error
+			if errors.As(err, &f); f.Stderr != c.want || f.Hint != "read /log on pg1" {
+				t.Errorf("got %+v", f)
+			}
+		})
 	}
+}
+
+// A service manager may wait for a day where a server that cannot stream never
+// answers.
+func TestAStartCommandThatDoesNotReturnIsGivenUpInTime(t *testing.T) {
+	t.Parallel()
+	e := service("start", effect.ExpectStandby)
+	e.Timeout = 10 * time.Millisecond
+	s, _ := script(t, call{Do: "run sh -c tail -c…", Out: "FATAL:  could not connect to the primary server\n"})
+	_, err := e.Do(t.Context(), newEnv(hangs{s, "ctl"}))
+	wantFault(t, err, "pg1: start the server: the server did not answer within 10ms", fault.Failed)
+	var f *fault.Error
+	if errors.As(err, &f); f.Stderr != "FATAL:  could not connect to the primary server" {
+		t.Errorf("got %q", f.Stderr)
+	}
+}
+
+// hangs is a host on which one program never returns.
+type hangs struct {
+	*hosttest.Script
+	program string
+}
+
+func (h hangs) Run(ctx context.Context, c host.Cmd, stdio host.Stdio) error {
+	if c.Argv[0] == h.program {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return h.Script.Run(ctx, c, stdio)
 }
 
 func TestUndoOfAStartTellsEvenASilentServerToStop(t *testing.T) {

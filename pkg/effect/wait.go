@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
@@ -23,6 +24,9 @@ type AwaitStreaming struct {
 	Timeout     time.Duration `json:"timeout"`
 	Log         string        `json:"-"`
 	LogAs       string        `json:"-"`
+	// LogFrom is how long the log was before the server was started, empty
+	// when that is not known.
+	LogFrom string `json:"-"`
 }
 
 func (e *AwaitStreaming) Kind() string    { return "await-streaming" }
@@ -82,7 +86,7 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 		return fmt.Errorf("not streaming, and no progress for %s: %s", e.Timeout, last)
 	})
 	if err != nil {
-		return nil, e.explain(err)
+		return nil, e.explain(ctx, env, err)
 	}
 	var mark []struct {
 		LSN postgres.LSN `json:"lsn"`
@@ -113,14 +117,34 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 		return fmt.Errorf("did not reach %s, and made no progress for %s", mark[0].LSN, e.Timeout)
 	})
 	if err != nil {
-		return nil, e.explain(err)
+		return nil, e.explain(ctx, env, err)
+	}
+	if lines := e.severe(ctx, env); len(lines) > 0 {
+		env.Warn(e.Host, fmt.Sprintf("it streams, but its server log has %d FATAL or PANIC lines since the start, the last of them: %s", len(lines), lines[len(lines)-1]))
 	}
 	return Output{"streaming.lsn": mark[0].LSN.String()}, nil
 }
 
-func (e *AwaitStreaming) explain(err error) error {
+func (e *AwaitStreaming) severe(ctx context.Context, env Env) []string {
+	if e.LogFrom == "" {
+		return nil
+	}
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return nil
+	}
+	return severeLines(ctx, h, e.LogAs, e.Log, e.LogFrom)
+}
+
+func (e *AwaitStreaming) explain(ctx context.Context, env Env, err error) error {
+	var severe []string
+	if ctx.Err() == nil { // the operator ended the wait: no other reason is asked for
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		severe = e.severe(ctx, env)
+	}
 	f := &fault.Error{Class: fault.Failed, Host: e.Host, Op: "wait until it streams from " + e.Upstream, Err: err,
-		State: "the standby runs, in recovery"}
+		State: "the standby runs, in recovery", Stderr: host.Tail(strings.Join(severe, "\n"), 5)}
 	if e.Log != "" {
 		f.Hint = "its walreceiver says why in " + e.Log
 	}

@@ -96,8 +96,9 @@ func (s *Wait) Plan(ctx context.Context, in In) (Planned, error) {
 		timeout = 10 * time.Minute
 	}
 	c := control(in.Self, h)
+	from, _ := in.Run.Output(effect.LogOffset(in.Self.Name))
 	return Planned{Effects: []effect.Effect{&effect.AwaitStreaming{Host: in.Self.Name, Upstream: up.Name, Application: app,
-		Delayed: in.Self.ApplyDelay > 0, Timeout: timeout, Log: c.Log, LogAs: c.LogAs}}}, nil
+		Delayed: in.Self.ApplyDelay > 0, Timeout: timeout, Log: c.Log, LogAs: c.LogAs, LogFrom: from}}}, nil
 }
 
 // Verify proves that the standby is what it should be.

@@ -218,6 +218,10 @@ func details(e effect.Effect) []string {
 			out = append(out, "claims "+e.Claims)
 		}
 		return out
+	case *effect.AwaitStreaming:
+		if e.LogFrom != "" {
+			return []string{fmt.Sprintf("looks at %s as %s from %s on", e.Log, e.LogAs, e.LogFrom)}
+		}
 	case *effect.StopBackup:
 		if e.Copied != nil {
 			return []string{fmt.Sprintf("wants no tablespace but %q", e.Copied)}

@@ -172,6 +172,25 @@ func TestWithoutYesAndTerminalNothingIsDone(t *testing.T) {
 	s.unchanged(t, was, strict)
 }
 
+func TestAStandbyThatCannotStreamSaysWhyAndGoesOnLater(t *testing.T) {
+	for _, l := range []layout{etc, dataDirectory} {
+		t.Run(string(l), func(t *testing.T) {
+			s := take(t, l)
+			o := newOperator(t, s)
+			o.call("plans", "export", "bootstrap-standby", filepath.Join(o.home, "mine.yaml")).exits(0)
+			plan := strings.Replace(string(read(t, filepath.Join(o.home, "mine.yaml"))), "state: running}", "state: running, timeout: 8s}", 1)
+			c := o.start("run", file(t, "mine.yaml", plan), "--set", "standby=h2", "--yes")
+			// The login was proven. Without WAL the copy never becomes consistent.
+			o.awaitRecord(c, func(r journal.Record) bool { return r.Type == journal.Done && r.Effect == "start-backup" })
+			s.sql(t, "h1", "postgres", "alter role replicator nologin")
+			c.wait().exits(1).says("did not answer within 8s", "FATAL:  could not connect to the primary server", "runs resume "+o.runID())
+			s.sql(t, "h1", "postgres", "alter role replicator login")
+			o.call("runs", "resume", o.runID(), "--yes").exits(0)
+			s.streams(t, "h2")
+		})
+	}
+}
+
 func TestUserPlanOfTheSameStepsDoesTheSame(t *testing.T) {
 	s := take(t, dataDirectory)
 	o := newOperator(t, s)
