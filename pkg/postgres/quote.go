@@ -53,14 +53,20 @@ func QuoteIdent(s string) (string, error) {
 	return `"` + strings.ReplaceAll(s, `"`, `""`) + `"`, nil
 }
 
-// QuoteLiteral quotes s as an SQL string constant. The session must have
-// standard_conforming_strings on, the default since 9.1: then a backslash is an
-// ordinary character. The value is not named in an error; it may be a secret.
+// QuoteLiteral quotes s as an SQL string constant. One with a backslash is
+// written as E'…': where somebody has turned standard_conforming_strings off, a
+// backslash in plain quotes would hide the quote behind it. The space keeps the
+// E apart from a word before it. The value is not named in an error; it may be a
+// secret.
 func QuoteLiteral(s string) (string, error) {
 	if err := text(s); err != nil {
 		return "", fmt.Errorf("quote literal: %w", err)
 	}
-	return `'` + strings.ReplaceAll(s, `'`, `''`) + `'`, nil
+	q := `'` + strings.ReplaceAll(s, `'`, `''`) + `'`
+	if strings.Contains(s, `\`) {
+		q = ` E` + strings.ReplaceAll(q, `\`, `\\`)
+	}
+	return q, nil
 }
 
 // ValidSlotName checks a replication slot name: 1 to 63 of a-z, 0-9 and _. The

@@ -32,7 +32,7 @@ func TestQuoteLiteral(t *testing.T) {
 	for in, want := range map[string]string{
 		"":         `''`,
 		`it's`:     `'it''s'`,
-		`a\'; --`:  `'a\''; --'`,
+		`a\'; --`:  ` E'a\\''; --'`,
 		"two\nrow": "'two\nrow'",
 	} {
 		if got, err := QuoteLiteral(in); err != nil || got != want {
@@ -94,15 +94,40 @@ func TestRoleNamesThatCanBeCreated(t *testing.T) {
 	}
 }
 
-// scanQuoted reads one quoted token as the server's lexer does with
-// standard_conforming_strings on, and returns its value and what follows.
-func scanQuoted(s string, quote byte) (value, rest string, ok bool) {
+func TestQuoteLiteralDoesNotDependOnTheServersConfiguration(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{`\`, `\'`, `\\'`, `it's \`, `\'; drop table t; --`} {
+		q, err := QuoteLiteral(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, conforming := range []bool{true, false} {
+			if v, rest, ok := scanLiteral(q, conforming); !ok || v != s || rest != "" {
+				t.Errorf("standard_conforming_strings %t: %q: %s reads as %q and leaves %q", conforming, s, q, v, rest)
+			}
+		}
+	}
+}
+
+// scanLiteral reads a string constant as the server's lexer does.
+func scanLiteral(s string, conforming bool) (value, rest string, ok bool) {
+	s = strings.TrimLeft(s, " ")
+	plain, escapes := strings.CutPrefix(s, "E")
+	return scanQuoted(plain, '\'', escapes || !conforming)
+}
+
+// scanQuoted reads one quoted token as the server's lexer does, and returns its
+// value and what follows.
+func scanQuoted(s string, quote byte, escapes bool) (value, rest string, ok bool) {
 	if s == "" || s[0] != quote {
 		return "", s, false
 	}
 	var b strings.Builder
 	for i := 1; i < len(s); i++ {
 		switch {
+		case escapes && s[i] == '\\' && i+1 < len(s):
+			i++
+			b.WriteByte(s[i])
 		case s[i] != quote:
 			b.WriteByte(s[i])
 		case i+1 < len(s) && s[i+1] == quote:
@@ -121,12 +146,14 @@ func FuzzQuote(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		if q, err := QuoteLiteral(s); err == nil {
-			if v, rest, ok := scanQuoted(q, '\''); !ok || v != s || rest != "" {
-				t.Errorf("literal %q: %s reads as %q and leaves %q", s, q, v, rest)
+			for _, conforming := range []bool{true, false} {
+				if v, rest, ok := scanLiteral(q, conforming); !ok || v != s || rest != "" {
+					t.Errorf("literal %q: %s reads as %q and leaves %q", s, q, v, rest)
+				}
 			}
 		}
 		if q, err := QuoteIdent(s); err == nil {
-			if v, rest, ok := scanQuoted(q, '"'); !ok || v != s || rest != "" || len(v) > NameLen {
+			if v, rest, ok := scanQuoted(q, '"', false); !ok || v != s || rest != "" || len(v) > NameLen {
 				t.Errorf("identifier %q: %s reads as %q and leaves %q", s, q, v, rest)
 			}
 		}
