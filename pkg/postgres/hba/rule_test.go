@@ -131,7 +131,7 @@ func TestFormatRefusesWhatTheServerWouldNotReadBack(t *testing.T) {
 
 func TestNameRefusesWhatHasNoSpelling(t *testing.T) {
 	t.Parallel()
-	for _, s := range []string{"", "/a", "a\nb", "a\rb", "a\x00"} {
+	for _, s := range []string{"", "/a", "a\nb", "a\rb", "a\x00", strings.Repeat("x", 64)} {
 		if n, err := Name(s); err == nil {
 			t.Errorf("Name(%q) = %v", s, n)
 		}

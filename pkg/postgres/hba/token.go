@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // Token is one word of a DATABASE or USER list.
@@ -18,13 +20,16 @@ type Token struct {
 }
 
 // Name is the token that means the database or role of exactly this name, even
-// when it is spelled like a keyword. An empty name, one that holds a control
-// character and one that begins with a slash have no such token on every
-// version, and are refused.
+// when it is spelled like a keyword. An empty name, one that is longer than names
+// are, one that holds a line break and one that begins with a slash have no such
+// token on every version, and are refused. (Of a word of 256 bytes or more old
+// servers make two.)
 func Name(s string) (Token, error) {
 	switch {
 	case s == "":
 		return Token{}, errors.New("an empty name")
+	case len(s) > postgres.NameLen:
+		return Token{}, fmt.Errorf("name %q: %w", s, postgres.ErrTooLong)
 	case s[0] == '/':
 		return Token{}, fmt.Errorf("name %q: a leading slash means a regular expression from 16 on", s)
 	case strings.ContainsAny(s, "\x00\r\n"):
