@@ -71,7 +71,7 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 		for _, x := range t.excludes {
 			argv = append(argv, "--exclude="+x)
 		}
-		argv = append(argv, up.Address+":"+t.source+"/", t.target+"/")
+		argv = append(argv, rsyncHost(up.Address)+":"+t.source+"/", t.target+"/")
 		c := &effect.Copy{Host: in.Self.Name, As: as, Argv: argv, What: t.what, From: up.Name, Into: t.target, Fresh: self.Data.Marker.WasEmpty, Slot: in.Self.Slot, Total: t.size,
 			Source: t.of, Backup: start}
 		if t.target == dir {
@@ -135,6 +135,15 @@ func (s *Rsync) transport(in In, self, uf *facts.Host, up *inventory.Host, t tre
 		return "", fmt.Errorf("ssh command: %w", err)
 	}
 	return line, nil
+}
+
+// rsyncHost: of an IPv6 address rsync would take the first part for the host and
+// the rest for a module of its daemon.
+func rsyncHost(address string) string {
+	if strings.Contains(address, ":") {
+		return "[" + address + "]"
+	}
+	return address
 }
 
 // tree is one directory tree of the copy.
