@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,30 +23,58 @@ type suite struct {
 	binary string
 	disks  string // of the labs' hosts; empty is below root
 	sites  map[layout]*site
+	flags  flags
+}
+
+// flags choose how much is done by the tests that can go on for hours.
+type flags struct {
+	matrix *string
+	sites  *int
+	seed   *uint64
+}
+
+func newFlags() flags {
+	return flags{
+		matrix: flag.String("matrix", "sample", "TestCrashMatrix: sample or full"),
+		sites:  flag.Int("sites", 4, "TestCrashMatrix=full: labs side by side"),
+		seed:   flag.Uint64("seed", 0, "of what is chosen at random; 0 is another one each time"),
+	}
+}
+
+// seed makes a source of chance, and says how to get the same again.
+func (s *suite) seed(t *testing.T) *rand.Rand {
+	t.Helper()
+	n := *s.flags.seed
+	if n == 0 {
+		n = rand.Uint64()
+	}
+	fmt.Printf("%s: -seed %d\n", t.Name(), n)
+	return rand.New(rand.NewPCG(n, 0))
 }
 
 var shared *suite
 
 func TestMain(m *testing.M) {
+	f := newFlags()
 	flag.Parse()
 	code := 0
 	if testing.Short() {
 		code = m.Run() // every test skips itself
 	} else {
-		code = run(m)
+		code = run(m, f)
 	}
 	os.Exit(code)
 }
 
-func run(m *testing.M) (code int) {
+func run(m *testing.M, f flags) (code int) {
 	root, err := os.MkdirTemp("", "pgrepctl-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	s := &suite{root: root, binary: filepath.Join(root, "bin", "pgrepctl"), disks: fastDisks(), sites: map[layout]*site{}}
-	s.sites[etc] = newSite(s, etc, 3)
-	s.sites[dataDirectory] = newSite(s, dataDirectory, 2)
+	s := &suite{root: root, binary: filepath.Join(root, "bin", "pgrepctl"), disks: fastDisks(), sites: map[layout]*site{}, flags: f}
+	s.sites[etc] = newSite(s, etc, 3, "etc")
+	s.sites[dataDirectory] = newSite(s, dataDirectory, 2, "data")
 	if err := s.build(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

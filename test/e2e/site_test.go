@@ -31,6 +31,7 @@ const (
 type site struct {
 	layout layout
 	hosts  int
+	label  string     // in the lab's name
 	mu     sync.Mutex // one test at a time
 
 	made  bool
@@ -40,7 +41,9 @@ type site struct {
 	first snapshot
 }
 
-func newSite(s *suite, l layout, hosts int) *site { return &site{suite: s, layout: l, hosts: hosts} }
+func newSite(s *suite, l layout, hosts int, label string) *site {
+	return &site{suite: s, layout: l, hosts: hosts, label: label}
+}
 
 // take gives a test the site, in its first state, until the test ends.
 func take(t *testing.T, l layout) *site {
@@ -86,7 +89,7 @@ func (s *site) ready(ctx context.Context) error {
 }
 
 func (s *site) make(ctx context.Context) error {
-	l, err := lab.Up(ctx, lab.Options{Name: fmt.Sprintf("e2e-%d-%s", os.Getpid(), strings.TrimSuffix(string(s.layout), "-directory")),
+	l, err := lab.Up(ctx, lab.Options{Name: fmt.Sprintf("e2e-%d-%s", os.Getpid(), s.label),
 		Hosts: s.hosts, Layout: s.layout, Cluster: true, State: s.suite.labs(), Disks: s.suite.disks, Binary: s.suite.binary})
 	if err != nil {
 		return err
