@@ -57,10 +57,11 @@ func followLinks(c *sftp.Client, name string) (string, error) {
 // replace writes beside the target and renames. The name begins with a dot:
 // PostgreSQL's include_dir and pg_hba's @file lists pass over such names.
 func replace(c *sftp.Client, target string, file host.File, ifWas *host.File) (err error) {
-	temp := path.Join(path.Dir(target), "."+path.Base(target)+"."+nonce())
+	dir := path.Dir(target)
+	temp := path.Join(dir, "."+path.Base(target)+"."+nonce())
 	h, err := c.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
-		return fmt.Errorf("create temporary file: %w", err)
+		return fmt.Errorf("create temporary file: %w", room(c, dir, len(file.Data), err))
 	}
 	defer func() {
 		if err != nil {
@@ -90,10 +91,10 @@ func replace(c *sftp.Client, target string, file host.File, ifWas *host.File) (e
 		return fmt.Errorf("set mode: %w", err)
 	}
 	if _, err := h.ReadFrom(bytes.NewReader(file.Data)); err != nil {
-		return err
+		return room(c, dir, len(file.Data), err)
 	}
 	if err := h.Sync(); err != nil {
-		return fmt.Errorf("fsync: %w", err)
+		return fmt.Errorf("fsync: %w", room(c, dir, len(file.Data), err))
 	}
 	if err := h.Close(); err != nil {
 		return err
@@ -107,7 +108,7 @@ func replace(c *sftp.Client, target string, file host.File, ifWas *host.File) (e
 	if err := c.PosixRename(temp, target); err != nil {
 		return err
 	}
-	return syncDir(c, path.Dir(target))
+	return syncDir(c, dir)
 }
 
 func unchanged(c *sftp.Client, target string, was host.File) error {
