@@ -32,8 +32,10 @@ type Copy struct {
 	// Fresh: the target directory was empty, so undo may empty it again.
 	Fresh bool `json:"fresh"`
 	// Slot on the host From keeps the WAL that the copy will need; the copy is
-	// given up at once when the server invalidates it.
-	Slot string `json:"slot,omitempty"`
+	// given up at once when the server invalidates it, or when the WAL that
+	// it keeps is about to fill the disk.
+	Slot string   `json:"slot,omitempty"`
+	WAL  WALSpace `json:"wal"`
 	// Total is the expected number of bytes, 0 when not known.
 	Total int64 `json:"-"`
 
@@ -59,6 +61,9 @@ func (e *Copy) Predict(w World) {
 
 func (e *Copy) Describe() Description {
 	d := Description{Verb: "copy", Subject: e.What, Detail: "from " + e.From + " into " + e.Into + " (rsync)"}
+	if e.watchesSpace() {
+		d.Detail = "from " + e.From + " into " + e.Into + " (rsync; gives up while " + e.From + " still has " + walReserve + " free for WAL)"
+	}
 	if !e.Fresh {
 		d.NoReturn = "what " + e.Into + " held before is overwritten by what differs on " + e.From
 	}
@@ -112,56 +117,6 @@ func (e *Copy) Do(ctx context.Context, env Env) (Output, error) {
 		}
 		return Output{"copy.seconds." + path.Base(e.Into): fmt.Sprintf("%.2f", time.Since(start).Seconds()), CopiedUnder(e.From, e.Source): e.Backup}, nil
 	}
-}
-
-// slotInterval is how often the slot is looked at during a copy. A lost slot
-// makes hours of further copying worthless; seconds do not matter.
-const slotInterval = 10 * time.Second
-
-// watch cancels the copy when its slot is lost (13+ drops WAL that exceeds
-// max_slot_wal_keep_size, and says so in wal_status). That the server cannot be
-// asked is no reason to stop: the backup session has its own watch.
-func (e *Copy) watch(ctx context.Context, env Env) (context.Context, func()) {
-	if e.Slot == "" {
-		return ctx, func() {}
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		t := time.NewTicker(slotInterval)
-		defer t.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-t.C:
-			}
-			if err := e.slotLost(ctx, env); err != nil {
-				cancel(err)
-				return
-			}
-		}
-	}()
-	return ctx, func() { cancel(nil); <-ended }
-}
-
-func (e *Copy) slotLost(ctx context.Context, env Env) error {
-	s, err := env.SQL(ctx, e.From)
-	if err != nil {
-		return nil //nolint:nilerr // see watch
-	}
-	var rows []struct {
-		Lost bool `json:"lost"`
-	}
-	q := "select coalesce(to_jsonb(s)->>'wal_status', '') = 'lost' as lost from pg_replication_slots s where slot_name = $1"
-	if err := s.Query(ctx, &rows, q, e.Slot); err != nil {
-		return nil //nolint:nilerr // see watch
-	}
-	if len(rows) == 1 && !rows[0].Lost {
-		return nil
-	}
-	return fmt.Errorf("slot %s on %s lost the WAL that this copy needs", e.Slot, e.From)
 }
 
 func (e *Copy) explain(ctx context.Context, err error) error {

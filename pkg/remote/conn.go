@@ -14,7 +14,7 @@ import (
 
 // maxSessions keeps below sshd's default of MaxSessions 10: the eleventh
 // session fails with a message that names no cause.
-const maxSessions = 8
+const maxSessions = 9
 
 // Conn is one SSH connection to a host.
 type Conn struct {

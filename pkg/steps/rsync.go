@@ -73,7 +73,8 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 		}
 		argv = append(argv, rsyncHost(up.Address)+":"+t.source+"/", t.target+"/")
 		c := &effect.Copy{Host: in.Self.Name, As: as, Argv: argv, What: t.what, From: up.Name, Into: t.target, Fresh: self.Data.Marker.WasEmpty, Slot: in.Self.Slot, Total: t.size,
-			Source: t.of, Backup: start}
+			Source: t.of, Backup: start,
+			WAL: effect.WALSpace{As: up.Postgres.OSUser, Dir: path.Join(uf.Server.DataDirectory, uf.Server.Version.WALDir()), Segment: int64(uf.Data.Control.WALSegmentSize)}}
 		if t.target == dir {
 			if c.Then, err = predictCopy(ctx, in, uf, t.source, up.Postgres.OSUser); err != nil {
 				return Planned{}, err
