@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/event"
@@ -96,12 +97,7 @@ func (r *run) finish(ctx context.Context, n *plan.Node) error {
 // close runs the inverses of what open did, in reverse order, and ends what
 // is still held. One failure does not keep the others from being tried.
 func (r *run) close(ctx context.Context, n *plan.Node, f *frame, opened []done) error {
-	var errs []error
-	for _, key := range f.keys {
-		if h, ok := r.TakeHeld(key); ok {
-			errs = append(errs, h.Close(ctx))
-		}
-	}
+	errs := r.letGo(ctx, f)
 	for i := len(opened) - 1; i >= 0; i-- {
 		if opened[i].inverse != nil {
 			errs = append(errs, r.undo(ctx, n.ID, n.Kind, opened[i]))
@@ -113,6 +109,20 @@ func (r *run) close(ctx context.Context, n *plan.Node, f *frame, opened []done) 
 	}
 	_, err := r.record(ctx, journal.Record{Type: journal.Close, Node: n.ID, Host: n.Host.Name, Step: n.Kind})
 	return err
+}
+
+// letGo ends what a bracket holds, all at once: each is a process on a host that
+// takes a moment to end.
+func (r *run) letGo(ctx context.Context, f *frame) []error {
+	errs := make([]error, len(f.keys))
+	var wg sync.WaitGroup
+	for i, key := range f.keys {
+		if h, ok := r.TakeHeld(key); ok {
+			wg.Go(func() { errs[i] = h.Close(ctx) })
+		}
+	}
+	wg.Wait()
+	return errs
 }
 
 // undo runs one recorded inverse.
