@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // Control is how one server is started and stopped: the commands of the service
@@ -49,10 +51,11 @@ type Service struct {
 	Expect  Expect        `json:"expect,omitempty"`
 	Timeout time.Duration `json:"timeout"`
 	Why     string        `json:"why,omitempty"`
-	// Signal is the file without which a standby would open read-write: it is
-	// looked for just before the start.
-	Signal   string `json:"signal,omitempty"`
-	SignalAs string `json:"signal_as,omitempty"`
+	// Data is the data directory of a standby, and DataAs its owner. It must have
+	// its signal file just before the start, and its control file moves as long as
+	// recovery does.
+	Data   string `json:"data,omitempty"`
+	DataAs string `json:"data_as,omitempty"`
 	// Undo: it is an inverse, and harmless when there is nothing to undo.
 	Undo bool `json:"undo,omitempty"`
 }
@@ -119,7 +122,8 @@ func (e *Service) Do(ctx context.Context, env Env) (Output, error) {
 		err := e.tell(ctx, h)
 		// A service manager gives up on a long recovery; the server does not.
 		var exit *host.ExitError
-		if err != nil && !(e.Action != "stop" && errors.As(err, &exit) && answers(ctx, env, e.Host)) {
+		gaveUp := errors.As(err, &exit) || errors.Is(err, errSlow)
+		if err != nil && !(e.Action != "stop" && gaveUp && answers(ctx, env, e.Host)) {
 			return nil, e.explain(ctx, h, err, noted)
 		}
 	}
@@ -140,24 +144,41 @@ func (e *Service) tell(ctx context.Context, h host.Host) error {
 	}
 	err := h.Run(timed, host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{})
 	if err != nil && timed.Err() != nil && ctx.Err() == nil {
-		return fmt.Errorf("the server did not answer within %s", e.Timeout)
+		return fmt.Errorf("%w within %s", errSlow, e.Timeout)
 	}
 	return err
+}
+
+// errSlow is a server that does not answer yet: it may be recovering.
+var errSlow = errors.New("the server did not answer")
+
+// recovering is a mark that moves with recovery: the control file is written
+// whenever the point up to which WAL must be replayed moves on (9.0).
+func (e *Service) recovering(ctx context.Context, h host.Host) string {
+	if e.Data == "" {
+		return ""
+	}
+	f, err := h.Files(e.DataAs).ReadSome(ctx, path.Join(e.Data, postgres.ControlFile), 8192)
+	if err != nil {
+		return ""
+	}
+	return sum(f.Data)
 }
 
 // staysStandby refuses to start a copy whose signal file has gone since the plan
 // was made: it would be a writable twin, with the identity of its primary.
 func (e *Service) staysStandby(ctx context.Context, h host.Host) error {
-	if e.Signal == "" || e.Action == "stop" {
+	if e.Data == "" || e.Action == "stop" {
 		return nil
 	}
-	_, err := h.Files(e.SignalAs).Stat(ctx, e.Signal)
+	signal := path.Join(e.Data, "standby.signal")
+	_, err := h.Files(e.DataAs).Stat(ctx, signal)
 	if errors.Is(err, fs.ErrNotExist) {
-		return &fault.Error{Class: fault.Refused, Host: e.Host, Op: e.Action + " the server", Err: untouched{fmt.Errorf("it would open read-write: %s is gone", e.Signal)},
+		return &fault.Error{Class: fault.Refused, Host: e.Host, Op: e.Action + " the server", Err: untouched{fmt.Errorf("it would open read-write: %s is gone", signal)},
 			State: "the server was not started", Hint: "type the same command again: it writes the file"}
 	}
 	if err != nil {
-		return fmt.Errorf("look for %s: %w", e.Signal, err)
+		return fmt.Errorf("look for %s: %w", signal, err)
 	}
 	return nil
 }
@@ -228,7 +249,7 @@ func (e *Service) up(ctx context.Context, env Env, h host.Host, noted Output) er
 	var rec []struct {
 		In bool `json:"in_recovery"`
 	}
-	err := poll(ctx, e.Timeout, func(ctx context.Context) (bool, error) {
+	err := pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
 		s, err := session(ctx, env, e.Host, false)
 		if err == nil {
 			defer s.Close(ctx)
@@ -237,11 +258,11 @@ func (e *Service) up(ctx context.Context, env Env, h host.Host, noted Output) er
 		var sqlErr *host.SQLError
 		if err != nil && (errors.Is(err, host.ErrNoServer) || errors.As(err, &sqlErr) && sqlErr.Code == "57P03") {
 			last = err // not up yet: no socket, or "the database system is starting up"
-			return false, nil
+			return false, e.recovering(ctx, h), nil
 		}
-		return err == nil, err
+		return err == nil, "", err
 	}, func() error {
-		return fmt.Errorf("the server did not answer within %s: %w", e.Timeout, last)
+		return fmt.Errorf("%w within %s: %w", errSlow, e.Timeout, last)
 	})
 	if err != nil {
 		return e.explain(ctx, h, err, noted)

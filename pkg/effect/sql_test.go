@@ -3,6 +3,7 @@ package effect_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -289,7 +290,7 @@ func TestAStartCommandThatDoesNotReturnIsGivenUpInTime(t *testing.T) {
 	t.Parallel()
 	e := service("start", effect.ExpectStandby)
 	e.Timeout = 10 * time.Millisecond
-	s, _ := script(t, call{Do: "run sh -c tail -c…", Out: "FATAL:  could not connect to the primary server\n"})
+	s, _ := script(t, call{Do: "connect", Err: host.ErrNoServer}, call{Do: "run sh -c tail -c…", Out: "FATAL:  could not connect to the primary server\n"})
 	_, err := e.Do(t.Context(), newEnv(hangs{s, "ctl"}))
 	wantFault(t, err, "pg1: start the server: the server did not answer within 10ms", fault.Failed)
 	var f *fault.Error
@@ -359,13 +360,44 @@ func TestAStartThatItsManagerGaveUpOnIsAwaited(t *testing.T) {
 	do(t, service("start", effect.ExpectStandby), in)
 }
 
+func TestARecoveryThatGoesOnIsNeverGivenUp(t *testing.T) {
+	t.Parallel()
+	e := service("start", effect.ExpectStandby)
+	e.Timeout, e.Data, e.DataAs = 50*time.Millisecond, "/data", "postgres"
+	starting := &host.SQLError{Code: "57P03", Message: "the database system is starting up"}
+	calls := []call{{Do: "connect", Err: starting}}
+	for range 12 { // longer than the time-out
+		calls = append(calls, call{Do: "connect", Err: starting})
+	}
+	s, _ := script(t, append(calls, call{Do: "connect"}, call{Do: "query select pg_is_in_recovery…", Out: `[{"in_recovery":true}]`}, call{Do: "close"})...)
+	fs := hosttest.NewFS("/data")
+	fs.Put("/data/standby.signal", "postgres", 0o600, "")
+	h := &movingControl{hostWithFiles: hostWithFiles{hangs{s, "ctl"}, fs}}
+	if _, err := e.Do(t.Context(), newEnv(h)); err != nil {
+		t.Error(err)
+	}
+}
+
+// movingControl is a host whose recovery goes on: each reading finds another
+// control file.
+type movingControl struct {
+	hostWithFiles
+	n int
+}
+
+func (h *movingControl) Files(as string) host.Files {
+	h.n++
+	h.fs.Put("/data/global/pg_control", "postgres", 0o600, strconv.Itoa(h.n))
+	return h.hostWithFiles.Files(as)
+}
+
 func TestACopyWithoutItsSignalFileIsNotStarted(t *testing.T) {
 	t.Parallel()
 	fs := hosttest.NewFS("/data")
 	_, in := script(t)
 	in.hosts["pg1"] = hostWithFiles{in.hosts["pg1"], fs}
 	e := service("start", effect.ExpectStandby)
-	e.Signal, e.SignalAs = "/data/standby.signal", "postgres"
+	e.Data, e.DataAs = "/data", "postgres"
 	_, err := e.Do(t.Context(), in)
 	wantFault(t, err, "pg1: start the server: it would open read-write: /data/standby.signal is gone", fault.Refused)
 	if !errors.Is(err, effect.ErrUntouched) {

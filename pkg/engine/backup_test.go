@@ -14,6 +14,7 @@ import (
 func TestACopyThatBrokeOffUnderASecondBackupIsNotComplete(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, layout{})
+	start := w.state()
 	breaks := func(command string) {
 		t.Helper()
 		w.hook = func(_ context.Context, name, do string) error {
@@ -38,4 +39,8 @@ func TestACopyThatBrokeOffUnderASecondBackupIsNotComplete(t *testing.T) {
 	if w.backups != 3 {
 		t.Errorf("%d backups", w.backups)
 	}
+	// backup_label was written twice, and the server has taken it away.
+	w.keeps = nil
+	w.undo(t)
+	differ(t, "-start +undone", start, w.state())
 }

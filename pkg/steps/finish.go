@@ -44,7 +44,7 @@ func (*BackupLabel) Plan(ctx context.Context, in In) (Planned, error) {
 			return nil
 		}
 		p.Effects = append(p.Effects, &effect.WriteFile{Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: before.Path, Before: before,
-			Data: []byte(data), Mode: 0o600, Image: in.image(h.Machine.OSUserHome, name), Sensitive: true, Why: "(as the server gave it at the end of the backup)"})
+			Data: []byte(data), Mode: 0o600, Own: true, Sensitive: true, Why: "(as the server gave it at the end of the backup)"})
 		return nil
 	}
 	if text, _ := in.Run.Output(effect.BackupMap); text != "" || len(uf.Server.Tablespaces) > 0 {

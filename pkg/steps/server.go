@@ -131,7 +131,7 @@ func (s *Server) running(_ context.Context, in In, h *facts.Host) (Planned, erro
 	e := s.service(in, h, action, expect)
 	if expect == effect.ExpectStandby {
 		e.Why = "(it must come up in recovery, or it is stopped at once)"
-		e.Signal, e.SignalAs = path.Join(in.Self.Postgres.DataDirectory, "standby.signal"), in.Self.Postgres.OSUser
+		e.Data, e.DataAs = in.Self.Postgres.DataDirectory, in.Self.Postgres.OSUser
 	}
 	return Planned{Effects: []effect.Effect{e}}, nil
 }
