@@ -40,8 +40,9 @@ vet: ## gofmt and go vet
 	$(GO) vet ./...
 
 .PHONY: unit
-unit: ## the tests of every package, with the race detector
+unit: ## the tests of every package, with the race detector; the engine's crashes without it too
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(PACKAGES)
+	$(GO) test -timeout 20m ./pkg/engine
 
 .PHONY: e2e
 e2e: build ## the scenarios on real hosts

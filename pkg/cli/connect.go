@@ -85,7 +85,7 @@ func (c *connections) gatherer(ctx context.Context, name string) (*live.Gatherer
 		return g, nil
 	}
 	inv, _ := c.inv.Host(name)
-	g := live.New(h, inv, nil)
+	g := live.New(h, inv)
 	c.gatherers[name] = g
 	return g, nil
 }

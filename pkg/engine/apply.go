@@ -44,26 +44,25 @@ func (e *Engine) Apply(ctx context.Context, p *plan.Plan) (*Report, error) {
 }
 
 func (e *Engine) newRun(ctx context.Context, id string, p *plan.Plan) *run {
-	return &run{root: ctx, state: e.newState(id), e: e, plan: p, begun: journal.Begun{}, world: newWorld(e.Cluster), holds: map[string]*hold{}, sessions: newSessions(e.Cluster),
+	return &run{root: ctx, state: e.newState(id), e: e, plan: p, begun: journal.Begun{}, world: newWorld(e.Cluster), holds: map[string]*hold{},
 		report: &Report{Run: id, Plan: p.Name}}
 }
 
 // run is one apply.
 type run struct {
 	*state
-	e        *Engine
-	plan     *plan.Plan
-	journal  *journal.Journal
-	mirror   *mirror // nil until there is something to keep
-	pending  []byte  // lines of the journal that the mirror has not
-	begun    journal.Begun
-	world    *world
-	holds    map[string]*hold
-	sessions *sessions
-	report   *Report
-	frame    *frame
-	node     *plan.Node
-	root     context.Context // of the whole run: see closing
+	e       *Engine
+	plan    *plan.Plan
+	journal *journal.Journal
+	mirror  *mirror // nil until there is something to keep
+	pending []byte  // lines of the journal that the mirror has not
+	begun   journal.Begun
+	world   *world
+	holds   map[string]*hold
+	report  *Report
+	frame   *frame
+	node    *plan.Node
+	root    context.Context // of the whole run: see closing
 	// unclosed: what a bracket made could not all be taken away.
 	unclosed bool
 }
@@ -87,9 +86,6 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 	if err == nil {
 		err = r.nodes(ctx, r.plan.Nodes)
 	}
-	closing, stop := r.closing(ctx)
-	r.sessions.close(closing)
-	stop()
 	r.report.Outputs = maps.Clone(r.outputs)
 	r.report.Seconds = r.e.Now().Sub(start).Seconds()
 	r.report.Status = journal.Succeeded
@@ -291,7 +287,7 @@ func (r *run) effect(ctx context.Context, n *plan.Node, e effect.Effect) (done, 
 	r.note(e)
 	r.world.drop(e)
 	if _, ok := e.(*effect.Service); ok {
-		r.sessions.forget(context.WithoutCancel(ctx), e.On())
+		r.started(context.WithoutCancel(ctx), e.On())
 	}
 	r.report.Done = append(r.report.Done, e.On()+": "+d.String())
 	ev.Type = event.EffectDone

@@ -137,7 +137,7 @@ func matrix(t *testing.T, every int, check func(t *testing.T, w *world, i int, s
 			start := c.state()
 			c.apply(t)
 			end := c.state()
-			every := every
+			every := every * raced
 			if l != layouts()[0] {
 				every *= 3 // what differs between layouts is but a part
 			}

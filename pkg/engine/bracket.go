@@ -134,7 +134,7 @@ func (r *run) undo(ctx context.Context, node, step string, d done) error {
 	}
 	r.world.drop(d.inverse)
 	if _, ok := d.inverse.(*effect.Service); ok {
-		r.sessions.forget(ctx, d.inverse.On())
+		r.started(ctx, d.inverse.On())
 	}
 	if _, err := r.record(ctx, journal.Record{Type: journal.Undone, Of: d.seq, Node: node, Host: d.inverse.On(), Effect: d.inverse.Kind(), Text: text}); err != nil {
 		return err

@@ -21,6 +21,10 @@ type Gatherer interface {
 	Gather(ctx context.Context) (*facts.Host, error)
 	// Database says how to reach the host's server.
 	Database(ctx context.Context) (host.Database, error)
+	// SQL is the one ordinary session on the host's server, opened again when
+	// it was lost. Close ends it.
+	SQL(ctx context.Context) (host.SQL, error)
+	Close(ctx context.Context) error
 }
 
 // Cluster is the engine's way to the hosts; it dials each of them once.

@@ -2,9 +2,7 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/event"
@@ -41,7 +39,23 @@ func (r *run) Database(ctx context.Context, name string) (host.Database, error) 
 }
 
 func (r *run) SQL(ctx context.Context, name string) (host.SQL, error) {
-	return r.sessions.get(ctx, name, r)
+	g, err := r.e.Cluster.Gatherer(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	s, err := g.SQL(ctx)
+	if err != nil {
+		return nil, effect.NoServer(name, err)
+	}
+	return s, nil
+}
+
+// started is told that a host's server was started or stopped: the session on it
+// is worth nothing any more.
+func (r *run) started(ctx context.Context, name string) {
+	if g, err := r.e.Cluster.Gatherer(ctx, name); err == nil {
+		_ = g.Close(ctx)
+	}
 }
 
 func (r *run) Run() effect.Run { return effect.Run{ID: r.id, Operator: r.e.Operator} }
@@ -85,63 +99,4 @@ func (r *run) Progress(p event.Progress) {
 
 func (r *run) Warn(name, text string) {
 	r.emit(event.Event{Type: event.Warning, Host: name, Text: text})
-}
-
-// sessions keeps one ordinary SQL session a host, for as long as it lives.
-type sessions struct {
-	cluster Cluster
-	mu      sync.Mutex
-	open    map[string]host.SQL
-}
-
-func newSessions(c Cluster) *sessions {
-	return &sessions{cluster: c, open: map[string]host.SQL{}}
-}
-
-func (s *sessions) get(ctx context.Context, name string, r *run) (host.SQL, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if sql, ok := s.open[name]; ok {
-		select {
-		case <-sql.Lost():
-			delete(s.open, name)
-		default:
-			return sql, nil
-		}
-	}
-	h, err := s.cluster.Host(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	db, err := r.Database(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	sql, err := h.SQL(ctx, db)
-	if err != nil {
-		return nil, effect.NoServer(name, err)
-	}
-	s.open[name] = sql
-	return sql, nil
-}
-
-// forget closes a host's session: its server was started or stopped.
-func (s *sessions) forget(ctx context.Context, name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if sql, ok := s.open[name]; ok {
-		delete(s.open, name)
-		_ = sql.Close(ctx)
-	}
-}
-
-func (s *sessions) close(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var errs []error
-	for name, sql := range s.open {
-		delete(s.open, name)
-		errs = append(errs, sql.Close(ctx))
-	}
-	return errors.Join(errs...)
 }

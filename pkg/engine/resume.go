@@ -71,7 +71,7 @@ func (e *Engine) resume(ctx context.Context, p *plan.Plan, f *Found) (*Report, e
 		if r.mirror != nil {
 			r.unkept(r.mirror.stop())
 		}
-		return r.report, errors.Join(r.explain(err), r.sessions.close(context.WithoutCancel(ctx)), r.journal.Close())
+		return r.report, errors.Join(r.explain(err), r.journal.Close())
 	}
 	return r.do(ctx)
 }
@@ -228,9 +228,6 @@ func (e *Engine) Undo(ctx context.Context, f *Found) (*Report, error) {
 		}
 		return r.back(ctx, recs)
 	})
-	closing, stop := r.closing(ctx)
-	defer stop()
-	_ = r.sessions.close(closing)
 	r.report.Status = journal.UndoneRun
 	if err != nil {
 		r.report.Status = journal.FailedRun

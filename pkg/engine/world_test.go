@@ -100,6 +100,7 @@ type machine struct {
 	inv  *inventory.Host
 	fs   *hosttest.FS
 
+	own      host.SQL // the ordinary session
 	running  bool
 	recovery bool
 	loaded   map[string]string // configuration files as the server knows them

@@ -254,6 +254,28 @@ func (g gatherer) Database(context.Context) (host.Database, error) {
 	return host.Database{As: "postgres", SocketDir: "/run/postgresql", Port: 5432}, nil
 }
 
+func (g gatherer) SQL(ctx context.Context) (host.SQL, error) {
+	if s := g.m.own; s != nil {
+		select {
+		case <-s.Lost():
+		default:
+			return s, nil
+		}
+	}
+	var err error
+	g.m.own, err = g.m.SQL(ctx, host.Database{})
+	return g.m.own, err
+}
+
+func (g gatherer) Close(ctx context.Context) error {
+	s := g.m.own
+	g.m.own = nil
+	if s == nil {
+		return nil
+	}
+	return s.Close(ctx)
+}
+
 func (g gatherer) Gather(ctx context.Context) (*facts.Host, error) {
 	m := g.m
 	if err := m.ask(ctx, "gather"); err != nil {

@@ -18,10 +18,9 @@ import (
 // run. Gather and the methods of facts.Source are for one goroutine at a time;
 // Database may be called from within open.
 type Gatherer struct {
-	h    host.Host
-	inv  *inventory.Host
-	open func(context.Context) (host.SQL, error)
-	now  func() time.Time
+	h   host.Host
+	inv *inventory.Host
+	now func() time.Time
 
 	mu      sync.Mutex
 	machine *facts.Machine
@@ -33,16 +32,9 @@ type Gatherer struct {
 
 var _ facts.Source = (*Gatherer)(nil)
 
-// New returns a Gatherer of the host h, which the inventory calls inv. open
-// gives the run's ordinary SQL session on that host, opened again when it was
-// lost; it may use Database. With a nil open the Gatherer keeps a session of its
-// own until Close.
-func New(h host.Host, inv *inventory.Host, open func(context.Context) (host.SQL, error)) *Gatherer {
-	g := &Gatherer{h: h, inv: inv, open: open, now: time.Now}
-	if open == nil {
-		g.open = g.openOwn
-	}
-	return g
+// New returns a Gatherer of the host h, which the inventory calls inv.
+func New(h host.Host, inv *inventory.Host) *Gatherer {
+	return &Gatherer{h: h, inv: inv, now: time.Now}
 }
 
 // Gather reads the host. A server that does not run is a fact, not an error; a
@@ -86,7 +78,7 @@ func (g *Gatherer) Database(ctx context.Context) (host.Database, error) {
 	return host.Database{As: pg.OSUser, SocketDir: s.socketDir, Port: pg.Port, User: pg.Superuser, Name: "postgres"}, nil
 }
 
-// Close ends the session that the Gatherer opened itself, if any.
+// Close ends the SQL session, if there is one. The next call opens another.
 func (g *Gatherer) Close(ctx context.Context) error {
 	g.mu.Lock()
 	s := g.own
@@ -98,7 +90,9 @@ func (g *Gatherer) Close(ctx context.Context) error {
 	return s.Close(ctx)
 }
 
-func (g *Gatherer) openOwn(ctx context.Context) (host.SQL, error) {
+// SQL is the one ordinary session on the host's server, opened again when it was
+// lost. An sshd allows ten sessions a connection, so it is shared with the run.
+func (g *Gatherer) SQL(ctx context.Context) (host.SQL, error) {
 	g.mu.Lock()
 	s := g.own
 	g.mu.Unlock()

@@ -30,7 +30,7 @@ func (s *server) inventory() *inventory.Host {
 
 func (s *server) gatherer() (*Gatherer, *local) {
 	h := &local{}
-	g := New(h, s.inventory(), nil)
+	g := New(h, s.inventory())
 	s.t.Cleanup(func() { _ = g.Close(contextOf(s.t)) })
 	return g, h
 }
@@ -265,7 +265,7 @@ func TestGatherNamesAPortThatIsNotTheInventorys(t *testing.T) {
 	s.start()
 	inv := s.inventory()
 	inv.Postgres.Port = freePort(t)
-	f := gather(t, New(&local{}, inv, nil))
+	f := gather(t, New(&local{}, inv))
 	want := "it listens on port " + strconv.Itoa(s.port) + ", not on " + strconv.Itoa(inv.Postgres.Port)
 	if f.Server.Running || f.Server.NotReady != want || f.Data.PID != s.pid() {
 		t.Errorf("got %q, want %q", f.Server.NotReady, want)
@@ -276,7 +276,7 @@ func TestGatherFailsWhenTheHostDoes(t *testing.T) {
 	t.Parallel()
 	s := &server{t: t, data: "/nonexistent/data", user: serverUser(t), major: "15", port: 5432}
 	broken := &failing{Host: &local{}, err: errors.New("connection lost")}
-	if _, err := New(broken, s.inventory(), nil).Gather(contextOf(t)); !errors.Is(err, broken.err) {
+	if _, err := New(broken, s.inventory()).Gather(contextOf(t)); !errors.Is(err, broken.err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -284,7 +284,7 @@ func TestGatherFailsWhenTheHostDoes(t *testing.T) {
 func TestGatherNamesAMissingOSUser(t *testing.T) {
 	t.Parallel()
 	s := &server{t: t, data: "/nonexistent/data", user: "no-such-user", major: "15", port: 5432}
-	_, err := New(&local{}, s.inventory(), nil).Gather(contextOf(t))
+	_, err := New(&local{}, s.inventory()).Gather(contextOf(t))
 	if fault.ClassOf(err) != fault.Refused || !strings.Contains(err.Error(), "no-such-user") {
 		t.Errorf("got %v", err)
 	}

@@ -12,7 +12,7 @@ func TestRsyncServerAsksTheRealRsync(t *testing.T) {
 	t.Parallel()
 	h := &local{}
 	s := &server{t: t, data: "/nonexistent/data", user: serverUser(t), major: "15", port: 5432}
-	g := New(h, s.inventory(), nil)
+	g := New(h, s.inventory())
 	flags := []string{"-rlpt", "--inplace", "--timeout=300", "--exclude=/a b"}
 	for _, path := range []string{"/srv/data/", "/srv/my data/", "/srv/it's/", `/srv/a"b/`, `/srv/back\slash/`, "/srv/$(id)/", "/srv/a;b&c|d/", "/srv/~x#y/"} {
 		got, err := g.RsyncServer(contextOf(t), flags, path)
@@ -46,7 +46,7 @@ func TestRsyncServerAsksTheRealRsync(t *testing.T) {
 func TestRsyncServerDependsOnAllFlags(t *testing.T) {
 	t.Parallel()
 	s := &server{t: t, data: "/nonexistent/data", user: serverUser(t), major: "15", port: 5432}
-	g := New(&local{}, s.inventory(), nil)
+	g := New(&local{}, s.inventory())
 	with, err := g.RsyncServer(contextOf(t), []string{"-r"}, "/d/")
 	if err != nil {
 		t.Fatal(err)

@@ -55,7 +55,7 @@ func noSession(s *scan, port int) string {
 // was restarted since the last Gather has closed it.
 func (g *Gatherer) askState(ctx context.Context) (*state, error) {
 	for try := 0; ; try++ {
-		sql, err := g.open(ctx)
+		sql, err := g.SQL(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -121,7 +121,7 @@ func configErrorsQuery(v postgres.Version) (string, bool) {
 // ask runs fn in the session, once more in a new one when it was lost.
 func (g *Gatherer) ask(ctx context.Context, fn func(host.SQL, postgres.Version) error) error {
 	for try := 0; ; try++ {
-		sql, err := g.open(ctx)
+		sql, err := g.SQL(ctx)
 		if err != nil {
 			return fmt.Errorf("open session on %s: %w", g.h.Name(), err)
 		}

@@ -25,7 +25,7 @@ func (s *server) standby(slot string) *server {
 
 func (g *Gatherer) exec(t *testing.T, statements ...string) {
 	t.Helper()
-	sql, err := g.open(contextOf(t))
+	sql, err := g.SQL(contextOf(t))
 	if err != nil {
 		t.Fatal(err)
 	}
