@@ -104,6 +104,7 @@ func (c *Conn) bridge(ctx context.Context, as string, addr net.Addr, to ...strin
 	}
 	switch word, rest, _ := strings.Cut(answer, " "); word {
 	case "ok":
+		c.guard()
 		return newBridged(p, addr), nil
 	case "fail":
 		_ = p.stdin.Close()

@@ -31,6 +31,9 @@ type Conn struct {
 	lost  chan struct{}
 	stop  func()
 
+	guardOnce sync.Once
+	guards    sync.WaitGroup
+
 	mu      sync.Mutex
 	files   map[string]*files
 	elevate map[string]elevation
@@ -78,6 +81,7 @@ func (c *Conn) Close() error {
 	c.files = map[string]*files{}
 	c.mu.Unlock()
 	c.stop()
+	c.guards.Wait()
 	c.dialer.forget(c)
 	for _, f := range open {
 		f.wait()

@@ -117,9 +117,9 @@ func TestRefusedSessionNamesMaxSessions(t *testing.T) {
 	works(t, c)
 }
 
-func TestNoMoreThanEightSessionsAreOpen(t *testing.T) {
+func TestNoMoreThanNineSessionsAreOpen(t *testing.T) {
 	t.Parallel()
-	s := remotetest.Start(t, remotetest.Config{MaxSessions: 8})
+	s := remotetest.Start(t, remotetest.Config{MaxSessions: 9})
 	c := dial(t, target(s))
 	gate, end := context.WithCancel(limited(t))
 	defer end()
@@ -129,7 +129,7 @@ func TestNoMoreThanEightSessionsAreOpen(t *testing.T) {
 			results <- c.Run(limited(t), host.Cmd{Argv: []string{"cat"}}, host.Stdio{In: blockedUntil(gate)})
 		}()
 	}
-	if !remotetest.Await(t, 30*time.Second, func() bool { return s.Sessions() == 8 }) {
+	if !remotetest.Await(t, 30*time.Second, func() bool { return s.Sessions() == 9 }) {
 		t.Fatalf("%d sessions", s.Sessions())
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

@@ -150,6 +150,7 @@ func (f *files) open(ctx context.Context) error {
 	case err := <-ready:
 		if err == nil {
 			f.client, f.process = client, p
+			f.conn.guard()
 			return nil
 		}
 		_ = p.stdin.Close()
