@@ -78,7 +78,7 @@ func (f *files) drop() {
 // do gives op the sftp client and names the failing act.
 func (f *files) do(ctx context.Context, act, name string, op func(*sftp.Client) error) error {
 	if !path.IsAbs(name) || strings.ContainsRune(name, 0) {
-		return fmt.Errorf("%s %q: path is not absolute", act, name)
+		return fmt.Errorf("%s %q: path is not absolute, or holds a NUL", act, name)
 	}
 	select {
 	case <-ctx.Done():
@@ -329,13 +329,17 @@ func (f *files) Chmod(ctx context.Context, name string, mode fs.FileMode) error 
 
 // Symlink implements host.Files.
 func (f *files) Symlink(ctx context.Context, target, name string) error {
+	// The server cuts a NUL at the end off, and ends itself at any other.
+	if strings.ContainsRune(target, 0) {
+		return fmt.Errorf("make symlink %s: NUL in its target %q", name, target)
+	}
 	return f.do(ctx, "make symlink", name, func(c *sftp.Client) error { return c.Symlink(target, name) })
 }
 
 // Rename implements host.Files.
 func (f *files) Rename(ctx context.Context, oldpath, newpath string) error {
-	if !path.IsAbs(newpath) {
-		return fmt.Errorf("rename %s to %q: path is not absolute", oldpath, newpath)
+	if !path.IsAbs(newpath) || strings.ContainsRune(newpath, 0) {
+		return fmt.Errorf("rename %s to %q: path is not absolute, or holds a NUL", oldpath, newpath)
 	}
 	return f.do(ctx, "rename", oldpath, func(c *sftp.Client) error {
 		// SFTP's own rename refuses to replace a file.

@@ -48,6 +48,7 @@ func Contract(t *testing.T, dial func(t *testing.T) host.Host) {
 		{"directories", directories},
 		{"names and links", namesAndLinks},
 		{"relative paths are refused", relativeRefused},
+		{"names with a NUL are refused", nulInNamesRefused},
 		{"a cancelled file call does not spoil the next", cancelledFileCall},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, h) })

@@ -238,6 +238,29 @@ func relativeRefused(t *testing.T, h host.Host) {
 	}
 }
 
+func nulInNamesRefused(t *testing.T, h host.Host) {
+	files, dir := h.Files(""), t.TempDir()
+	name := filepath.Join(dir, "conf")
+	WriteFile(t, name, []byte("x"))
+	for _, nul := range []string{"\x00", "\x00x"} {
+		for act, err := range map[string]error{
+			"write":  files.Write(within(t), host.File{Path: name + nul, Mode: 0o600, UID: -1, GID: -1}, nil),
+			"link":   files.Symlink(within(t), name+nul, filepath.Join(dir, "link")),
+			"rename": files.Rename(within(t), name, filepath.Join(dir, "other")+nul),
+		} {
+			if err == nil {
+				t.Errorf("%s: %q was let through", act, nul)
+			}
+		}
+	}
+	if names, _ := os.ReadDir(dir); len(names) != 1 || names[0].Name() != "conf" {
+		t.Errorf("something was made: %v", names)
+	}
+	if _, err := files.Stat(within(t), name); err != nil {
+		t.Errorf("the next call: %v", err)
+	}
+}
+
 func cancelledFileCall(t *testing.T, h host.Host) {
 	name := filepath.Join(t.TempDir(), "fifo")
 	// Opening a FIFO blocks the sftp-server until somebody writes.
