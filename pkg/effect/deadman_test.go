@@ -14,16 +14,21 @@ func dies(t *testing.T, sh string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(sh, append([]string{"-c", deadManScript, "pgrepctl-deadman"}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
+	out, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
+	cmd.Stdout, cmd.Stderr = w, w
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	_ = w.Close()
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
 		t.Fatalf("it says %q, %v", line, err)
+	}
+	// Nobody listens any more, as when the connection is gone.
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
 	}
 	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM); err != nil {
 		t.Fatal(err)

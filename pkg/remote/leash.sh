@@ -23,6 +23,8 @@ end() {
 }
 finish() {
 	trap '' TERM INT HUP
+	# The connection may be gone: the shell's own "Terminated" would end us here.
+	exec >/dev/null 2>&1
 	end TERM
 	i=0
 	while [ "$i" -lt 50 ] && end 0; do
