@@ -1,4 +1,6 @@
 # guard.sh TTL: ends the SSH connection that it runs in when its client has been silent for TTL seconds.
+# Nobody reads what it says, and a word to a connection that is gone would end it.
+exec >/dev/null 2>&1
 ttl=$1
 ours() { grep -q '^Name:.sshd' "/proc/$1/status" 2>/dev/null; }
 # The nearest sshd above us is the one that serves this connection, as the login user.
