@@ -16,8 +16,11 @@ type Figure struct {
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
 	Unit  string  `json:"unit"` // "x", "s", "ms", "MiB", "count"
-	Bar   float64 `json:"bar"`  // the value must not be above it; 0 is no bar
+	Bar   float64 `json:"bar"`
 	OK    bool    `json:"ok"`
+
+	// sense is how the value must stand to the bar, empty without one.
+	sense string
 }
 
 // Report collects figures.
@@ -25,7 +28,17 @@ type Report struct{ list []Figure }
 
 // AtMost adds a figure that must not be above its bar.
 func (r *Report) AtMost(name string, value float64, unit string, bar float64) {
-	r.list = append(r.list, Figure{name, value, unit, bar, value <= bar})
+	r.list = append(r.list, Figure{name, value, unit, bar, value <= bar, "<="})
+}
+
+// AtLeast adds a figure that must not be below its bar.
+func (r *Report) AtLeast(name string, value float64, unit string, bar float64) {
+	r.list = append(r.list, Figure{name, value, unit, bar, value >= bar, ">="})
+}
+
+// None adds a count that must be zero.
+func (r *Report) None(name string, value float64, unit string) {
+	r.list = append(r.list, Figure{name, value, unit, 0, value == 0, "="})
 }
 
 // Note adds a figure without a bar.
@@ -49,8 +62,8 @@ func (r *Report) Table(w io.Writer) error {
 	fmt.Fprintln(t, "FIGURE\tVALUE\tBAR\t")
 	for _, f := range r.list {
 		bar, verdict := "-", ""
-		if f.Bar != 0 {
-			bar, verdict = fmt.Sprintf("<= %.4g %s", f.Bar, f.Unit), "kept"
+		if f.sense != "" {
+			bar, verdict = fmt.Sprintf("%s %.4g %s", f.sense, f.Bar, f.Unit), "kept"
 			if !f.OK {
 				verdict = "MISSED"
 			}
