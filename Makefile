@@ -4,6 +4,7 @@ GO ?= go
 BIN := build/pgrepctl
 PACKAGES := ./cmd/... ./pkg/... ./templates/...
 FUZZTIME ?= 5s
+SEED ?= 1
 export CGO_ENABLED ?= 0
 
 .PHONY: help
@@ -41,7 +42,7 @@ vet: ## gofmt and go vet
 
 .PHONY: unit
 unit: ## the tests of every package, with the race detector; the engine's crashes without it too
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(PACKAGES)
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(PACKAGES) ./test/hostile
 	$(GO) test -timeout 20m ./pkg/engine
 
 .PHONY: e2e
@@ -55,6 +56,10 @@ fuzz: ## every fuzz target for FUZZTIME each
 			echo "fuzz $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p >build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }; \
 		done; \
 	done
+
+.PHONY: hostile
+hostile: test-deps ## 10000 hostile strings through every sink; build/figures/hostile.jsonl
+	cd test/hostile && $(GO) test -count=1 -timeout 30m -strings 10000 -seed $(SEED) -figures $(CURDIR)/build/figures/hostile.jsonl
 
 .PHONY: bench bench-short
 bench: build ## the speeds that are promised, as ratios; build/figures/bench.jsonl
