@@ -4,12 +4,12 @@ GO ?= go
 BIN := build/pgrepctl
 PACKAGES := ./cmd/... ./pkg/... ./templates/...
 FUZZTIME ?= 5s
-SEED ?= 1
+
 export CGO_ENABLED ?= 0
 
 .PHONY: help
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 .PHONY: build
 build: ## build/pgrepctl, static, for this machine
@@ -49,6 +49,19 @@ unit: ## the tests of every package, with the race detector; the engine's crashe
 e2e: build ## the scenarios on real hosts
 	cd test/e2e && CGO_ENABLED=1 $(GO) test -race -timeout 30m -count=1
 
+# The tests that can go on for hours; in `make e2e` they are samples. Without the
+# race detector: the machine is to be kept busy by the hosts.
+N ?= 200
+PROOF = cd test/e2e && $(GO) test -count=1 -timeout 24h -v -run
+
+.PHONY: crash-matrix crash-soak pairs
+crash-matrix: ## break a bootstrap off at every act, in every way; docs/crash-matrix.md
+	$(PROOF) TestCrashMatrix -matrix=full $(if $(SITES),-sites $(SITES))
+crash-soak: ## N bootstraps under load, broken off at random times; SEED repeats one
+	$(PROOF) TestRandomKills -soak $(N) $(if $(SEED),-seed $(SEED))
+pairs: ## N times two bootstraps at the same instant
+	$(PROOF) TestOfTwoSimultaneousRunsExactlyOneProceeds -pairs $(N)
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME each
 	@for p in $$($(GO) list $(PACKAGES)); do \
@@ -59,7 +72,7 @@ fuzz: ## every fuzz target for FUZZTIME each
 
 .PHONY: hostile
 hostile: test-deps ## 10000 hostile strings through every sink; build/figures/hostile.jsonl
-	cd test/hostile && $(GO) test -count=1 -timeout 30m -strings 10000 -seed $(SEED) -figures $(CURDIR)/build/figures/hostile.jsonl
+	cd test/hostile && $(GO) test -count=1 -timeout 30m -strings 10000 -seed $(or $(SEED),1) -figures $(CURDIR)/build/figures/hostile.jsonl
 
 .PHONY: bench bench-short
 bench: build ## the speeds that are promised, as ratios; build/figures/bench.jsonl

@@ -30,6 +30,8 @@ type suite struct {
 type flags struct {
 	matrix *string
 	sites  *int
+	soak   *int
+	pairs  *int
 	seed   *uint64
 }
 
@@ -37,6 +39,8 @@ func newFlags() flags {
 	return flags{
 		matrix: flag.String("matrix", "sample", "TestCrashMatrix: sample or full"),
 		sites:  flag.Int("sites", 4, "TestCrashMatrix=full: labs side by side"),
+		soak:   flag.Int("soak", 1, "TestRandomKills: rounds"),
+		pairs:  flag.Int("pairs", 3, "TestOfTwoSimultaneousRunsExactlyOneProceeds: rounds"),
 		seed:   flag.Uint64("seed", 0, "of what is chosen at random; 0 is another one each time"),
 	}
 }

@@ -18,10 +18,7 @@ func (m *matrix) write(t *testing.T, cells []cell) {
 		t.Error(err)
 	}
 	var r figures.Report
-	r.AtMost("startable partial copies", float64(m.startable.Load()), "count", 0)
-	r.AtMost("writable twins", float64(m.writable.Load()), "count", 0)
-	r.AtMost("residue", float64(m.residue.Load()), "count", 0)
-	r.AtMost("unequal hashes", float64(m.unequal.Load()), "count", 0)
+	m.report(&r)
 	r.AtMost("failed cells", float64(m.failed()), "count", 0)
 	r.Note("cells run", float64(len(cells)), "count")
 	s.do(t, r.Write(filepath.Join("..", "..", "build", "figures", "crash-matrix.jsonl")))

@@ -56,7 +56,7 @@ select 'setting ' || name, setting from pg_settings where source = 'configuratio
 SQL
 fi
 ps -eo user:16,args --no-headers |
-  sed -e 's/[0-9][0-9]* of [0-9-]* startups//' -e 's/\(wal[a-z]*\) .*streaming.*/\1 streaming/' -e 's/recovering.*/recovering/' |
+  sed -e 's/[0-9][0-9]* of [0-9-]* startups//' -e 's/\(walsender\|walreceiver\).*/\1/' -e 's/postgres: startup .*/postgres: startup/' |
   grep -v -e '^root  *sh -s$' -e '^root  *ps -eo' -e '^root  *sed ' -e '<defunct>' -e ' \[.*\]$' -e '^root  *grep -v' -e 'autovacuum worker' -e 'postgres: .*\[local\]' -e 'parallel worker' | sed 's/^/process /'
 `
 

@@ -45,7 +45,7 @@ func (s *scene) in() (steps.In, error) {
 	sb := &inventory.Host{Name: "pg2", Address: "127.0.0.1", Role: inventory.Standby, UpstreamName: "pg1",
 		Postgres: inventory.Postgres{Version: "15", DataDirectory: s.target, ConfigDirectory: s.target, OSUser: osUser}}
 	machine := facts.Machine{LoginUser: s.User(), LoginHome: s.home, OSUser: osUser, OSUserHome: "/nonexistent", AES: true, Clock: time.Now(), HostKey: s.HostKey(), TmpFS: "/dev/shm"}
-	pg1, pg2 := facts.New("pg1", &source{live.New(s.Host, up, nil), s.settings}), facts.New("pg2", &source{live.New(s.Host, sb, nil), s.settings})
+	pg1, pg2 := facts.New("pg1", &source{live.New(s.Host, up), s.settings}), facts.New("pg2", &source{live.New(s.Host, sb), s.settings})
 	pg1.Machine, pg2.Machine = machine, machine
 	pg1.Server = facts.Server{Running: true, Version: pg.MakeVersion(15), SystemID: "1", DataDirectory: s.source}
 	pg2.Data = facts.DataDir{Path: s.target, State: facts.Empty}
@@ -110,7 +110,8 @@ func (*source) List(context.Context, string, string) ([]host.Entry, error) { ret
 func (*source) Role(_ context.Context, name string) (facts.Role, error) {
 	return facts.Role{Name: name}, nil
 }
-func (*source) ConfigErrors(context.Context) ([]facts.ConfigError, error) { return nil, nil }
+func (*source) Space(context.Context, string, []string) ([]facts.Space, error) { return nil, nil }
+func (*source) ConfigErrors(context.Context) ([]facts.ConfigError, error)      { return nil, nil }
 func (*source) ReplicationLogin(context.Context, host.Login) (host.System, error) {
 	return host.System{}, errors.New("no step of a copy asks for it")
 }
