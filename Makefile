@@ -56,9 +56,9 @@ PROOF = cd test/e2e && $(GO) test -count=1 -timeout 24h -v -run
 
 .PHONY: crash-matrix crash-soak pairs
 crash-matrix: ## break a bootstrap off at every act, in every way; docs/crash-matrix.md
-	$(PROOF) TestCrashMatrix -matrix=full $(if $(SITES),-sites $(SITES))
+	$(PROOF) TestCrashMatrix -matrix=full $(if $(SITES),-sites $(SITES)) $(if $(BUDGET),-budget $(BUDGET))
 crash-soak: ## N bootstraps under load, broken off at random times; SEED repeats one
-	$(PROOF) TestRandomKills -soak $(N) $(if $(SEED),-seed $(SEED))
+	$(PROOF) TestRandomKills -soak $(N) -seed $(or $(SEED),0)
 pairs: ## N times two bootstraps at the same instant
 	$(PROOF) TestOfTwoSimultaneousRunsExactlyOneProceeds -pairs $(N)
 

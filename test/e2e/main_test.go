@@ -30,6 +30,7 @@ type suite struct {
 type flags struct {
 	matrix *string
 	sites  *int
+	budget *time.Duration
 	soak   *int
 	pairs  *int
 	seed   *uint64
@@ -39,9 +40,10 @@ func newFlags() flags {
 	return flags{
 		matrix: flag.String("matrix", "sample", "TestCrashMatrix: sample or full"),
 		sites:  flag.Int("sites", 4, "TestCrashMatrix=full: labs side by side"),
+		budget: flag.Duration("budget", 0, "TestCrashMatrix=full: begin no cell after that long; 0 is no limit"),
 		soak:   flag.Int("soak", 1, "TestRandomKills: rounds"),
 		pairs:  flag.Int("pairs", 3, "TestOfTwoSimultaneousRunsExactlyOneProceeds: rounds"),
-		seed:   flag.Uint64("seed", 0, "of what is chosen at random; 0 is another one each time"),
+		seed:   flag.Uint64("seed", 1, "of what is chosen at random; 0 is another one each time"),
 	}
 }
 

@@ -20,7 +20,8 @@ func (m *matrix) write(t *testing.T, cells []cell) {
 	var r figures.Report
 	m.report(&r)
 	r.AtMost("failed cells", float64(m.failed()), "count", 0)
-	r.Note("cells run", float64(len(cells)), "count")
+	r.Note("cells run", float64(len(m.verdicts)), "count")
+	r.Note("cells in all", float64(len(cells)), "count")
 	s.do(t, r.Write(filepath.Join("..", "..", "build", "figures", "crash-matrix.jsonl")))
 	s.do(t, r.Table(os.Stdout))
 }
@@ -50,10 +51,11 @@ a standby that streams, with equal tables and with nothing left that a clean run
 | undo | the tool was killed; `+"`runs undo RUN`"+` took the run back, byte for byte |
 | done | the run ended well all the same |
 | n/a | there is nothing to strike at this act |
+| - | not run: the time that was given (BUDGET) was over |
 
-%d cells: %d failed, %d startable partial copies, %d writable twins, %d with residue, %d with unequal tables.
+%d of %d cells run, in random order: %d failed, %d startable partial copies, %d writable twins, %d with residue, %d with unequal tables.
 
-`, len(cells), m.failed(), m.startable.Load(), m.writable.Load(), m.residue.Load(), m.unequal.Load())
+`, len(m.verdicts), len(cells), m.failed(), m.startable.Load(), m.writable.Load(), m.residue.Load(), m.unequal.Load())
 	b.WriteString("| act |")
 	rule := "\n| --- |"
 	for _, k := range strikes() {
@@ -65,8 +67,11 @@ a standby that streams, with equal tables and with nothing left that a clean run
 		b.WriteString("| " + at.String() + " |")
 		for _, k := range strikes() {
 			v, ok := m.verdicts[cell{at, k.name}]
-			if !ok {
+			switch {
+			case !ok && k.possible != nil && !k.possible(at):
 				v = "n/a"
+			case !ok:
+				v = "-"
 			}
 			b.WriteString(" " + v + " |")
 		}
