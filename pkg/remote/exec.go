@@ -153,7 +153,9 @@ func (c *Conn) openError(err error) error {
 			Hint: fmt.Sprintf("sshd refused the session; pgrepctl uses up to %d at a time: is MaxSessions in sshd_config lower?", maxSessions),
 		}
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+	// The session's request may learn of the end before the keepalive does.
+	var broken *net.OpError
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &broken) {
 		return c.lostError(err)
 	}
 	return &fault.Error{Class: fault.Auth, Host: c.Name(), Op: "open session", Err: err, Hint: "does the key's line in authorized_keys allow commands?"}
