@@ -2,29 +2,26 @@
 # Nobody reads what it says, and a word to a connection that is gone would end it.
 exec >/dev/null 2>&1
 ttl=$1
-ours() { grep -q '^Name:.sshd' "/proc/$1/status" 2>/dev/null; }
 # The nearest sshd above us is the one that serves this connection, as the login user.
 sshd=$PPID
-until ours "$sshd"; do
+until grep -q '^Name:.sshd' "/proc/$sshd/status" 2>/dev/null; do
 	sshd=$(sed -n 's/^PPid:[^0-9]*//p' "/proc/$sshd/status" 2>/dev/null)
 	[ "${sshd:-0}" -gt 1 ] || exit 0
 done
+# A group of its own, so that the shell and its sleep end together. No traps, here
+# or there: a child that is still to reset the one it inherits loses its signal.
+own=
+command -v setsid >/dev/null 2>&1 && own=setsid
 arm() {
-	(
-		trap 'kill "$nap" 2>/dev/null; exit 0' TERM
-		sleep "$ttl" &
-		nap=$!
-		wait "$nap"
-		ours "$sshd" && kill -TERM "$sshd"
-	) </dev/null >/dev/null 2>&1 &
+	$own /bin/sh -c 'sleep "$1"; kill -0 "$3" && grep -q "^Name:.sshd" "/proc/$2/status" && kill -s TERM "$2"' guard "$ttl" "$sshd" "$$" </dev/null >/dev/null 2>&1 &
 	timer=$!
 }
-trap 'kill "$timer" 2>/dev/null; exit 0' TERM HUP
+disarm() { kill -s TERM -- "-$timer" 2>/dev/null || kill -s TERM "$timer" 2>/dev/null; }
 arm
 while read -r beat; do
-	kill "$timer" 2>/dev/null
+	disarm
 	arm
 done
 # The end of the input is an end that sshd knows of.
-kill "$timer" 2>/dev/null
+disarm
 exit 0

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -66,5 +67,25 @@ func TestGuardLeavesTheConnectionOfAClientThatBeats(t *testing.T) {
 	case err := <-ended:
 		t.Errorf("it ended: %v", err)
 	case <-time.After(3 * time.Second):
+	}
+}
+
+// A client that ends just after it has beaten is the usual case.
+func TestGuardLeavesNoProcessBehind(t *testing.T) {
+	t.Parallel()
+	ttl := 1_000_000 + os.Getpid() // in no other command line
+	for range 20 {
+		lease, _ := guarded(t, ttl)
+		_, _ = io.WriteString(lease, "\n\n\n")
+		_ = lease.Close()
+	}
+	left := func() []byte {
+		out, _ := exec.Command("pgrep", "-f", "^(sleep|/bin/sh .*) "+strconv.Itoa(ttl)).Output()
+		return out
+	}
+	for deadline := time.Now().Add(10 * time.Second); len(left()) > 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still there: %s", left())
+		}
 	}
 }
