@@ -36,6 +36,10 @@ func (e *TakeLock) Do(ctx context.Context, env Env) (Output, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Before the lock is taken: a session that has it must end by itself.
+	if err := s.Exec(ctx, idleTimeout); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare the lock's session: %w", err), s.Close(context.WithoutCancel(ctx)))
+	}
 	var holder *facts.LockHolder
 	err = poll(ctx, lingers, func(ctx context.Context) (taken bool, err error) {
 		if taken, holder, err = take(ctx, s); taken || err != nil {
@@ -48,9 +52,6 @@ func (e *TakeLock) Do(ctx context.Context, env Env) (Output, error) {
 	}, func() error { return Locked(e.Host, holder) })
 	if err != nil {
 		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
-	}
-	if err := s.Exec(ctx, idleTimeout); err != nil {
-		return nil, errors.Join(fmt.Errorf("prepare the lock's session: %w", err), s.Close(context.WithoutCancel(ctx)))
 	}
 	env.Hold(lockHold, holdSession(s))
 	return nil, nil

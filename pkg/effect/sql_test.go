@@ -110,8 +110,7 @@ func TestReloadWaitsUntilItIsTaken(t *testing.T) {
 
 func TestTheClusterLockIsHeldUntilReleased(t *testing.T) {
 	t.Parallel()
-	s, in := script(t, call{Do: "connect"}, call{Do: "query select pg_try_advisory_lock(1885827685, 1) as ok", Out: `[{"ok":true}]`},
-		call{Do: idleTimeout})
+	s, in := script(t, call{Do: "connect"}, call{Do: idleTimeout}, call{Do: "query select pg_try_advisory_lock(1885827685, 1) as ok", Out: `[{"ok":true}]`})
 	do(t, &effect.TakeLock{Host: "pg1"}, in)
 	if len(in.held) != 1 {
 		t.Fatal("nothing is held")
@@ -123,7 +122,7 @@ func TestTheClusterLockIsHeldUntilReleased(t *testing.T) {
 
 func TestATakenLockNamesItsHolder(t *testing.T) {
 	t.Parallel()
-	_, in := script(t, call{Do: "connect"}, call{Do: "query select pg_try…", Out: `[{"ok":false}]`},
+	_, in := script(t, call{Do: "connect"}, call{Do: idleTimeout}, call{Do: "query select pg_try…", Out: `[{"ok":false}]`},
 		call{Do: "query select a.pid…", Out: `[{"pid":7,"application":"pgrepctl run0 bob@desk","since":"2026-11-22"}]`}, call{Do: "close"})
 	_, err := (&effect.TakeLock{Host: "pg1"}).Do(t.Context(), in)
 	wantFault(t, err, "pg1: another run holds the cluster lock: pgrepctl run0 bob@desk, since 2026-11-22 (server process 7)", fault.Locked)

@@ -57,6 +57,8 @@ type run struct {
 	mirror  *mirror // nil until there is something to keep
 	pending []byte  // lines of the journal that the mirror has not
 	begun   journal.Begun
+	found   *Found // the run that goes on, nil for a new one
+	stuck   string // why an undo can go no further
 	world   *world
 	holds   map[string]*hold
 	report  *Report
@@ -293,6 +295,11 @@ func (r *run) effect(ctx context.Context, n *plan.Node, e effect.Effect) (done, 
 	ev.Type = event.EffectDone
 	ev.Diff = d.Diff
 	r.emit(ev)
+	if _, ok := e.(*effect.TakeLock); ok {
+		if err := r.alone(ctx); err != nil {
+			return result, at(n, err)
+		}
+	}
 	return result, nil
 }
 

@@ -51,6 +51,9 @@ type Engine struct {
 	Password func(ctx context.Context) (secret.Value, error)
 	// Accept names checks that the user chose to skip.
 	Accept []string
+	// Alone: a run is gone on with, or taken back, though the primary has no copy
+	// of its journal any more.
+	Alone bool
 	// Stop, once closed, ends the run after the current effect, with all
 	// brackets closed. A second wish to stop cancels the context.
 	Stop <-chan struct{}

@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/event"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
 	"github.com/pgrepctl/pgrepctl/pkg/plan"
 )
@@ -44,6 +46,39 @@ func (f *Found) endedElsewhere() bool {
 		!slices.ContainsFunc(f.Records, func(r journal.Record) bool { return r.Type == journal.Discard })
 }
 
+// beingUndone reports whether an undo of the run was begun and did not end:
+// there is only one way on. One that met a point of no return did end.
+func (f *Found) beingUndone() bool {
+	undoing := false
+	for _, r := range f.Records {
+		switch {
+		case r.Type == journal.Undoing:
+			undoing = true
+		case r.Type == journal.End && (r.NoReturn != "" || r.Status == journal.UndoneRun):
+			undoing = false
+		}
+	}
+	return undoing
+}
+
+func (f *Found) refuseUndone() error {
+	if !f.beingUndone() {
+		return nil
+	}
+	return fault.Refuse("", "pgrepctl runs undo "+f.ID, fmt.Errorf("run %s is being taken back, and that did not end", f.ID))
+}
+
+// refuseElsewhere keeps a machine that comes back from taking down what others
+// have built since.
+func (e *Engine) refuseElsewhere(f *Found) error {
+	if e.Alone || !f.endedElsewhere() {
+		return nil
+	}
+	primary := e.Inventory.Primary().Name
+	return fault.Refuse(primary, "to forget it: pgrepctl runs abandon "+f.ID,
+		fmt.Errorf("run %s is open here, and %s has no copy of its journal any more: another operator has ended it, or somebody removed the copy", f.ID, primary))
+}
+
 // runID is what may be a file's name here, whatever a host says.
 var runID = regexp.MustCompile(`^[0-9A-Za-z]+(-[0-9A-Za-z]+)*$`)
 
@@ -56,7 +91,7 @@ func (e *Engine) Find(ctx context.Context, id string) (*Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	if here != nil && !here.Open() {
+	if here != nil && here.Over() {
 		return here, nil
 	}
 	f, err := e.withCopy(ctx, newWorld(e.Cluster), id, here)
@@ -158,6 +193,13 @@ func (e *Engine) unchanged(ctx context.Context, w *world, f *Found) error {
 	if err != nil {
 		return err
 	}
+	if !f.asked {
+		asked := *f
+		asked.copy, asked.asked = now, true
+		if err := e.refuseElsewhere(&asked); err != nil {
+			return err
+		}
+	}
 	if !f.asked && bytes.HasPrefix(f.here, now) || f.asked && bytes.Equal(now, f.copy) {
 		return nil
 	}
@@ -165,7 +207,8 @@ func (e *Engine) unchanged(ctx context.Context, w *world, f *Found) error {
 }
 
 // List returns the runs that this machine knows, and those that keep a copy of
-// their journal on the primary, oldest first. The error is about the latter.
+// their journal on the primary, oldest first, with what is known of each there. The
+// error is about the primary.
 func (e *Engine) List(ctx context.Context) ([]journal.Summary, error) {
 	runs, err := journal.List(e.Dir)
 	if err != nil {
@@ -176,10 +219,33 @@ func (e *Engine) List(ctx context.Context) ([]journal.Summary, error) {
 	if err != nil {
 		return runs, err
 	}
-	for _, c := range e.elsewhere(h, runs) {
-		runs = append(runs, summary(c, name))
+	for i, r := range runs {
+		if !r.Open() {
+			continue
+		}
+		f, err := e.here(r.ID)
+		if err != nil || f == nil {
+			continue
+		}
+		f.asked = true
+		if slices.ContainsFunc(h.Runs, func(c facts.Run) bool { return c.ID == r.ID }) {
+			f.copy = f.here
+		}
+		switch {
+		case h.Server.Holds(r.ID):
+			runs[i].Status = journal.Going
+		case f.endedElsewhere():
+			runs[i].Status = journal.Elsewhere
+		}
 	}
-	slices.SortFunc(runs, func(a, b journal.Summary) int { return bytes.Compare([]byte(a.ID), []byte(b.ID)) })
+	for _, c := range e.elsewhere(h, runs) {
+		s := summary(c, name)
+		if h.Server.Holds(c.ID) {
+			s.Status = journal.Going
+		}
+		runs = append(runs, s)
+	}
+	slices.SortFunc(runs, func(a, b journal.Summary) int { return strings.Compare(a.ID, b.ID) })
 	return runs, nil
 }
 
@@ -192,7 +258,11 @@ func summary(c facts.Run, on string) journal.Summary {
 func (e *Engine) elsewhere(h *facts.Host, here []journal.Summary) []facts.Run {
 	var out []facts.Run
 	for _, c := range h.Runs {
-		known := slices.ContainsFunc(here, func(s journal.Summary) bool { return s.ID == c.ID })
+		// A journal of ours that does not owe anything, and is not over, is the
+		// beginning of what the copy has.
+		known := slices.ContainsFunc(here, func(s journal.Summary) bool {
+			return s.ID == c.ID && (s.Open() || s.Over() || s.Status == journal.Elsewhere)
+		})
 		if c.Cluster == e.Inventory.Name && !known && runID.MatchString(c.ID) {
 			out = append(out, c)
 		}
@@ -219,7 +289,7 @@ func (e *Engine) interrupted(ctx context.Context, w *world, p *plan.Plan) (*Foun
 	}
 	for _, r := range runs {
 		if r.Open() && !sameWork(r, p) {
-			return nil, openRun(r)
+			return nil, e.otherWork(ctx, w, r)
 		}
 	}
 	if err := w.prefetch(ctx, p.Nodes); err != nil {
@@ -248,11 +318,69 @@ func (e *Engine) interrupted(ctx context.Context, w *world, p *plan.Plan) (*Foun
 		if err != nil {
 			return nil, err
 		}
-		if f.endedElsewhere() {
-			return nil, fault.Refuse(primary, "to forget it: pgrepctl runs abandon "+r.ID+"; to go on with it all the same: pgrepctl runs resume "+r.ID,
-				fmt.Errorf("run %s is open here, and %s has no copy of its journal any more: another operator has ended it, or somebody removed the copy", r.ID, primary))
+		if err := e.refuseElsewhere(f); err != nil {
+			return nil, err
+		}
+		if err := f.refuseUndone(); err != nil {
+			return nil, err
 		}
 		return f, nil
 	}
 	return nil, nil
+}
+
+// otherWork refuses to begin beside an open run, unless it was ended elsewhere:
+// then that is said. Without an answer of the primary, it counts as open.
+func (e *Engine) otherWork(ctx context.Context, w *world, r journal.Summary) error {
+	here, err := e.here(r.ID)
+	if err == nil && here != nil {
+		if f, err := e.withCopy(ctx, w, r.ID, here); err == nil {
+			if err := e.refuseElsewhere(f); err != nil {
+				return err
+			}
+		}
+	}
+	return openRun(r)
+}
+
+// alone is asked once the lock is held, and nobody else can begin: no run of
+// another machine is open, and the one that goes on is as it was looked at. A copy
+// that could not be removed when its run ended here is removed now.
+func (r *run) alone(ctx context.Context) error {
+	if r.found != nil {
+		if err := r.e.unchanged(ctx, r.world, r.found); err != nil {
+			return err
+		}
+	}
+	primary := r.e.Inventory.Primary().Name
+	h, err := r.world.Of(ctx, primary)
+	if err != nil {
+		return err
+	}
+	runs, err := journal.List(r.e.Dir)
+	if err != nil {
+		return err
+	}
+	for _, c := range r.e.elsewhere(h, runs) {
+		if c.ID != r.id {
+			return openRun(summary(c, primary))
+		}
+	}
+	for _, c := range h.Runs {
+		over := slices.ContainsFunc(runs, func(s journal.Summary) bool { return s.ID == c.ID && s.Over() })
+		if c.ID == r.id || c.Cluster != r.e.Inventory.Name || !over {
+			continue
+		}
+		at, err := r.e.place(ctx, r.world, c.ID)
+		if err != nil {
+			return err
+		}
+		m := &mirror{at: at, dial: r.dial(at)}
+		r.unkept(errors.Join(m.remove(ctx), m.stop()))
+	}
+	return nil
+}
+
+func (r *run) dial(at place) func(context.Context) (host.Host, error) {
+	return func(ctx context.Context) (host.Host, error) { return r.e.Cluster.Host(ctx, at.on) }
 }

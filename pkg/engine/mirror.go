@@ -31,6 +31,7 @@ type mirror struct {
 	dial    func(ctx context.Context) (host.Host, error)
 
 	live *mirroring
+	size int // of the copy, in bytes
 }
 
 // place is where the copy of a run's journal is.
@@ -64,9 +65,12 @@ func (m *mirror) extend(ctx context.Context, lines []byte) error {
 		if err != nil {
 			return fmt.Errorf("copy the journal: %w", err)
 		}
+		m.size = len(whole)
 		return m.ask(ctx, "new\n", whole, []byte("end\n"))
 	}
-	return m.ask(ctx, "add\n", lines, []byte("end\n"))
+	err := m.ask(ctx, fmt.Sprintf("add %d\n", m.size), lines, []byte("end\n"))
+	m.size += len(lines)
+	return err
 }
 
 // flush brings the copy up to date, if this run writes one.
@@ -161,6 +165,9 @@ func (p *mirroring) talk(verb string, parts [][]byte) error {
 	var said []string
 	for {
 		line, err := p.out.ReadString('\n')
+		if err != nil && len(said) > 0 {
+			return fmt.Errorf("%s: %w", host.Tail(strings.Join(said, "\n"), 3), err)
+		}
 		if err != nil {
 			return err
 		}

@@ -1,5 +1,6 @@
 # Keeps a copy of a run's journal in the directory $1, as standard input says once
-# "ready" was printed: "new" or "add", lines of the journal, "end"; or "gone". It
+# "ready" was printed: "new", or "add" and the size it must have; lines of
+# the journal; "end"; or "gone". It
 # answers "ok" when that is durable, and "failed" after what went wrong.
 umask 077
 exec 2>&1
@@ -10,9 +11,13 @@ while IFS= read -r line; do
 	'{'*) printf '%s\n' "$line" >>"$to" || bad=1 ;;
 	new)
 		bad= to=$file.new
-		{ mkdir -p "$dir" && : >"$to"; } || bad=1
+		# Not ":", whose failing redirection would end the shell.
+		{ mkdir -p "$dir" && true >"$to"; } || bad=1
 		;;
-	add) bad= to=$file ;;
+	'add '*)
+		bad= to=$file
+		[ "$(wc -c <"$file")" -eq "${line#add }" ] || { bad=1 to=/dev/null; echo "somebody else has changed $file"; }
+		;;
 	end)
 		if [ -z "$bad" ] && sync "$to" && { [ "$to" = "$file" ] || { mv -f "$to" "$file" && sync "$dir"; }; }; then
 			echo ok

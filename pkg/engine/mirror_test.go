@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -118,11 +119,94 @@ func TestFirstMachineLearnsThatAnotherOneEndedItsRun(t *testing.T) {
 	if !errors.As(err, &f) || f.Class != fault.Refused || !strings.Contains(f.Hint, "pgrepctl runs abandon run1") {
 		t.Fatalf("got %v", err)
 	}
-	if err := w.engine(nil, nil).Abandon(t.Context(), w.found(t)); err != nil {
+	// It would take down what the other one may have built since.
+	found := w.found(t)
+	if _, err := w.engine(nil, nil).Undo(t.Context(), found); fault.ClassOf(err) != fault.Refused {
+		t.Errorf("undo: %v", err)
+	}
+	if _, err := w.engine(nil, nil).Resume(t.Context(), found); fault.ClassOf(err) != fault.Refused {
+		t.Errorf("resume: %v", err)
+	}
+	if runs, err := w.engine(nil, nil).List(t.Context()); err != nil || runs[0].Status != journal.Elsewhere {
+		t.Errorf("list: %v, %v", runs, err)
+	}
+	if err := w.engine(nil, nil).Abandon(t.Context(), found); err != nil {
 		t.Fatal(err)
 	}
 	if err := p(&act{name: "x"})(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestALiveRunIsNotAbandonedFromElsewhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, layout{})
+	var err error
+	alive := &act{name: "x", do: func(ctx context.Context, _ effect.Env) error {
+		defer w.elsewhere(t)()
+		w.holder = "pgrepctl run1 " + operatorName
+		f := w.found(t)
+		err = w.engine(nil, nil).Abandon(ctx, f)
+		w.holder = ""
+		return nil
+	}}
+	if _, aerr := w.engine(nil, nil).Apply(t.Context(), w.list(does(alive))); aerr != nil {
+		t.Fatal(aerr)
+	}
+	if fault.ClassOf(err) != fault.Locked {
+		t.Errorf("abandon of a live run: %v", err)
+	}
+}
+
+func TestARunThatIsBeingUndoneIsNotResumed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, layout{})
+	w.apply(t)
+	changes := 0
+	w.hook = func(_ context.Context, name, do string) error {
+		if changes++; name == "pg2" && strings.Contains(do, "pg_ctlcluster") {
+			return errors.New("cut off")
+		}
+		return nil
+	}
+	if _, err := w.engine(nil, nil).Undo(t.Context(), w.found(t)); err == nil {
+		t.Fatal("the undo ended")
+	}
+	w.hook = nil
+	for _, back := range []func(){w.elsewhere(t), func() {}} {
+		f := w.found(t)
+		_, err := w.engine(nil, nil).Resume(t.Context(), f)
+		var refused *fault.Error
+		if !errors.As(err, &refused) || refused.Class != fault.Refused || refused.Hint != "pgrepctl runs undo run1" {
+			t.Errorf("resume: %v", err)
+		}
+		back()
+	}
+	if _, err := w.engine(nil, nil).Apply(t.Context(), w.plan()); fault.ClassOf(err) != fault.Refused {
+		t.Errorf("apply: %v", err)
+	}
+	w.undo(t)
+}
+
+func TestACopyThatWasLeftBehindGoesWithTheNextRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, layout{})
+	w.hook = func(_ context.Context, _, do string) error { return nil }
+	if _, err := w.engine(nil, nil).Apply(t.Context(), w.list(does(dir("a")))); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(w.runFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const file = "/var/lib/postgresql/.pgrepctl/run1/journal.jsonl"
+	m := w.hosts["pg1"]
+	m.fs.Dir("/var/lib/postgresql/.pgrepctl", "postgres", 0o700)
+	m.fs.Dir("/var/lib/postgresql/.pgrepctl/run1", "postgres", 0o700)
+	m.fs.Put(file, "postgres", 0o600, string(b[:bytes.LastIndexByte(b[:len(b)-1], '\n')+1]))
+	w.apply(t)
+	if m.fs.Has(file) {
+		t.Error("it is still there")
 	}
 }
 

@@ -2,10 +2,12 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/journal"
 	"github.com/pgrepctl/pgrepctl/pkg/plan"
 	"github.com/pgrepctl/pgrepctl/pkg/steps"
 )
@@ -61,6 +63,9 @@ func (e *Engine) Preview(ctx context.Context, p *plan.Plan) (*Preview, error) {
 
 // PreviewResume is what Resume would do.
 func (e *Engine) PreviewResume(ctx context.Context, f *Found) (*Preview, error) {
+	if err := errors.Join(e.refuseElsewhere(f), f.refuseUndone()); err != nil {
+		return nil, err
+	}
 	p, err := e.planOf(f)
 	if err != nil {
 		return nil, err
@@ -91,6 +96,12 @@ func (e *Engine) preview(ctx context.Context, w *world, p *plan.Plan, open *Foun
 
 // PreviewUndo is what Undo would do: the journal alone says it.
 func (e *Engine) PreviewUndo(f *Found) (*Preview, error) {
+	if f.Status == journal.UndoneRun {
+		return &Preview{Plan: "undo " + f.Run.Plan}, nil
+	}
+	if err := e.refuseElsewhere(f); err != nil {
+		return nil, err
+	}
 	list, err := owedInverses(f.Records)
 	if err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/event"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
-	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
 )
 
@@ -58,7 +57,7 @@ func (r *run) mirrored(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("keep a copy of the journal: %w", err)
 	}
-	r.mirror = &mirror{at: at, journal: r.journal.Path(), dial: func(ctx context.Context) (host.Host, error) { return r.e.Cluster.Host(ctx, at.on) }}
+	r.mirror = &mirror{at: at, journal: r.journal.Path(), dial: r.dial(at)}
 	return nil
 }
 
@@ -69,7 +68,7 @@ func (r *run) end(ctx context.Context, status journal.Status, cause error) error
 	defer stop()
 	closing, cancel := context.WithTimeout(closing, closeTimeout)
 	defer cancel()
-	rec := journal.Record{Type: journal.End, Status: status}
+	rec := journal.Record{Type: journal.End, Status: status, NoReturn: r.stuck}
 	if cause != nil {
 		rec.Error = cause.Error()
 	}

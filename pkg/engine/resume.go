@@ -40,7 +40,7 @@ func openRun(r journal.Summary) error {
 // planOf is the plan of an open run, as it was when the run began.
 func (e *Engine) planOf(f *Found) (*plan.Plan, error) {
 	if !f.Open() {
-		return nil, fault.Refuse("", "", fmt.Errorf("run %s is not open: %s", f.ID, f.Status))
+		return nil, fault.Refuse("", "pgrepctl runs list", fmt.Errorf("run %s is not open: %s", f.ID, f.Status))
 	}
 	return plan.Load(f.Run.Plan+" of run "+f.ID, []byte(f.PlanText), e.Inventory, f.Vars)
 }
@@ -48,6 +48,9 @@ func (e *Engine) planOf(f *Found) (*plan.Plan, error) {
 // Resume goes on with an interrupted run. Every node is planned again from
 // fresh facts: what was done comes out empty.
 func (e *Engine) Resume(ctx context.Context, f *Found) (*Report, error) {
+	if err := errors.Join(e.refuseElsewhere(f), f.refuseUndone()); err != nil {
+		return nil, err
+	}
 	p, err := e.planOf(f)
 	if err != nil {
 		return nil, err
@@ -56,49 +59,67 @@ func (e *Engine) Resume(ctx context.Context, f *Found) (*Report, error) {
 }
 
 func (e *Engine) resume(ctx context.Context, p *plan.Plan, f *Found) (*Report, error) {
-	r, recs, err := e.reopen(ctx, p, f)
+	r, err := e.reopen(ctx, p, f)
 	if err != nil {
 		return nil, err
 	}
-	r.replay(recs)
+	r.replay(f.Records)
 	err = r.locked(ctx, func(ctx context.Context) error {
-		if err := e.unchanged(ctx, r.world, f); err != nil {
+		if err := r.adopt(ctx); err != nil {
 			return err
 		}
-		return r.sweep(ctx, recs)
+		return r.sweep(ctx, f.Records)
 	})
 	if err != nil {
-		if r.mirror != nil {
-			r.unkept(r.mirror.stop())
-		}
-		return r.report, errors.Join(r.explain(err), r.journal.Close())
+		return r.report, errors.Join(r.explain(err), r.drop())
 	}
 	return r.do(ctx)
 }
 
-// reopen makes a run of a found one. Its journal comes to this machine, if it is
-// not here.
-func (e *Engine) reopen(ctx context.Context, p *plan.Plan, f *Found) (*run, []journal.Record, error) {
-	var j *journal.Journal
-	var recs []journal.Record
-	var err error
-	if f.adopts() {
-		j, recs, err = journal.Adopt(e.Dir, f.ID, f.copy, e.Now)
-	} else {
-		j, recs, err = journal.Reopen(f.Path, e.Now)
-	}
-	if errors.Is(err, journal.ErrBusy) {
-		return nil, nil, goesOn(f.Run)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
+// reopen makes a run of a found one.
+func (e *Engine) reopen(ctx context.Context, p *plan.Plan, f *Found) (*run, error) {
 	r := e.newRun(ctx, f.ID, p)
-	r.journal, r.report.Plan = j, f.Run.Plan
-	for _, rec := range recs {
+	r.found, r.report.Plan = f, f.Run.Plan
+	for _, rec := range f.Records {
 		r.begun.Take(rec)
 	}
-	return r, recs, nil
+	if f.adopts() {
+		return r, nil // under the lock
+	}
+	j, _, err := journal.Reopen(f.Path, e.Now)
+	if errors.Is(err, journal.ErrBusy) {
+		return nil, goesOn(f.Run)
+	}
+	r.journal = j
+	return r, err
+}
+
+// adopt is asked under the lock: the run is as it was looked at, and its journal
+// comes to this machine, if it is not here.
+func (r *run) adopt(ctx context.Context) error {
+	if err := r.e.unchanged(ctx, r.world, r.found); err != nil {
+		return err
+	}
+	if r.journal != nil {
+		return nil
+	}
+	j, _, err := journal.Adopt(r.e.Dir, r.id, r.found.copy, r.e.Now)
+	if errors.Is(err, journal.ErrBusy) {
+		return goesOn(r.found.Run)
+	}
+	r.journal = j
+	return err
+}
+
+// drop lets go of a run that did not come to its end record.
+func (r *run) drop() error {
+	if r.mirror != nil {
+		r.unkept(r.mirror.stop())
+	}
+	if r.journal == nil {
+		return nil
+	}
+	return r.journal.Close()
 }
 
 // locked runs f under the cluster lock: the run to be resumed or undone may
@@ -211,23 +232,31 @@ func owedInverses(recs []journal.Record) ([]owed, error) {
 // of no return. It needs no plan, and no inventory but for how to reach the
 // hosts.
 func (e *Engine) Undo(ctx context.Context, f *Found) (*Report, error) {
-	if err := e.laterRun(f.ID); err != nil {
+	if f.Status == journal.UndoneRun {
+		return &Report{Run: f.ID, Plan: f.Run.Plan, Status: f.Status}, nil
+	}
+	if err := errors.Join(e.refuseElsewhere(f), e.laterRun(f.ID)); err != nil {
 		return nil, err
 	}
-	r, recs, err := e.reopen(ctx, &plan.Plan{Cluster: e.Inventory}, f)
+	r, err := e.reopen(ctx, &plan.Plan{Cluster: e.Inventory}, f)
 	if err != nil {
 		return nil, err
 	}
 	start := e.Now()
-	r.replay(recs)
+	r.replay(f.Records)
 	r.report.Outputs = nil
-	r.emit(event.Event{Type: event.RunStart, Text: "undo " + r.report.Plan})
+	began := false
 	err = r.locked(ctx, func(ctx context.Context) error {
-		if err := e.unchanged(ctx, r.world, f); err != nil {
+		if err := r.adopt(ctx); err != nil {
 			return err
 		}
-		return r.back(ctx, recs)
+		began = true
+		r.emit(event.Event{Type: event.RunStart, Text: "undo " + r.report.Plan})
+		return r.back(ctx, f.Records)
 	})
+	if !began {
+		return nil, errors.Join(err, r.drop())
+	}
 	r.report.Status = journal.UndoneRun
 	if err != nil {
 		r.report.Status = journal.FailedRun
@@ -248,12 +277,16 @@ func (r *run) back(ctx context.Context, recs []journal.Record) error {
 	if _, err := r.record(ctx, journal.Record{Type: journal.Undoing}); err != nil {
 		return err
 	}
+	// Other machines must see that there is only one way on. A full disk does not
+	// keep anything from being taken back: that may be what frees it.
+	r.unkept(r.extend(ctx))
 	gone := map[string]error{}
 	for _, o := range slices.Backward(list) {
 		if err := r.stopped(ctx); err != nil {
 			return err
 		}
 		if o.inverse == nil {
+			r.stuck = o.noReturn
 			return fault.Refuse("", "go forward instead: pgrepctl runs resume "+r.id,
 				fmt.Errorf("%q cannot be undone: %s", o.text, o.noReturn))
 		}
@@ -298,14 +331,32 @@ func (e *Engine) laterRun(id string) error {
 	return nil
 }
 
-// Abandon ends an open run and leaves what it did as it is.
+// Abandon ends an open run and leaves what it did as it is. A primary that cannot
+// be asked is no hindrance: it may be why the run is abandoned.
 func (e *Engine) Abandon(ctx context.Context, f *Found) error {
 	if !f.Open() {
-		return fault.Refuse("", "", fmt.Errorf("run %s is not open: %s", f.ID, f.Status))
+		return fault.Refuse("", "pgrepctl runs list", fmt.Errorf("run %s is not open: %s", f.ID, f.Status))
 	}
-	r, _, err := e.reopen(ctx, &plan.Plan{Cluster: e.Inventory}, f)
+	primary := e.Inventory.Primary().Name
+	w := newWorld(e.Cluster)
+	if h, err := w.Of(ctx, primary); err == nil {
+		if h.Server.Holds(f.ID) {
+			return effect.Locked(primary, h.Server.Lock)
+		}
+		if f.asked && !f.endedElsewhere() {
+			if err := e.unchanged(ctx, w, f); err != nil {
+				return err
+			}
+		}
+	}
+	r, err := e.reopen(ctx, &plan.Plan{Cluster: e.Inventory}, f)
 	if err != nil {
 		return err
+	}
+	if r.journal == nil {
+		if r.journal, _, err = journal.Adopt(e.Dir, f.ID, f.copy, e.Now); err != nil {
+			return err
+		}
 	}
 	return r.end(ctx, journal.Abandoned, nil)
 }

@@ -79,6 +79,7 @@ type world struct {
 	keys     map[string]string // public to private
 	sessions []*sqlSession
 	deadMen  []func() // what the hosts do when the tool dies
+	holder   string   // application of the session that holds the lock, for facts
 
 	// crash
 	ticks    int

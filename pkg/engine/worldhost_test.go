@@ -334,6 +334,9 @@ func (m *machine) readData(d *facts.DataDir) error {
 func (m *machine) server() facts.Server {
 	s := facts.Server{Running: true, Version: m.version(), InRecovery: m.recovery, SystemID: systemID, Timeline: 1, DataDirectory: m.data(""),
 		ConfigFile: m.conf("postgresql.conf"), SizeBytes: 1 << 20, HBAFile: m.conf("pg_hba.conf"), SSL: true}
+	if m.name == "pg1" && m.w.holder != "" {
+		s.Lock = &facts.LockHolder{Application: m.w.holder}
+	}
 	if m.name == "pg1" {
 		for name, user := range m.w.slots {
 			s.SetSlot(facts.Slot{Name: name, Type: "physical", Active: user != "", Client: user, WALStatus: "reserved", RestartLSN: m.w.keeps})

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"path"
@@ -45,12 +46,15 @@ func (m *machine) keepJournal(ctx context.Context, c host.Cmd, stdio host.Stdio)
 			}
 		case strings.HasPrefix(line, "{"):
 			lines.WriteString(line)
-		case line == "new\n", line == "add\n":
+		case line == "new\n":
 			lines.Reset()
-			if line == "add\n" {
-				was, _ := m.fs.Get(file)
-				lines.WriteString(was)
+		case strings.HasPrefix(line, "add "):
+			lines.Reset()
+			was, _ := m.fs.Get(file)
+			if line != fmt.Sprintf("add %d\n", len(was)) {
+				m.w.t.Errorf("%s: the copy of the journal has %d bytes: %s", m.name, len(was), line)
 			}
+			lines.WriteString(was)
 		case line == "end\n":
 			err = say(errors.Join(files.Mkdir(ctx, path.Dir(dir), 0o700), files.Mkdir(ctx, dir, 0o700),
 				files.Write(ctx, host.File{Path: file, Data: []byte(lines.String()), Mode: 0o600, UID: -1, GID: -1}, nil)))

@@ -45,6 +45,9 @@ const (
 	UndoneRun   Status = "undone"
 	Interrupted Status = "stopped"   // by the operator, at a safe place
 	Abandoned   Status = "abandoned" // by the operator, with what it did left as it is
+	// Going and Elsewhere are in no record: who looks at a run finds them out.
+	Going     Status = "going on"
+	Elsewhere Status = "ended elsewhere" // on another machine: the copy on the primary is gone
 )
 
 // Record is one line.
@@ -166,24 +169,26 @@ func Adopt(dir, id string, content []byte, now func() time.Time) (*Journal, []Re
 		return nil, nil, fmt.Errorf("adopt journal: %w", err)
 	}
 	p := filepath.Join(dir, id+".jsonl")
-	f, err := os.OpenFile(p, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if busy, err := Busy(p); err == nil && busy {
+		return nil, nil, ErrBusy
+	}
+	// Whole, or not at all: a part of it could look like a run that owes nothing.
+	f, err := os.CreateTemp(dir, "."+id+"-*")
 	if err != nil {
 		return nil, nil, fmt.Errorf("adopt journal: %w", err)
 	}
-	if err := own(f); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("adopt journal: %w", err), f.Close())
-	}
-	// Torn in the midst of it, the file is but the beginning of what the host
-	// has, and is adopted again.
-	err = f.Truncate(0)
+	err = own(f)
 	if err == nil {
 		_, err = f.Write(content[:whole])
 	}
 	if err == nil {
 		err = f.Sync()
 	}
+	if err == nil {
+		err = os.Rename(f.Name(), p)
+	}
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("adopt journal %s: %w", p, err), f.Close())
+		return nil, nil, errors.Join(fmt.Errorf("adopt journal %s: %w", p, err), f.Close(), os.Remove(f.Name()))
 	}
 	return &Journal{f: f, seq: len(recs), now: now, path: p}, recs, syncDir(dir)
 }
@@ -256,8 +261,11 @@ type Summary struct {
 
 // Open reports whether the run still owes something: it began to change
 // something, and neither succeeded nor was undone.
-func (s Summary) Open() bool {
-	return s.Acted && s.Status != Succeeded && s.Status != UndoneRun && s.Status != Abandoned
+func (s Summary) Open() bool { return s.Acted && !s.Over() }
+
+// Over reports whether the run ended in a way that owes nothing.
+func (s Summary) Over() bool {
+	return s.Status == Succeeded || s.Status == UndoneRun || s.Status == Abandoned
 }
 
 // Acts reports whether the record announces an act that changes something.
