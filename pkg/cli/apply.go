@@ -131,7 +131,7 @@ func newKey() (steps.Key, error) {
 // actFlags are the flags of every command that acts.
 func (a *app) actFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&a.dryRun, "dry-run", false, "show what would be done, and do nothing")
-	cmd.Flags().StringSliceVar(&a.accept, "accept", nil, "skip a check of `pgrepctl doctor` by its ID (repeatable)")
+	cmd.Flags().StringSliceVar(&a.accept, "accept", nil, "skip the check of pgrepctl doctor that has this `ID` (repeatable)")
 }
 
 // act previews a plan, asks, and applies it.
@@ -197,6 +197,10 @@ func (a *app) report(r *engine.Report, err error) error {
 	}
 	if a.set.Output() == "yaml" {
 		return ui.YAML(a.Out, r)
+	}
+	if len(r.Done) == 0 && r.Status == journal.UndoneRun {
+		_, err = fmt.Fprintf(a.Out, "nothing to do: run %s is undone\n", r.Run)
+		return err
 	}
 	if len(r.Done) == 0 {
 		_, err = fmt.Fprintf(a.Out, "nothing to do: %d steps found everything in place\n", r.Noops)

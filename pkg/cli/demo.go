@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -65,6 +67,9 @@ func (d *demo) run(ctx context.Context) error {
 	}
 	inv := l.InventoryPath()
 	d.say("what to try next")
+	if exe, err := os.Executable(); err == nil {
+		fmt.Fprintf(d.Out, "export PATH=%s:$PATH\n", filepath.Dir(exe))
+	}
 	fmt.Fprintf(d.Out, `export PGREPCTL_INVENTORY=%s
 pgrepctl standby bootstrap h2      # nothing to do, and why, step by step
 pgrepctl lab cut h3 --name demo && pgrepctl status

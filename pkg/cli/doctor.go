@@ -57,7 +57,7 @@ checks.`,
 			return errors.Join(append(unreachable, a.showFindings(found, len(unreachable)))...)
 		},
 	}
-	cmd.Flags().StringSliceVar(&a.accept, "accept", nil, "leave a check out by its ID (repeatable)")
+	cmd.Flags().StringSliceVar(&a.accept, "accept", nil, "leave out the check that has this `ID` (repeatable)")
 	return cmd
 }
 

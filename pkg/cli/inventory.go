@@ -17,8 +17,8 @@ func (a *app) inventoryCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "inventory", Short: "Look at the inventory file; no host is touched"}
 	load := func() (*inventory.Cluster, error) { return inventory.Load(a.expand(a.set.Inventory())) }
 	cmd.AddCommand(
-		&cobra.Command{Use: "init [FILE]", Short: "Write an example inventory (default pgrepctl.yaml)", Example: "  pgrepctl inventory init shop.yaml", Args: cobra.MaximumNArgs(1), RunE: func(_ *cobra.Command, args []string) error {
-			name := "pgrepctl.yaml"
+		&cobra.Command{Use: "init [FILE]", Short: "Write an example inventory (default: the file that -i names)", Example: "  pgrepctl inventory init shop.yaml", Args: cobra.MaximumNArgs(1), RunE: func(_ *cobra.Command, args []string) error {
+			name := a.expand(a.set.Inventory())
 			if len(args) == 1 {
 				name = args[0]
 			}

@@ -53,7 +53,7 @@ func (a *app) plansCommand() *cobra.Command {
 			}
 			f, err := os.OpenFile(args[1], os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 			if err != nil {
-				return fmt.Errorf("export the plan: %w", err)
+				return &fault.Error{Class: fault.Refused, Op: "export the plan", Err: err, Hint: "name another file: pgrepctl plans export " + args[0] + " FILE"}
 			}
 			if _, err := f.Write(b); err != nil {
 				return fmt.Errorf("export the plan: %w", err)

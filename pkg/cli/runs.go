@@ -37,6 +37,7 @@ func previewUndo(e *engine.Engine, _ context.Context, f *engine.Found) (*engine.
 }
 
 func (a *app) goOn(use, short string, preview func(*engine.Engine, context.Context, *engine.Found) (*engine.Preview, error), do func(*engine.Engine, context.Context, *engine.Found) (*engine.Report, error)) *cobra.Command {
+	var alone bool
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: cobra.ExactArgs(1),
 		Example: "  pgrepctl runs " + strings.Replace(use, "RUN", "20260112T091500Z-7f3a", 1),
@@ -50,6 +51,7 @@ func (a *app) goOn(use, short string, preview func(*engine.Engine, context.Conte
 			if err != nil {
 				return err
 			}
+			s.Alone = alone
 			pre, err := preview(s.Engine, cmd.Context(), f)
 			if err != nil {
 				return err
@@ -58,6 +60,7 @@ func (a *app) goOn(use, short string, preview func(*engine.Engine, context.Conte
 		},
 	}
 	cmd.Flags().BoolVar(&a.dryRun, "dry-run", false, "show what would be done, and do nothing")
+	cmd.Flags().BoolVar(&alone, "alone", false, "go by the journal of this machine, though the primary has no copy of it any more")
 	return cmd
 }
 
@@ -79,7 +82,9 @@ slots, which keep WAL until they are dropped.`,
 				return err
 			}
 			left, err := s.PreviewUndo(f)
-			if err != nil {
+			if fault.ClassOf(err) == fault.Refused {
+				left = &engine.Preview{} // whoever ended it saw to that
+			} else if err != nil {
 				return err
 			}
 			for _, l := range left.Lines {

@@ -42,7 +42,7 @@ as unreachable; the others are shown all the same.`,
 			if err := a.showStatus(r); err != nil {
 				return err
 			}
-			if err := a.mentionOpenRuns(s.Dir, seen); err != nil {
+			if err := a.mentionOpenRuns(s, seen); err != nil {
 				return err
 			}
 			if exitCode && !r.Healthy {
@@ -142,8 +142,8 @@ func statusRow(r *status.Row) []ui.Cell {
 
 // mentionOpenRuns names a run of this machine that is not finished, unless the
 // primary has told of it.
-func (a *app) mentionOpenRuns(dir string, seen map[string]status.Result) error {
-	runs, err := journal.List(dir)
+func (a *app) mentionOpenRuns(s *session, seen map[string]status.Result) error {
+	runs, err := journal.List(s.Dir)
 	if err != nil {
 		return err
 	}
@@ -160,6 +160,10 @@ func (a *app) mentionOpenRuns(dir string, seen map[string]status.Result) error {
 		return nil
 	}
 	r := runs[i]
+	if p := s.inv.Primary().Name; seen[p].Facts != nil && s.EndedElsewhere(r.ID) {
+		_, err = fmt.Fprintf(a.Err, "run %s (%s, by %s) is open in the journal of this machine, and %s has no copy of it: another operator has ended it\n  hint: pgrepctl runs abandon %s forgets it\n", r.ID, r.Plan, r.Operator, p, r.ID)
+		return err
+	}
 	_, err = fmt.Fprintf(a.Err, "run %s (%s, by %s) is not finished: %s\n  hint: pgrepctl runs resume %s, or pgrepctl runs undo %s\n", r.ID, r.Plan, r.Operator, r.Status, r.ID, r.ID)
 	return err
 }

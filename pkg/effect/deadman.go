@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/pgrepctl/pgrepctl/pkg/host"
@@ -48,13 +49,20 @@ func (e *DeadMan) Do(ctx context.Context, env Env) (Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	argv := append([]string{"/bin/sh", "-c", deadManScript, "pgrepctl-deadman", e.File, e.Dir}, e.Lines...)
+	// On stdin: who sees the directory's name before it is made can make it.
+	what := append([]string{e.File, e.Dir}, e.Lines...)
+	for _, w := range what {
+		if strings.Contains(w, "\n") {
+			return nil, fmt.Errorf("start the dead-man's switch on %s: line break in %q", e.Host, w)
+		}
+	}
+	argv, in := []string{"/bin/sh", "-c", deadManScript, "pgrepctl-deadman"}, strings.Join(what, "\n")+"\n"
 	// It lives on after this, until the bracket ends it.
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &deadManSwitch{cancel: cancel, lost: make(chan struct{})}
 	pr, pw := io.Pipe()
 	go func() {
-		err := h.Run(run, host.Cmd{Argv: argv, As: e.As, Leash: true}, host.Stdio{Out: pw})
+		err := h.Run(run, host.Cmd{Argv: argv, As: e.As, Leash: true}, host.Stdio{In: strings.NewReader(in), Out: pw})
 		if err == nil {
 			err = errors.New("it ended by itself")
 		}

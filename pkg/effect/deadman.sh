@@ -1,8 +1,13 @@
-# $1: a file or "", $2: a directory or "", the rest: words that are in one line of
+# Reads lines: a file or "", a directory or "", and words that are in one line of
 # the file each. Says "ready", and when it is ended removes the lines and the
 # directory. Runs under a leash.
-file=$1 dir=$2
-shift 2
+IFS= read -r file
+IFS= read -r dir
+set --
+while IFS= read -r word; do
+	set -- "$@" "$word"
+done
+exec </dev/null
 # The number of the last line that has one of the words, 0 if none has.
 last() {
 	n=0
@@ -11,19 +16,22 @@ last() {
 		[ "$m" -le "$n" ] || n=$m
 	done
 }
-# What our lines say of the file before them is in words behind the mark.
+# What our line says of the file before it is in words behind the mark.
+without() {
+	if [ "$n" -eq 1 ]; then
+		:
+	elif [ "$n" -eq "$total" ] && case $1 in *" no-newline-before "*) true ;; *) false ;; esac then
+		before=$(head -n "$((n - 1))" "$file") && printf %s "$before"
+	else
+		head -n "$((n - 1))" "$file"
+	fi && tail -n "+$((n + 1))" "$file"
+}
 cut_line() {
-	words=$(sed -n "${n}p" "$file")
+	words=" $(sed -n "${n}p" "$file") "
 	total=$(awk 'END { print NR }' "$file")
-	{
-		case " $words " in
-		*" no-newline-before "*) if [ "$n" -eq "$total" ]; then printf %s "$(head -n "$((n - 1))" "$file")"; else head -n "$((n - 1))" "$file"; fi ;;
-		*) [ "$n" -eq 1 ] || head -n "$((n - 1))" "$file" ;;
-		esac
-		tail -n "+$((n + 1))" "$file"
-	} >"$new" || return
+	without "$words" >"$new" && [ "$(awk 'END { print NR }' "$new")" -eq "$((total - 1))" ] || { rm -f "$new"; return 1; }
 	if [ ! -s "$new" ]; then
-		case " $words " in *" new-file "*) rm -f "$file" "$new"; return ;; esac
+		case $words in *" new-file "*) rm -f "$file" "$new"; return ;; esac
 	fi
 	mv -f "$new" "$file"
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -12,7 +13,8 @@ import (
 // dies arms the switch and ends it as the leash does.
 func dies(t *testing.T, sh string, args ...string) {
 	t.Helper()
-	cmd := exec.Command(sh, append([]string{"-c", deadManScript, "pgrepctl-deadman"}, args...)...)
+	cmd := exec.Command(sh, "-c", deadManScript, "pgrepctl-deadman")
+	cmd.Stdin = strings.NewReader(strings.Join(args, "\n") + "\n")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, w, err := os.Pipe()
 	if err != nil {

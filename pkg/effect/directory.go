@@ -9,6 +9,7 @@ import (
 	"path"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 )
 
@@ -22,8 +23,10 @@ type MakeDir struct {
 	What string      `json:"what,omitempty"`
 
 	Then func(*facts.Host) `json:"-"`
-	// Own: the directory is no fact, see WriteFile.Inert.
+	// Own: the directory is no fact, see WriteFile.Inert. One that exists must be
+	// that of user UID, and nobody else's: everybody may write where it is made.
 	Own bool `json:"own,omitempty"`
+	UID int  `json:"uid,omitempty"`
 	// Claims names what it makes: see Claimer.
 	Claims string `json:"-"`
 }
@@ -64,7 +67,22 @@ func (e *MakeDir) Do(ctx context.Context, env Env) (Output, error) {
 	if err := h.Files(e.As).Mkdir(ctx, e.Path, e.Mode); err != nil {
 		return nil, fmt.Errorf("make directory %s: %w", e.Path, err)
 	}
+	if e.Own {
+		return nil, e.isOurs(ctx, h.Files(e.As))
+	}
 	return nil, nil
+}
+
+func (e *MakeDir) isOurs(ctx context.Context, files host.Files) error {
+	is, err := files.Stat(ctx, e.Path)
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", e.Path, err)
+	}
+	if !is.Mode.IsDir() || is.Mode.Perm() != e.Mode || is.UID != e.UID {
+		return fault.Refuse(e.Host, "find out who has made it, remove it, and type the same command again",
+			fmt.Errorf("%s exists, and belongs to user id %d (%s): somebody has taken the place of our directory", e.Path, is.UID, is.Mode))
+	}
+	return nil
 }
 
 // MakeDirs makes those of a list of directories that are missing, inside one

@@ -43,7 +43,7 @@ func (e *EmptyDirectory) Do(ctx context.Context, env Env) (Output, error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
-	if _, err := h.Files(e.As).Stat(ctx, path.Join(e.Path, "postmaster.pid")); err == nil {
+	if _, err := h.Files(e.As).Stat(ctx, path.Join(e.Path, "postmaster.pid")); err == nil && e.serverLives(ctx, h) {
 		return nil, fault.Refuse(e.Host, "stop the server and type the same command again",
 			fmt.Errorf("empty %s: a server may be running in it", e.Path))
 	}
@@ -54,10 +54,20 @@ func (e *EmptyDirectory) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, fault.Refuse(e.Host, "save what nobody else has, move "+e.Path+" away, then type the same command again",
 			fmt.Errorf("empty %s: it holds a server that is no standby any more", e.Path))
 	}
+	// Leashed: a find that outlives us would delete what a resume copies.
 	// -xdev: a file system mounted inside is not ours to empty.
 	argv := []string{"find", e.Path, "-xdev", "-mindepth", "1", "-delete"}
-	if err := h.Run(ctx, host.Cmd{Argv: argv, As: e.As}, host.Stdio{}); err != nil {
+	if err := h.Run(ctx, host.Cmd{Argv: argv, As: e.As, Leash: true}, host.Stdio{}); err != nil {
 		return nil, fmt.Errorf("empty %s: %w", e.Path, err)
 	}
 	return nil, nil
+}
+
+// serverLives asks the process, not the file: after a crash of the host there is
+// a postmaster.pid, and its number may be another's by now.
+func (e *EmptyDirectory) serverLives(ctx context.Context, r host.Runner) bool {
+	const script = `read -r pid <"$1/postmaster.pid" && [ "$(readlink "/proc/${pid#-}/cwd")" = "$(cd "$1" && pwd -P)" ]`
+	err := r.Run(ctx, host.Cmd{Argv: []string{"sh", "-c", script, "sh", e.Path}, As: e.As}, host.Stdio{})
+	var exit *host.ExitError
+	return !errors.As(err, &exit)
 }

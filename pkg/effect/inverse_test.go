@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
 )
@@ -241,9 +242,44 @@ func TestEmptyDirectoryTakesAwayWhatACopyBrought(t *testing.T) {
 func TestEmptyDirectoryRefusesUnderAServer(t *testing.T) {
 	t.Parallel()
 	fs, _ := tree(map[string]string{"/data/postmaster.pid": "1"})
-	in := newEnv(disk{hosttest.NewScript(t, "pg1", fs)})
+	lives := call{Do: "run sh -c read -r pid…"}
+	in := newEnv(disk{hosttest.NewScript(t, "pg1", fs, lives)})
 	_, err := (&effect.Copy{Host: "pg1", Into: "/data", Fresh: true}).Inverse().Do(t.Context(), in)
 	wantFault(t, err, "pg1: empty /data: a server may be running in it", 6)
+}
+
+func TestEmptyDirectoryTakesNoStaleFileForAServer(t *testing.T) {
+	t.Parallel()
+	fs, _ := tree(map[string]string{"/data/postmaster.pid": "1"})
+	in := newEnv(hosttest.NewScript(t, "pg1", fs, call{Do: "run sh -c read -r pid…", Err: exit(1, "")}, call{Do: "run find /data -xdev -mindepth 1 -delete"}))
+	do(t, (&effect.Copy{Host: "pg1", Into: "/data", Fresh: true}).Inverse(), in)
+}
+
+func TestAPromotedServerThatIsDownIsNotTakenBack(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		files map[string]string
+		want  bool
+	}{
+		"promoted":    {map[string]string{"/data/global/pg_control": "x"}, true},
+		"a standby":   {map[string]string{"/data/global/pg_control": "x", "/data/standby.signal": ""}, false},
+		"half a copy": {map[string]string{"/data/PG_VERSION": "15"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fs, _ := tree(c.files)
+			calls := []call{{Do: "connect", Err: host.ErrNoServer}}
+			if !c.want {
+				calls = append(calls, call{Do: "run ctl stop"})
+			}
+			e := service("start", effect.ExpectStandby)
+			e.Data, e.DataAs = "/data", "postgres"
+			_, err := e.Inverse().Do(t.Context(), newEnv(hosttest.NewScript(t, "pg1", fs, calls...)))
+			if refused := fault.ClassOf(err) == fault.Refused; refused != c.want {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
 }
 
 func TestCopyOverOldDataIsAPointOfNoReturn(t *testing.T) {

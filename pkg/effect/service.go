@@ -71,7 +71,7 @@ func (e *Service) Describe() Description {
 }
 
 func (e *Service) Inverse() Effect {
-	inv := &Service{Host: e.Host, Control: e.Control, Timeout: e.Timeout, Undo: true}
+	inv := &Service{Host: e.Host, Control: e.Control, Timeout: e.Timeout, Data: e.Data, DataAs: e.DataAs, Undo: true}
 	switch e.Action {
 	case "start":
 		inv.Action, inv.Expect = "stop", e.Expect
@@ -208,6 +208,37 @@ func (e *Service) undo(ctx context.Context, env Env, h host.Host) error {
 	return nil
 }
 
+// wasPromoted looks at a server that does not answer: one with a control file
+// and without a signal file is a standby no more.
+func (e *Service) wasPromoted(ctx context.Context, env Env) error {
+	if e.Data == "" {
+		return nil
+	}
+	h, err := env.Host(ctx, e.Host)
+	if err != nil {
+		return err
+	}
+	files := h.Files(e.DataAs)
+	for _, f := range []struct {
+		name   string
+		exists bool // in a promoted server
+	}{{postgres.ControlFile, true}, {"standby.signal", false}} {
+		_, err := files.Stat(ctx, path.Join(e.Data, f.name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("look for %s: %w", f.name, err)
+		}
+		if (err == nil) != f.exists {
+			return nil
+		}
+	}
+	return e.promoted(e.Data + " has no standby.signal any more")
+}
+
+func (e *Service) promoted(why string) error {
+	return fault.Refuse(e.Host, "save what was written on it; then stop it, move its data directory away, and undo again",
+		fmt.Errorf("%s: it was promoted after this run, and undoing would destroy its data", why))
+}
+
 // stillOurs refuses to take back a standby that has become something else since:
 // a server that was promoted holds data that nobody else has, and one that
 // others stream from is not this run's alone any more.
@@ -216,8 +247,12 @@ func (e *Service) stillOurs(ctx context.Context, env Env) error {
 		return nil
 	}
 	s, err := session(ctx, env, e.Host, false)
+	var answer *host.SQLError
+	if errors.Is(err, host.ErrNoServer) || errors.As(err, &answer) && answer.Code == "57P03" {
+		return e.wasPromoted(ctx, env) // down, or starting: its files say what it is
+	}
 	if err != nil {
-		return nil //nolint:nilerr // it does not answer: there is nobody to ask
+		return fmt.Errorf("look at the server before stopping it: %w", err)
 	}
 	defer s.Close(ctx)
 	var rec []struct {
@@ -227,8 +262,7 @@ func (e *Service) stillOurs(ctx context.Context, env Env) error {
 		return fmt.Errorf("look at the server before stopping it: %w", err)
 	}
 	if len(rec) == 1 && !rec[0].In {
-		return fault.Refuse(e.Host, "save what was written on it; then stop it by hand, and undo again",
-			errors.New("the server takes writes: it was promoted after this run, and undoing would destroy its data"))
+		return e.promoted("the server takes writes")
 	}
 	var down []struct {
 		Application string `json:"application"`

@@ -61,6 +61,17 @@ func (f *Found) beingUndone() bool {
 	return undoing
 }
 
+// EndedElsewhere reports whether another machine has ended a run that is open
+// here. The primary has no copy of its journal.
+func (e *Engine) EndedElsewhere(id string) bool {
+	f, err := e.here(id)
+	if err != nil || f == nil {
+		return false
+	}
+	f.asked = true
+	return f.Open() && f.endedElsewhere()
+}
+
 func (f *Found) refuseUndone() error {
 	if !f.beingUndone() {
 		return nil
@@ -75,7 +86,7 @@ func (e *Engine) refuseElsewhere(f *Found) error {
 		return nil
 	}
 	primary := e.Inventory.Primary().Name
-	return fault.Refuse(primary, "to forget it: pgrepctl runs abandon "+f.ID,
+	return fault.Refuse(primary, "to forget it: pgrepctl runs abandon "+f.ID+"; if nobody else can have ended it: pgrepctl runs resume or undo "+f.ID+" --alone",
 		fmt.Errorf("run %s is open here, and %s has no copy of its journal any more: another operator has ended it, or somebody removed the copy", f.ID, primary))
 }
 
@@ -376,7 +387,7 @@ func (r *run) alone(ctx context.Context) error {
 			return err
 		}
 		m := &mirror{at: at, dial: r.dial(at)}
-		r.unkept(errors.Join(m.remove(ctx), m.stop()))
+		r.unkept(errors.Join(m.remove(ctx), m.stop(ctx)))
 	}
 	return nil
 }

@@ -112,7 +112,7 @@ func (m *mirror) ask(ctx context.Context, verb string, parts ...[]byte) error {
 		return nil
 	}
 	// What it has is not known: the next one begins with the whole of it.
-	return m.explain(errors.Join(err, m.stop()))
+	return m.explain(errors.Join(err, m.stop(ctx)))
 }
 
 func (m *mirror) explain(err error) error {
@@ -181,8 +181,9 @@ func (p *mirroring) talk(verb string, parts [][]byte) error {
 	}
 }
 
-// stop ends the process; the copy stays.
-func (m *mirror) stop() error {
+// stop ends the process; the copy stays. A host that does not answer is not waited
+// for longer than ctx.
+func (m *mirror) stop(ctx context.Context) error {
 	p := m.live
 	if p == nil {
 		return nil
@@ -190,8 +191,13 @@ func (m *mirror) stop() error {
 	m.live = nil
 	_ = p.in.Close()
 	p.cancel()
-	if err := <-p.ended; !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("the copy of the journal: %w", err)
+	select {
+	case err := <-p.ended:
+		if !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("the copy of the journal: %w", err)
+		}
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	return nil
 }

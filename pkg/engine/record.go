@@ -83,7 +83,7 @@ func (r *run) end(ctx context.Context, status journal.Status, cause error) error
 		if owed {
 			r.unkept(r.mirror.flush(closing, r.pending))
 		}
-		r.unkept(r.mirror.stop())
+		r.unkept(r.mirror.stop(closing))
 	}
 	return errors.Join(append(errs, r.journal.Close())...)
 }

@@ -71,7 +71,7 @@ func (e *Engine) resume(ctx context.Context, p *plan.Plan, f *Found) (*Report, e
 		return r.sweep(ctx, f.Records)
 	})
 	if err != nil {
-		return r.report, errors.Join(r.explain(err), r.drop())
+		return r.report, errors.Join(r.explain(err), r.drop(ctx))
 	}
 	return r.do(ctx)
 }
@@ -112,9 +112,9 @@ func (r *run) adopt(ctx context.Context) error {
 }
 
 // drop lets go of a run that did not come to its end record.
-func (r *run) drop() error {
+func (r *run) drop(ctx context.Context) error {
 	if r.mirror != nil {
-		r.unkept(r.mirror.stop())
+		r.unkept(r.mirror.stop(ctx))
 	}
 	if r.journal == nil {
 		return nil
@@ -255,7 +255,7 @@ func (e *Engine) Undo(ctx context.Context, f *Found) (*Report, error) {
 		return r.back(ctx, f.Records)
 	})
 	if !began {
-		return nil, errors.Join(err, r.drop())
+		return nil, errors.Join(err, r.drop(ctx))
 	}
 	r.report.Status = journal.UndoneRun
 	if err != nil {

@@ -16,8 +16,12 @@ func (m *machine) deadMan(ctx context.Context, c host.Cmd, stdio host.Stdio) err
 	if !c.Leash {
 		m.w.t.Error("the dead-man's switch has no leash")
 	}
-	i := slices.Index(c.Argv, "pgrepctl-deadman")
-	file, dir, lines := c.Argv[i+1], c.Argv[i+2], c.Argv[i+3:]
+	b, err := io.ReadAll(stdio.In)
+	if err != nil {
+		return err
+	}
+	in := strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+	file, dir, lines := in[0], in[1], in[2:]
 	m.w.mu.Lock()
 	m.w.deadMen = append(m.w.deadMen, func() { m.forget(file, dir, lines) })
 	m.w.mu.Unlock()

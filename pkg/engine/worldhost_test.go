@@ -43,7 +43,7 @@ func (m *machine) Run(ctx context.Context, c host.Cmd, stdio host.Stdio) error {
 		return m.deleteBelow(ctx, argv[1])
 	case strings.HasPrefix(line, "sh -s -- ") && path.Base(path.Dir(argv[len(argv)-1])) == ".pgrepctl":
 		return m.keepJournal(ctx, c, stdio)
-	case strings.Contains(line, " pgrepctl-deadman "):
+	case argv[len(argv)-1] == "pgrepctl-deadman":
 		return m.deadMan(ctx, c, stdio)
 	case strings.HasPrefix(line, "sh -c while stat -f "):
 		_, err := io.WriteString(stdio.Out, "4096 1000000 900000\n")

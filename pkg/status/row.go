@@ -35,7 +35,7 @@ func build(cl *inventory.Cluster, h *inventory.Host, res Result, all map[string]
 	row.slot(up)
 	row.runs(cl, f)
 	if !f.Server.Running {
-		row.withoutServer(f)
+		row.withoutServer(f, all)
 		return row
 	}
 	row.Version, row.Timeline, row.LSN = f.Server.Version.String(), f.Server.Timeline, f.Server.LSN.String()
@@ -72,13 +72,33 @@ func (r *Row) runs(cl *inventory.Cluster, f *facts.Host) {
 	}
 }
 
-func (r *Row) withoutServer(f *facts.Host) {
+// unfinished finds the run that may be at work on a host, by its id or, with an
+// empty one, any, and whether it is going on.
+func unfinished(all map[string]Result, id string) (open, going bool) {
+	for _, res := range all {
+		if res.Facts == nil {
+			continue
+		}
+		for _, run := range res.Facts.Runs {
+			if id == "" || run.ID == id {
+				open, going = true, going || res.Facts.Server.Holds(run.ID)
+			}
+		}
+	}
+	return open, going
+}
+
+func (r *Row) withoutServer(f *facts.Host, all map[string]Result) {
 	switch {
 	case f.Data.PID != 0:
 		r.State = Starting
 		r.note(Problem, "not-ready", fmt.Sprintf("process %d runs and accepts no session: %s", f.Data.PID, f.Server.NotReady), "")
 	case f.Data.State == facts.Partial:
 		r.State = Partial
+		if _, going := unfinished(all, f.Data.Marker.Run); going {
+			r.note(Info, "copy-going-on", fmt.Sprintf("run %s copies from %s", f.Data.Marker.Run, f.Data.Marker.Source), "")
+			return
+		}
 		r.note(Problem, "partial-copy", fmt.Sprintf("the copy from %s by run %s did not end", f.Data.Marker.Source, f.Data.Marker.Run),
 			"pgrepctl runs resume "+f.Data.Marker.Run)
 	case f.Data.State == facts.Cluster:
@@ -94,7 +114,8 @@ func (r *Row) withoutServer(f *facts.Host) {
 	default:
 		r.State = Empty
 		hint := ""
-		if r.InventoryRole == inventory.Standby {
+		// While a run is open no other begins; its own note has the command.
+		if open, _ := unfinished(all, ""); r.InventoryRole == inventory.Standby && !open {
 			hint = "pgrepctl standby bootstrap " + r.Host
 		}
 		r.note(Problem, "empty", "no data directory in "+f.Data.Path, hint)
@@ -241,10 +262,15 @@ func (r *Row) lag(f, up *facts.Host, sender *facts.Sender) {
 		r.LagSeconds = &zero
 	case sender != nil && sender.ReplayLag != nil:
 		r.LagSeconds = sender.ReplayLag
-	default:
+	case behind >= muchWAL || r.ReplayPaused || sender == nil:
+		// On a primary that writes little it says more of the primary.
 		r.LagSeconds = f.Server.Replay.LastReplayAge
 	}
 }
+
+// muchWAL is one WAL segment of the usual size: a standby that is behind by less
+// is not late, whenever the last transaction was.
+const muchWAL = 16 << 20
 
 func (r *Row) slot(up *facts.Host) {
 	if r.Slot == "" || up == nil || !up.Server.Running {

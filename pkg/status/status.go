@@ -90,7 +90,7 @@ type Row struct {
 	LagBytes *int64 `json:"lag_bytes,omitempty"`
 	// LagSeconds is 0 when nothing is left to replay, else the replay_lag
 	// that the upstream measured, else the age of the last transaction
-	// replayed.
+	// replayed if the standby is far behind or paused; nil when not known.
 	LagSeconds     *float64 `json:"lag_seconds,omitempty"`
 	ReplayPaused   bool     `json:"replay_paused"`
 	PendingRestart []string `json:"pending_restart,omitempty"`

@@ -69,7 +69,8 @@ func (s *Role) create(in In, h *facts.Host, pw secret.Value) (Planned, error) {
 		shown, create = shown+" PASSWORD '***'", create+" PASSWORD "+lit
 	}
 	undo := &effect.SQL{Host: in.Self.Name, Verb: "drop", What: "role " + s.Name, Statements: []string{"DROP ROLE " + ident},
-		Unless: "select not exists (select from pg_roles where rolname = " + literal(s.Name) + ") as done"}
+		// Another run's standby may have come to need it.
+		Unless: "select not exists (select from pg_roles where rolname = " + literal(s.Name) + ") or exists (select from pg_stat_replication where usename = " + literal(s.Name) + ") as done"}
 	return Planned{Effects: []effect.Effect{&effect.SQL{
 		Host: in.Self.Name, Verb: "create", What: "role " + s.Name, Why: how,
 		Statements: quiet(shown), Private: private(quiet(create)), Undo: undo,

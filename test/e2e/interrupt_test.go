@@ -182,6 +182,8 @@ func TestTwoOperatorsAtOnceTheSecondIsToldOfTheFirst(t *testing.T) {
 		}
 	}
 	first.call("runs", "undo", id, "--yes").exits(7).says(id)
+	newOperator(t, s).call("runs", "abandon", id, "--yes").exits(7).says(id)
+	newOperator(t, s).call("runs", "list").exits(0).says(id, "going on")
 	s.fullSpeed(t)
 	c.wait().exits(0)
 	s.streams(t, "h2")
@@ -296,7 +298,11 @@ func TestRunOfALostMachineIsFinishedFromAnotherOne(t *testing.T) {
 	s.streams(t, "h2")
 	s.sameTables(t, "h2")
 	// The first machine comes back after all.
-	lost.call("standby", "bootstrap", "h2", "--yes").exits(6).says(id, "another operator has ended it", "runs abandon "+id)
+	for _, args := range [][]string{{"standby", "bootstrap", "h2", "--yes"}, {"runs", "undo", id, "--yes"}, {"runs", "resume", id, "--yes"}} {
+		lost.call(args...).exits(6).says(id, "another operator has ended it", "runs abandon "+id)
+	}
+	lost.call("status").exits(0).says("another operator has ended it", "runs abandon "+id)
+	lost.call("runs", "list").exits(0).says("ended elsewhere")
 	lost.call("runs", "abandon", id, "--yes").exits(0)
 	lost.call("standby", "bootstrap", "h2", "--yes").exits(0).says("nothing to do")
 }
@@ -342,4 +348,41 @@ func TestToolThatFallsSilentIsCleanedUpAfterByTheHosts(t *testing.T) {
 	s.fullSpeed(t)
 	o.call("standby", "bootstrap", "h2", "--yes").exits(0)
 	s.streams(t, "h2")
+}
+
+// The second one comes while the first is still closing.
+func TestCtrlCTwiceLeavesNoHalfOfTheKey(t *testing.T) {
+	s := take(t, dataDirectory)
+	o := newOperator(t, s)
+	c := s.copying(t, o)
+	c.interrupt()
+	pause(150 * time.Millisecond) // two signals at once are one
+	c.interrupt()
+	c.wait().exits(130)
+	s.eventually(t, "both halves of the key are gone", func() bool {
+		return s.at(t, "h1", "grep pgrepctl: /home/admin/.ssh/authorized_keys || true")+s.at(t, "h2", "ls -d /dev/shm/pgrepctl-* 2>/dev/null || true") == ""
+	})
+	s.fullSpeed(t)
+	s.eventually(t, "the lock is free", func() bool {
+		a := o.call("standby", "bootstrap", "h2", "--yes")
+		if a.code != 7 {
+			a.exits(0)
+		}
+		return a.code == 0
+	})
+	s.streams(t, "h2")
+}
+
+func TestStandbyThatWasPromotedAndIsDownIsNotTakenBack(t *testing.T) {
+	s := take(t, dataDirectory)
+	o := newOperator(t, s)
+	apply(t, o, "h2")
+	s.at(t, "h2", "as $bin/pg_ctl -s -w -D $data promote")
+	s.sql(t, "h2", "bench", "create table precious as select 42 as answer")
+	s.at(t, "h2", "as $bin/pg_ctl -s -w -D $data -m fast stop")
+	o.call("runs", "undo", o.runID(), "--yes").exits(6).says("h2", "promoted", "standby.signal")
+	s.at(t, "h2", "as $bin/pg_ctl -s -w -D $data -l $log start")
+	if got := s.sql(t, "h2", "bench", "select answer from precious"); got != "42" {
+		t.Errorf("got %s", got)
+	}
 }

@@ -7,6 +7,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"os/user"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +48,13 @@ func (s *scene) in() (steps.In, error) {
 		Postgres: inventory.Postgres{Version: "15", DataDirectory: s.target, ConfigDirectory: s.target, OSUser: osUser}}
 	machine := facts.Machine{LoginUser: s.User(), LoginHome: s.home, OSUser: osUser, OSUserHome: "/nonexistent", AES: true, Clock: time.Now(), HostKey: s.HostKey(), TmpFS: "/dev/shm"}
 	pg1, pg2 := facts.New("pg1", &source{live.New(s.Host, up), s.settings}), facts.New("pg2", &source{live.New(s.Host, sb), s.settings})
+	u, err := user.Lookup(osUser)
+	if err != nil {
+		return steps.In{}, err
+	}
+	if machine.UID, err = strconv.Atoi(u.Uid); err != nil {
+		return steps.In{}, err
+	}
 	pg1.Machine, pg2.Machine = machine, machine
 	pg1.Server = facts.Server{Running: true, Version: pg.MakeVersion(15), SystemID: "1", DataDirectory: s.source}
 	pg2.Data = facts.DataDir{Path: s.target, State: facts.Empty}
