@@ -40,7 +40,12 @@ func (s *session) close(ctx context.Context) {
 	for _, c := range s.sinks {
 		_ = c.Close()
 	}
-	_ = s.conn.Close(context.WithoutCancel(ctx))
+	closing, cancel := context.WithoutCancel(ctx), func() {}
+	if ctx.Err() != nil { // connections are dropped: a host may not answer
+		closing, cancel = context.WithTimeout(closing, time.Second)
+	}
+	defer cancel()
+	_ = s.conn.Close(closing)
 }
 
 // display is the progress for eyes and, with --log-file, the same events as

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
 	"os"
 	"strings"
 	"sync"
@@ -105,9 +104,11 @@ func (c *connections) counts() map[string]int {
 func (c *connections) Close(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var errs []error
+	var wg sync.WaitGroup
 	for _, g := range c.gatherers {
-		errs = append(errs, g.Close(ctx))
+		// What it says of a connection that is closed next helps nobody.
+		wg.Go(func() { _ = g.Close(ctx) })
 	}
-	return errors.Join(append(errs, c.pool.Close())...)
+	wg.Wait()
+	return c.pool.Close()
 }

@@ -53,8 +53,19 @@ func (e *Copy) watch(ctx context.Context, env Env) (context.Context, func()) {
 	if e.watchesSpace() {
 		watches.Go(func() { e.watchSpace(ctx, env, cancel) })
 	}
-	return ctx, func() { cancel(nil); watches.Wait() }
+	ended := make(chan struct{})
+	go func() { watches.Wait(); close(ended) }()
+	return ctx, func() {
+		cancel(nil)
+		select {
+		case <-ended:
+		case <-time.After(unwatchTime): // its host does not answer
+		}
+	}
 }
+
+// unwatchTime is enough for a host that answers to end its watch.
+const unwatchTime = 2 * time.Second
 
 func (e *Copy) watchesSpace() bool { return e.Slot != "" && e.WAL.Dir != "" }
 
