@@ -147,7 +147,7 @@ func (a *app) act(ctx context.Context, s *session, p *plan.Plan) error {
 	}
 	return a.confirmed(ctx, s, pre, func(ctx context.Context) (*engine.Report, error) {
 		if pre.Effects() == 0 && pre.Run == "" {
-			return &engine.Report{Plan: pre.Plan, Status: journal.Succeeded, Noops: len(pre.Lines)}, nil
+			return &engine.Report{Plan: pre.Plan, Status: journal.Succeeded, Done: []string{}, Noops: len(pre.Lines)}, nil
 		}
 		r, err := s.Apply(ctx, p)
 		if err != nil && !errors.Is(err, engine.ErrStopped) && a.set.OnFailure() == "undo" && r != nil {
@@ -164,7 +164,9 @@ func (a *app) confirmed(ctx context.Context, s *session, pre *engine.Preview, do
 	if a.dryRun {
 		out, format = a.Out, a.set.Output()
 	}
-	if a.dryRun || !a.set.Quiet() {
+	// With -o json the progress tells all of it, unless there is a question.
+	told := a.set.Quiet() || a.set.Output() != "table" && a.set.Yes()
+	if a.dryRun || !told {
 		if err := ui.WritePreview(out, shown(s.inv, pre), ui.PreviewOptions{Output: format, Color: a.colorOn(out)}); err != nil {
 			return err
 		}

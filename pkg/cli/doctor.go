@@ -9,6 +9,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/doctor"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/ui"
 )
 
@@ -29,9 +30,9 @@ checks.`,
 			defer s.close(cmd.Context())
 			scope, hosts := doctor.Scope{}, s.inv.Hosts
 			if len(args) == 1 {
-				h, ok := s.inv.Host(args[0])
-				if !ok || s.inv.Upstream(h) == nil {
-					return &fault.Error{Class: fault.Usage, Err: fmt.Errorf("no standby %q in the inventory", args[0]), Hint: "pgrepctl inventory graph"}
+				h, err := standbyNamed(s.inv, args[0])
+				if err != nil {
+					return err
 				}
 				scope.Standby = h.Name
 				hosts = nil
@@ -59,6 +60,27 @@ checks.`,
 	}
 	cmd.Flags().StringSliceVar(&a.accept, "accept", nil, "leave out the check that has this `ID` (repeatable)")
 	return cmd
+}
+
+// standbyNamed is a standby of the inventory that the user named.
+func standbyNamed(inv *inventory.Cluster, name string) (*inventory.Host, error) {
+	h, ok := inv.Host(name)
+	if ok && inv.Upstream(h) != nil {
+		return h, nil
+	}
+	var standbys []string
+	for _, x := range inv.Hosts {
+		if inv.Upstream(x) != nil {
+			standbys = append(standbys, x.Name)
+		}
+	}
+	text := fmt.Sprintf("no host %q in the inventory", name)
+	if ok {
+		text = name + " is the primary in the inventory"
+	} else if near := fault.Nearest(name, standbys); near != "" {
+		text += " (did you mean " + near + "?)"
+	}
+	return nil, &fault.Error{Class: fault.Usage, Err: errors.New(text), Hint: "pgrepctl inventory graph"}
 }
 
 func (a *app) showFindings(found []doctor.Finding, unasked int) error {

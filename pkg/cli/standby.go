@@ -27,6 +27,9 @@ after an interruption goes on where the last one ended.`,
 				return err
 			}
 			defer s.close(cmd.Context())
+			if _, err := standbyNamed(s.inv, args[0]); err != nil {
+				return err
+			}
 			text, err := a.builtin("bootstrap-standby")
 			if err != nil {
 				return err
