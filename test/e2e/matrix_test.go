@@ -211,9 +211,13 @@ func (m *matrix) cell(t *testing.T, s *matrixSite, c cell) {
 		return
 	}
 	verdict = "done" // the run ended well all the same
-	if sum, _ := o.records(); sum.Status != journal.Succeeded {
+	switch sum, _ := o.records(); {
+	case sum.Open():
 		phase, verdict = "resume", "resume"
 		o.insist("runs", "resume", id, "--yes").exits(0)
+	case sum.Status != journal.Succeeded: // it had not begun to change anything
+		phase, verdict = "again", "again"
+		o.insist("standby", "bootstrap", "h2", "--yes").exits(0)
 	}
 	phase = "streaming"
 	m.fenced(t, s.site)

@@ -48,6 +48,7 @@ a standby that streams, with equal tables and with nothing left that a clean run
 | cell | means |
 | --- | --- |
 | resume | the run ended or was killed; `+"`runs resume RUN`"+` finished it |
+| again | the run ended before it changed anything; the same command, typed again, made the standby |
 | undo | the tool was killed; `+"`runs undo RUN`"+` took the run back, byte for byte |
 | done | the run ended well all the same |
 | n/a | there is nothing to strike at this act |
