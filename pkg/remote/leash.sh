@@ -27,8 +27,8 @@ finish() {
 	exec >/dev/null 2>&1
 	end TERM
 	i=0
-	while [ "$i" -lt 50 ] && end 0; do
-		sleep 0.1 2>/dev/null || sleep 1
+	while [ "$i" -lt 250 ] && end 0; do
+		sleep 0.02 2>/dev/null || { sleep 1 && i=$((i + 49)); }
 		i=$((i + 1))
 	done
 	end KILL
