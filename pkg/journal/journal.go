@@ -1,5 +1,5 @@
 // Package journal is the durable memory of runs: one file a run, one JSON
-// object a line, each fsynced before the act it announces. It holds no secret.
+// object a line, fsynced before the act that it announces. It holds no secret.
 package journal
 
 import (
@@ -133,8 +133,19 @@ func Reopen(p string, now func() time.Time) (*Journal, []Record, error) {
 	return &Journal{f: f, seq: len(recs), now: now, path: p}, recs, nil
 }
 
+// announces reports whether something happens because of the record. What only
+// tells of something that has happened is durable with the next one that does: a
+// resume or an undo that does not know of it does it again, harmlessly.
+func (r Record) announces() bool {
+	switch r.Type {
+	case Done, Undone, Noop, Open, Close:
+		return false
+	}
+	return true
+}
+
 // Append writes one record, and returns it as it was numbered, and its line, when
-// that is durable. What a failed write left behind is cut off again, so that a full disk
+// that is durable if it announces something. What a failed write left behind is cut off again, so that a full disk
 // makes the run stop and never its journal unreadable.
 func (j *Journal) Append(r Record) (Record, []byte, error) {
 	r.Seq, r.At = j.seq+1, j.now().UTC()
@@ -148,7 +159,7 @@ func (j *Journal) Append(r Record) (Record, []byte, error) {
 		return r, nil, fmt.Errorf("journal %s: %w", j.path, err)
 	}
 	_, err = j.f.Write(line)
-	if err == nil {
+	if err == nil && r.announces() {
 		err = j.f.Sync()
 	}
 	if err != nil {

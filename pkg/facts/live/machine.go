@@ -23,6 +23,13 @@ LC_ALL=C; export LC_ALL
 PATH=$PATH:/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin; export PATH
 kv() { printf '%s=%s\0' "$1" "$2"; }
 printf '\0begin:%s\0' "$1"
+# Beside the rest: an rsync that is a server waits a moment before it ends.
+if [ "$(id -un)" != "$2" ] && command -v sudo >/dev/null && command -v rsync >/dev/null; then
+	{
+		said=$(sudo -n -u "$2" rsync --server --sender -re. . "$3/" 2>&1 >/dev/null)
+		[ $? = 1 ] && kv sudo_rsync "$said"
+	} &
+fi
 kv clock "$(date '+%s.%N %z')"
 kv login "$(id -un)"
 kv login_home "$HOME"
@@ -42,10 +49,7 @@ sshd /etc/ssh/sshd_config .
 for c in /proc/[0-9]*/comm; do
 	read -r name <"$c" && [ "$name" = sshd ] && kv sshd_args "$(tr '\0' ' ' <"${c%comm}cmdline")"
 done 2>/dev/null
-if [ "$(id -un)" != "$2" ] && command -v sudo >/dev/null && command -v rsync >/dev/null; then
-	said=$(sudo -n -u "$2" rsync --server --sender -re. . "$3/" 2>&1 >/dev/null)
-	[ $? = 1 ] && kv sudo_rsync "$said"
-fi
+wait
 printf 'end:%s\0' "$1"
 }
 # sshd FILE DEPTH: the file, and what it includes.
