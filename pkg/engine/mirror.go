@@ -58,7 +58,7 @@ type mirroring struct {
 	ended  chan error
 }
 
-// extend makes the lines that the copy has not yet durable in it.
+// extend writes the lines that the copy has not yet.
 func (m *mirror) extend(ctx context.Context, lines []byte) error {
 	if m.live == nil {
 		whole, err := os.ReadFile(m.journal)

@@ -1,7 +1,7 @@
 # Keeps a copy of a run's journal in the directory $1, as standard input says once
 # "ready" was printed: "new", or "add" and the size it must have; lines of
 # the journal; "end"; or "gone". It
-# answers "ok" when that is durable, and "failed" after what went wrong.
+# answers "ok" when that is done, and "failed" after what went wrong.
 umask 077
 exec 2>&1
 dir=$1 file=$1/journal.jsonl to= bad=
@@ -19,7 +19,9 @@ while IFS= read -r line; do
 		[ "$(wc -c <"$file")" -eq "${line#add }" ] || { bad=1 to=/dev/null; echo "somebody else has changed $file"; }
 		;;
 	end)
-		if [ -z "$bad" ] && sync "$to" && { [ "$to" = "$file" ] || { mv -f "$to" "$file" && sync "$dir"; }; }; then
+		# What is added is left to the system to write: it outlives us and the
+		# control machine, and that one has it fsynced should this one crash.
+		if [ -z "$bad" ] && { [ "$to" = "$file" ] || { sync "$to" && mv -f "$to" "$file" && sync "$dir"; }; }; then
 			echo ok
 		else
 			echo failed

@@ -10,8 +10,8 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
 )
 
-// record writes one record of the journal. An intent is durable here, and then in
-// the copy on the primary, before the act: whichever of the two machines is lost,
+// record writes one record of the journal. An intent is durable here, and then written
+// into the copy on the primary, before the act: whichever of the two machines is lost,
 // the other one knows of everything that was ever begun.
 func (r *run) record(ctx context.Context, rec journal.Record) (int, error) {
 	rec, err := r.keep(rec)
