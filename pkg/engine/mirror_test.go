@@ -191,7 +191,6 @@ func TestARunThatIsBeingUndoneIsNotResumed(t *testing.T) {
 func TestACopyThatWasLeftBehindGoesWithTheNextRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, layout{})
-	w.hook = func(_ context.Context, _, do string) error { return nil }
 	if _, err := w.engine(nil, nil).Apply(t.Context(), w.list(does(dir("a")))); err != nil {
 		t.Fatal(err)
 	}

@@ -159,6 +159,14 @@ func TestCtrlCTwiceDropsEverythingAndTheRunCanStillBeResumed(t *testing.T) {
 	}
 	s.do(t, s.lab.Heal(t.Context(), "h1"))
 	s.fullSpeed(t)
+	s.goesOnOnceTheLockIsFree(t, o)
+	s.streams(t, "h2")
+}
+
+// goesOnOnceTheLockIsFree types the command again until the lock of the dead run
+// has gone with its session.
+func (s *site) goesOnOnceTheLockIsFree(t *testing.T, o *operator) {
+	t.Helper()
 	s.eventually(t, "the lock is free", func() bool {
 		a := o.call("standby", "bootstrap", "h2", "--yes")
 		if a.code != 7 {
@@ -166,7 +174,6 @@ func TestCtrlCTwiceDropsEverythingAndTheRunCanStillBeResumed(t *testing.T) {
 		}
 		return a.code == 0
 	})
-	s.streams(t, "h2")
 }
 
 func TestTwoOperatorsAtOnceTheSecondIsToldOfTheFirst(t *testing.T) {
@@ -227,13 +234,7 @@ func TestPrimaryThatLosesItsCableInTheCopyGetsRidOfTheBackupByItself(t *testing.
 	a.says("h1", "runs resume "+o.runID())
 	s.do(t, s.lab.Heal(t.Context(), "h1"))
 	s.fullSpeed(t)
-	s.eventually(t, "the lock is free", func() bool {
-		a := o.call("standby", "bootstrap", "h2", "--yes")
-		if a.code != 7 {
-			a.exits(0)
-		}
-		return a.code == 0
-	})
+	s.goesOnOnceTheLockIsFree(t, o)
 	s.streams(t, "h2")
 }
 
@@ -363,13 +364,7 @@ func TestCtrlCTwiceLeavesNoHalfOfTheKey(t *testing.T) {
 		return s.at(t, "h1", "grep pgrepctl: /home/admin/.ssh/authorized_keys || true")+s.at(t, "h2", "ls -d /dev/shm/pgrepctl-* 2>/dev/null || true") == ""
 	})
 	s.fullSpeed(t)
-	s.eventually(t, "the lock is free", func() bool {
-		a := o.call("standby", "bootstrap", "h2", "--yes")
-		if a.code != 7 {
-			a.exits(0)
-		}
-		return a.code == 0
-	})
+	s.goesOnOnceTheLockIsFree(t, o)
 	s.streams(t, "h2")
 }
 
