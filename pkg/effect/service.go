@@ -118,20 +118,28 @@ func (e *Service) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, err
 	}
 	noted := e.logOffset(ctx, h)
-	if e.Action != "await" {
-		err := e.tell(ctx, h)
-		// A service manager gives up on a long recovery; the server does not.
-		var exit *host.ExitError
-		gaveUp := errors.As(err, &exit) || errors.Is(err, errSlow)
-		if err != nil && !(e.Action != "stop" && gaveUp && answers(ctx, env, e.Host)) {
+	if e.Action == "stop" {
+		if err := e.tell(ctx, h); err != nil {
 			return nil, e.explain(ctx, h, err, noted)
 		}
-	}
-	if e.Action == "stop" {
 		return nil, nil
 	}
-	return noted, e.up(ctx, env, h, noted)
+	told := make(chan error, 1)
+	switch e.Action {
+	case "await":
+		told <- nil
+	case "start":
+		// The server is asked while the service manager still looks: pg_ctlcluster
+		// does so every half second only, and the server's own word is what counts.
+		go func() { told <- e.tell(ctx, h) }()
+	default:
+		told <- e.tell(ctx, h) // before it has stopped, the old server would answer
+	}
+	return noted, e.up(ctx, env, h, noted, told)
 }
+
+// headStart is what a service manager gets before the server is asked.
+const headStart = 200 * time.Millisecond
 
 // tell gives the command. One that starts a server waits until it answers, which
 // a standby that cannot stream may never do.
@@ -147,6 +155,12 @@ func (e *Service) tell(ctx context.Context, h host.Host) error {
 		return fmt.Errorf("%w within %s", errSlow, e.Timeout)
 	}
 	return err
+}
+
+// gaveUp: a service manager gives up on a long recovery; the server does not.
+func gaveUp(err error) bool {
+	var exit *host.ExitError
+	return errors.As(err, &exit) || errors.Is(err, errSlow)
 }
 
 // errSlow is a server that does not answer yet: it may be recovering.
@@ -198,7 +212,7 @@ func (e *Service) undo(ctx context.Context, env Env, h host.Host) error {
 		return e.explain(ctx, h, err, nil)
 	}
 	if e.Action == "start" {
-		return e.up(ctx, env, h, nil)
+		return e.up(ctx, env, h, nil, nil)
 	}
 	if e.Control.OwnLog {
 		if err := h.Files(e.Control.LogAs).Remove(ctx, e.Control.Log); err != nil {
@@ -277,11 +291,31 @@ func (e *Service) stillOurs(ctx context.Context, env Env) error {
 }
 
 // up waits until the server answers and is what it must be. A start command
-// that returned 0 proves neither (reliability: pg_ctl -w start).
-func (e *Service) up(ctx context.Context, env Env, h host.Host, noted Output) error {
+// that returned 0 proves neither (reliability: pg_ctl -w start). told is what
+// becomes of that command, nil when nothing does: it is not waited for once the
+// server answers.
+func (e *Service) up(ctx context.Context, env Env, h host.Host, noted Output, told <-chan error) error {
 	var last error
 	var rec []struct {
 		In bool `json:"in_recovery"`
+	}
+	heard := func(err error) error {
+		told = nil
+		if err != nil && !(gaveUp(err) && answers(ctx, env, e.Host)) {
+			return err
+		}
+		return nil
+	}
+	if told != nil {
+		head := time.NewTimer(headStart)
+		defer head.Stop()
+		select {
+		case err := <-told:
+			if err := heard(err); err != nil {
+				return e.explain(ctx, h, err, noted)
+			}
+		case <-head.C:
+		}
 	}
 	err := pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
 		s, err := session(ctx, env, e.Host, false)
@@ -290,11 +324,18 @@ func (e *Service) up(ctx context.Context, env Env, h host.Host, noted Output) er
 			err = s.Query(ctx, &rec, "select pg_is_in_recovery() as in_recovery")
 		}
 		var sqlErr *host.SQLError
-		if err != nil && (errors.Is(err, host.ErrNoServer) || errors.As(err, &sqlErr) && sqlErr.Code == "57P03") {
-			last = err // not up yet: no socket, or "the database system is starting up"
-			return false, e.recovering(ctx, h), nil
+		if err == nil || !errors.Is(err, host.ErrNoServer) && !(errors.As(err, &sqlErr) && sqlErr.Code == "57P03") {
+			return err == nil, "", err
 		}
-		return err == nil, "", err
+		last = err // not up yet: no socket, or "the database system is starting up"
+		select {
+		case err := <-told:
+			if err := heard(err); err != nil {
+				return false, "", err
+			}
+		default:
+		}
+		return false, e.recovering(ctx, h), nil
 	}, func() error {
 		return fmt.Errorf("%w within %s: %w", errSlow, e.Timeout, last)
 	})
