@@ -42,7 +42,7 @@ func TestCutConnectionIsNotTheEndOfTheOutput(t *testing.T) {
 	mustLose(t, err)
 	select {
 	case <-c.Lost():
-	default:
+	case <-limited(t).Done():
 		t.Error("not lost")
 	}
 }
