@@ -96,7 +96,9 @@ func labUp(f *labFlags, stdout, stderr io.Writer) *cobra.Command {
 		Short: "Make a lab",
 		Long: `Make a lab: the first host runs a primary, the others have PostgreSQL installed and
 wait for "standby bootstrap". The first lab of a PostgreSQL version builds the root
-file system of its hosts with mmdebstrap, which takes a few minutes.`,
+file system of its hosts with mmdebstrap, which takes a few minutes. PostgreSQL 13, 15
+and 17 are those of Debian bullseye, bookworm and trixie; the others are server
+binaries from npm on bookworm.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Name, o.State, o.Cluster, o.Layout = f.name, f.state, !bare, lab.Layout(layout)
@@ -112,7 +114,7 @@ file system of its hosts with mmdebstrap, which takes a few minutes.`,
 		},
 	}
 	cmd.Flags().IntVar(&o.Hosts, "hosts", 2, "number of hosts")
-	cmd.Flags().IntVar(&o.Postgres, "postgres", 15, "PostgreSQL major version: 13, 15 or 17")
+	cmd.Flags().IntVar(&o.Postgres, "postgres", 15, "PostgreSQL major version, 10 to 18")
 	cmd.Flags().StringVar(&layout, "layout", string(lab.DebianEtc), "where PostgreSQL keeps its files: debian-etc or data-directory")
 	cmd.Flags().StringVar(&o.Disks, "dir", "", "directory for the hosts' disks, /dev/shm for instance (default with the lab's other files)")
 	cmd.Flags().BoolVar(&bare, "bare", false, "hosts only, without any PostgreSQL cluster")

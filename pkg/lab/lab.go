@@ -58,6 +58,8 @@ type config struct {
 	Name     string `json:"name"`
 	Postgres int    `json:"postgres"`
 	Layout   Layout `json:"layout"`
+	// Rootfs are the directories that the hosts' root file systems lie over,
+	// upper ones first, with colons between them.
 	Rootfs   string `json:"rootfs"`
 	Disks    string `json:"disks"`
 	Rootless bool   `json:"rootless"`

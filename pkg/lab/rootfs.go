@@ -22,76 +22,104 @@ import (
 //go:embed scripts/rootfs.sh
 var rootfsScript string
 
-// releaseOf is the Debian release that packages a major version of PostgreSQL.
-func releaseOf(postgres int) (string, error) {
+// releaseOf is the Debian release of the hosts of a major version of PostgreSQL,
+// and whether it packages that version. What no release packages runs on
+// bookworm, which then has Debian's PostgreSQL 15 beside it.
+func releaseOf(postgres int) (release string, packaged int) {
 	switch postgres {
 	case 13:
-		return "bullseye", nil
-	case 15:
-		return "bookworm", nil
+		return "bullseye", 13
 	case 17:
-		return "trixie", nil
+		return "trixie", 17
 	}
-	return "", &fault.Error{Class: fault.Usage, Err: fmt.Errorf("PostgreSQL %d: no Debian release packages it", postgres), Hint: "--postgres 13, 15 or 17"}
+	return "bookworm", 15
 }
 
-// rootfs is the root file system that all hosts of a version share, read-only.
+// tree is a part of a root file system that hosts share, read-only.
+type tree interface {
+	// ensure makes it if it is not there.
+	ensure(ctx context.Context, rootless bool, say func(string)) error
+	path() string
+}
+
+// planTrees returns the parts of the root file system for a major version, upper
+// ones first.
+func planTrees(postgres int) ([]tree, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil, fmt.Errorf("find cache directory: %w", err)
+	}
+	cache = filepath.Join(cache, "pgrepctl", "lab")
+	release, packaged := releaseOf(postgres)
+	root := planRootfs(cache, release, packaged)
+	if postgres == packaged {
+		return []tree{root}, nil
+	}
+	bin, err := planBinaries(cache, fmt.Sprint(postgres))
+	if err != nil {
+		return nil, err
+	}
+	return []tree{bin, root}, nil
+}
+
+// rootfs is a Debian release with all that a database host needs.
 type rootfs struct {
 	release  string
 	packages []string
 	dir      string // final place
 }
 
-func planRootfs(postgres int) (*rootfs, error) {
-	release, err := releaseOf(postgres)
-	if err != nil {
-		return nil, err
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return nil, fmt.Errorf("find cache directory: %w", err)
-	}
+func planRootfs(cache, release string, postgres int) *rootfs {
 	r := &rootfs{release: release, packages: []string{
 		"iproute2", "openssh-client", "openssh-server", "perl", fmt.Sprintf("postgresql-%d", postgres),
 		"procps", "rsync", "ssl-cert", "sudo",
 	}}
 	// All that decides what is in it, so that a newer pgrepctl builds its own.
 	sum := sha256.Sum256([]byte(strings.Join(append([]string{runtime.GOARCH, rootfsScript}, r.packages...), "\x00")))
-	r.dir = filepath.Join(cache, "pgrepctl", "lab", release+"-"+hex.EncodeToString(sum[:6]))
-	return r, nil
+	r.dir = filepath.Join(cache, release+"-"+hex.EncodeToString(sum[:6]))
+	return r
 }
 
+func (r *rootfs) path() string { return r.dir }
+
 // ensure builds the root file system if it is not there: one to four minutes.
-// Two builds at once wait for each other; a build that dies leaves nothing that
-// looks like a root.
 func (r *rootfs) ensure(ctx context.Context, rootless bool, say func(string)) error {
-	if _, err := os.Stat(r.dir); err == nil {
+	return ensureTree(ctx, r.dir, rootless, func(tmp string) error {
+		say(fmt.Sprintf("building the root file system of the hosts (Debian %s; once, a few minutes)", r.release))
+		return r.build(ctx, tmp, rootless)
+	})
+}
+
+// ensureTree has a directory made by build, unless it is there. Two builds at
+// once wait for each other; a build that dies leaves nothing that looks like a
+// whole one.
+func ensureTree(ctx context.Context, dir string, rootless bool, build func(tmp string) error) error {
+	if _, err := os.Stat(dir); err == nil {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(r.dir), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return fmt.Errorf("make cache directory: %w", err)
 	}
-	release, err := lockWait(ctx, r.dir+".lock")
+	release, err := lockWait(ctx, dir+".lock")
 	if err != nil {
 		return err
 	}
 	defer release()
-	if _, err := os.Stat(r.dir); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err // built while we waited
 	}
-	tmp := r.dir + ".partial" // ours alone: we hold the lock
+	tmp := dir + ".partial" // ours alone: we hold the lock
 	if err := removeTree(ctx, tmp, rootless); err != nil {
 		return err
 	}
-	say(fmt.Sprintf("building the root file system of the hosts (Debian %s; once, a few minutes)", r.release))
-	if err := r.build(ctx, tmp, rootless); err != nil {
+	if err := build(tmp); err != nil {
 		if rm := removeTree(context.WithoutCancel(ctx), tmp, rootless); rm != nil {
 			err = errors.Join(err, rm)
 		}
 		return err
 	}
-	if err := os.Rename(tmp, r.dir); err != nil {
-		return fmt.Errorf("keep root file system: %w", err)
+	if err := os.Rename(tmp, dir); err != nil {
+		return fmt.Errorf("keep %s: %w", dir, err)
 	}
 	return nil
 }

@@ -82,8 +82,9 @@ func TestAPlainUserHasALabToo(t *testing.T) {
 	}
 
 	// Root's root file system instead of a build of minutes.
-	root, err := planRootfs(15)
+	trees, err := planTrees(15)
 	do(t, err)
+	root := trees[0].(*rootfs)
 	do(t, root.ensure(t.Context(), false, func(text string) { t.Log(text) }))
 	theirs := filepath.Join(u.HomeDir, ".cache", "pgrepctl", "lab", filepath.Base(root.dir))
 	run(t, asUser("mkdir", "--parents", theirs))

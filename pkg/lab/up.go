@@ -22,7 +22,7 @@ import (
 type Options struct {
 	Name     string // default DefaultName
 	Hosts    int    // default 2
-	Postgres int    // major version: 13, 15 (the default) or 17
+	Postgres int    // major version, 10 to 18; default 15
 	Layout   Layout // default DebianEtc
 	// Cluster makes a running primary on the first host, and of the others
 	// what a standby is bootstrapped on: see CreatePrimary and PrepareStandby.
@@ -50,7 +50,7 @@ func Up(ctx context.Context, o Options) (_ *Lab, err error) {
 	if err := supported(); err != nil {
 		return nil, err
 	}
-	l, root, err := o.plan()
+	l, trees, err := o.plan()
 	if err != nil {
 		return nil, err
 	}
@@ -61,8 +61,10 @@ func Up(ctx context.Context, o Options) (_ *Lab, err error) {
 	if err := checkTools("ip", "mount", "nsenter", "pivot_root", "setpriv", "setsid", "umount", "unshare"); err != nil {
 		return nil, err
 	}
-	if err := root.ensure(ctx, l.Rootless, say); err != nil {
-		return nil, err
+	for _, t := range trees {
+		if err := t.ensure(ctx, l.Rootless, say); err != nil {
+			return nil, err
+		}
 	}
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make lab directory: %w", err)
@@ -125,8 +127,8 @@ func (l *Lab) boot(ctx context.Context, cluster bool) error {
 	return g.Wait()
 }
 
-func (o Options) plan() (*Lab, *rootfs, error) {
-	usage := func(format string, a ...any) (*Lab, *rootfs, error) {
+func (o Options) plan() (*Lab, []tree, error) {
+	usage := func(format string, a ...any) (*Lab, []tree, error) {
 		return nil, nil, &fault.Error{Class: fault.Usage, Err: fmt.Errorf(format, a...)}
 	}
 	if o.Name == "" {
@@ -147,9 +149,13 @@ func (o Options) plan() (*Lab, *rootfs, error) {
 	if o.Hosts < 1 || o.Hosts > MaxHosts {
 		return usage("%d hosts: want 1 to %d", o.Hosts, MaxHosts)
 	}
-	root, err := planRootfs(o.Postgres)
+	trees, err := planTrees(o.Postgres)
 	if err != nil {
 		return nil, nil, err
+	}
+	var paths []string
+	for _, t := range trees {
+		paths = append(paths, t.path())
 	}
 	dir, err := labDir(o.State, o.Name)
 	if err != nil {
@@ -162,7 +168,7 @@ func (o Options) plan() (*Lab, *rootfs, error) {
 		}
 		disks = filepath.Join(disks, "pgrepctl-lab-"+o.Name)
 	}
-	for _, p := range []string{root.dir, disks} {
+	for _, p := range append([]string{disks}, paths...) {
 		// They separate the options of an overlay mount.
 		if strings.ContainsAny(p, `:,\`) {
 			return usage("directory %q: an overlay mount cannot name it", p)
@@ -178,9 +184,9 @@ func (o Options) plan() (*Lab, *rootfs, error) {
 		}
 	}
 	return &Lab{dir: dir, config: config{
-		Name: o.Name, Postgres: o.Postgres, Layout: o.Layout, Rootfs: root.dir, Disks: disks,
+		Name: o.Name, Postgres: o.Postgres, Layout: o.Layout, Rootfs: strings.Join(paths, ":"), Disks: disks,
 		Rootless: mayRootless(), Binary: binary, Machines: makeHosts(o.Hosts),
-	}}, root, nil
+	}}, trees, nil
 }
 
 func (o Options) binary() (string, error) {
