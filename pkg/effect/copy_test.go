@@ -65,7 +65,7 @@ func TestACancelledCopyNamesTheCause(t *testing.T) {
 }
 
 func await(delayed bool) *effect.AwaitStreaming {
-	return &effect.AwaitStreaming{Host: "pg1", Upstream: "pg1", Application: "pg2", Delayed: delayed, Timeout: time.Minute, Log: "/log"}
+	return &effect.AwaitStreaming{Host: "pg1", Upstream: "pg1", Application: "pg2", Delayed: delayed, Timeout: time.Minute, Version: 150000, Log: "/log"}
 }
 
 const (
@@ -109,7 +109,7 @@ func TestVerifyNamesEverythingThatIsWrong(t *testing.T) {
 	t.Parallel()
 	_, in := script(t, call{Do: "connect"}, call{Do: "query select (select system…", Out: `[{"system":"1","timeline":2,"recovery":false}]`},
 		call{Do: "query select (select system…", Out: `[{"system":"2","timeline":1,"recovery":false,"paused":true}]`}, call{Do: "query select active…", Out: `[{"active":false}]`})
-	_, err := (&effect.VerifyStandby{Host: "pg1", Upstream: "pg1", Slot: "pg2"}).Do(t.Context(), in)
+	_, err := (&effect.VerifyStandby{Host: "pg1", Upstream: "pg1", Slot: "pg2", Version: 150000}).Do(t.Context(), in)
 	wantFault(t, err, "pg1: verify the standby: it is not in recovery\nsystem identifier 2, that of pg1 is 1\ntimeline 1, pg1 is on 2\nreplay is paused\nslot pg2 on pg1 is not in use", fault.Failed)
 }
 
@@ -118,7 +118,7 @@ func TestVerifyEndsWithARestartPoint(t *testing.T) {
 	good := `[{"system":"1","timeline":1,"recovery":true}]`
 	_, in := script(t, call{Do: "connect"}, call{Do: "query select (select system…", Out: good}, call{Do: "query select (select system…", Out: good},
 		call{Do: "query select active…", Out: `[{"active":true}]`}, call{Do: "exec CHECKPOINT"})
-	do(t, &effect.VerifyStandby{Host: "pg1", Upstream: "pg1", Slot: "pg2"}, in)
+	do(t, &effect.VerifyStandby{Host: "pg1", Upstream: "pg1", Slot: "pg2", Version: 150000}, in)
 }
 
 func TestAProvenLoginMustReachTheRightServer(t *testing.T) {

@@ -95,7 +95,7 @@ func (e *Copy) slotLost(ctx context.Context, env Env) error {
 	var rows []struct {
 		Lost bool `json:"lost"`
 	}
-	q := "select coalesce(to_jsonb(s)->>'wal_status', '') = 'lost' as lost from pg_replication_slots s where slot_name = $1"
+	q := "select coalesce(row_to_json(s)->>'wal_status', '') = 'lost' as lost from pg_replication_slots s where slot_name = $1"
 	if err := s.Query(ctx, &rows, q, e.Slot); err != nil {
 		return nil //nolint:nilerr // see watch
 	}

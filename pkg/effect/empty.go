@@ -47,10 +47,12 @@ func (e *EmptyDirectory) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, fault.Refuse(e.Host, "stop the server and type the same command again",
 			fmt.Errorf("empty %s: a server may be running in it", e.Path))
 	}
-	// A promoted server has no standby.signal any more, and data of its own.
+	// A promoted server has none of these any more (recovery.conf before 12), and
+	// data of its own.
 	_, control := h.Files(e.As).Stat(ctx, path.Join(e.Path, postgres.ControlFile))
 	_, signal := h.Files(e.As).Stat(ctx, path.Join(e.Path, "standby.signal"))
-	if control == nil && signal != nil {
+	_, recovery := h.Files(e.As).Stat(ctx, path.Join(e.Path, "recovery.conf"))
+	if control == nil && signal != nil && recovery != nil {
 		return nil, fault.Refuse(e.Host, "save what nobody else has, move "+e.Path+" away, then type the same command again",
 			fmt.Errorf("empty %s: it holds a server that is no standby any more", e.Path))
 	}

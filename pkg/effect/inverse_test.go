@@ -273,7 +273,7 @@ func TestAPromotedServerThatIsDownIsNotTakenBack(t *testing.T) {
 				calls = append(calls, call{Do: "run ctl stop"})
 			}
 			e := service("start", effect.ExpectStandby)
-			e.Data, e.DataAs = "/data", "postgres"
+			e.Data, e.DataAs, e.Signal = "/data", "postgres", "standby.signal"
 			_, err := e.Inverse().Do(t.Context(), newEnv(hosttest.NewScript(t, "pg1", fs, calls...)))
 			if refused := fault.ClassOf(err) == fault.Refused; refused != c.want {
 				t.Errorf("got %v", err)

@@ -51,11 +51,12 @@ type Service struct {
 	Expect  Expect        `json:"expect,omitempty"`
 	Timeout time.Duration `json:"timeout"`
 	Why     string        `json:"why,omitempty"`
-	// Data is the data directory of a standby, and DataAs its owner. It must have
-	// its signal file just before the start, and its control file moves as long as
-	// recovery does.
+	// Data is the data directory of a standby, DataAs its owner and Signal the
+	// file in it that makes it one. The file must be there just before the start,
+	// and the control file moves as long as recovery does.
 	Data   string `json:"data,omitempty"`
 	DataAs string `json:"data_as,omitempty"`
+	Signal string `json:"signal,omitempty"`
 	// Undo: it is an inverse, and harmless when there is nothing to undo.
 	Undo bool `json:"undo,omitempty"`
 }
@@ -71,7 +72,7 @@ func (e *Service) Describe() Description {
 }
 
 func (e *Service) Inverse() Effect {
-	inv := &Service{Host: e.Host, Control: e.Control, Timeout: e.Timeout, Data: e.Data, DataAs: e.DataAs, Undo: true}
+	inv := &Service{Host: e.Host, Control: e.Control, Timeout: e.Timeout, Data: e.Data, DataAs: e.DataAs, Signal: e.Signal, Undo: true}
 	switch e.Action {
 	case "start":
 		inv.Action, inv.Expect = "stop", e.Expect
@@ -185,7 +186,7 @@ func (e *Service) staysStandby(ctx context.Context, h host.Host) error {
 	if e.Data == "" || e.Action == "stop" {
 		return nil
 	}
-	signal := path.Join(e.Data, "standby.signal")
+	signal := path.Join(e.Data, e.Signal)
 	_, err := h.Files(e.DataAs).Stat(ctx, signal)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &fault.Error{Class: fault.Refused, Host: e.Host, Op: e.Action + " the server", Err: untouched{fmt.Errorf("it would open read-write: %s is gone", signal)},
@@ -236,7 +237,7 @@ func (e *Service) wasPromoted(ctx context.Context, env Env) error {
 	for _, f := range []struct {
 		name   string
 		exists bool // in a promoted server
-	}{{postgres.ControlFile, true}, {"standby.signal", false}} {
+	}{{postgres.ControlFile, true}, {e.Signal, false}} {
 		_, err := files.Stat(ctx, path.Join(e.Data, f.name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("look for %s: %w", f.name, err)
@@ -245,7 +246,7 @@ func (e *Service) wasPromoted(ctx context.Context, env Env) error {
 			return nil
 		}
 	}
-	return e.promoted(e.Data + " has no standby.signal any more")
+	return e.promoted(e.Data + " has no " + e.Signal + " any more")
 }
 
 func (e *Service) promoted(why string) error {
@@ -358,7 +359,7 @@ func (e *Service) fence(ctx context.Context, h host.Host) error {
 	f := &fault.Error{Class: fault.Failed, Host: e.Host, Op: e.Action + " the standby",
 		Err:   errors.New("the server opened read-write instead of following its upstream"),
 		State: "it was stopped at once",
-		Hint:  "do not start it by hand; look for standby.signal in its data directory, then run the same command again"}
+		Hint:  "do not start it by hand; look for " + e.Signal + " in its data directory, then run the same command again"}
 	c := e.Control.Stop
 	if err := h.Run(context.WithoutCancel(ctx), host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{}); err != nil {
 		f.State = "IT IS STILL RUNNING, AND WRITABLE: stopping it failed: " + err.Error()

@@ -362,7 +362,7 @@ func TestAStartThatItsManagerGaveUpOnIsAwaited(t *testing.T) {
 func TestARecoveryThatGoesOnIsNeverGivenUp(t *testing.T) {
 	t.Parallel()
 	e := service("start", effect.ExpectStandby)
-	e.Timeout, e.Data, e.DataAs = 50*time.Millisecond, "/data", "postgres"
+	e.Timeout, e.Data, e.DataAs, e.Signal = 50*time.Millisecond, "/data", "postgres", "standby.signal"
 	starting := &host.SQLError{Code: "57P03", Message: "the database system is starting up"}
 	calls := []call{{Do: "connect", Err: starting}}
 	for range 12 { // longer than the time-out
@@ -396,7 +396,7 @@ func TestACopyWithoutItsSignalFileIsNotStarted(t *testing.T) {
 	_, in := script(t)
 	in.hosts["pg1"] = hostWithFiles{in.hosts["pg1"], fs}
 	e := service("start", effect.ExpectStandby)
-	e.Data, e.DataAs = "/data", "postgres"
+	e.Data, e.DataAs, e.Signal = "/data", "postgres", "standby.signal"
 	_, err := e.Do(t.Context(), in)
 	wantFault(t, err, "pg1: start the server: it would open read-write: /data/standby.signal is gone", fault.Refused)
 	if !errors.Is(err, effect.ErrUntouched) {

@@ -22,6 +22,8 @@ type AwaitStreaming struct {
 	Application string        `json:"application"`
 	Delayed     bool          `json:"delayed"`
 	Timeout     time.Duration `json:"timeout"`
+	// Version is that of both servers, or of their major release.
+	Version postgres.Version `json:"-"`
 	Log         string        `json:"-"`
 	LogAs       string        `json:"-"`
 	// LogFrom is how long the log was before the server was started, empty
@@ -74,7 +76,7 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 	}
 	last := "no walsender for it"
 	err = pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
-		if err := up.Query(ctx, &senders, "select state, concat(sent_lsn, replay_lsn) as mark from pg_stat_replication where application_name = $1", e.Application); err != nil {
+		if err := up.Query(ctx, &senders, e.Version.SenderProgress(), e.Application); err != nil {
 			return false, "", err
 		}
 		if len(senders) == 0 {
@@ -91,7 +93,7 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 	var mark []struct {
 		LSN postgres.LSN `json:"lsn"`
 	}
-	if err := up.Query(ctx, &mark, `select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end as lsn`); err != nil {
+	if err := up.Query(ctx, &mark, "select case when pg_is_in_recovery() then "+e.Version.LastReplay()+" else "+e.Version.CurrentWAL()+" end as lsn"); err != nil {
 		return nil, fmt.Errorf("take a position on %s: %w", e.Upstream, err)
 	}
 	var at []struct {
@@ -100,7 +102,7 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 		Paused  bool          `json:"paused"`
 	}
 	err = pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
-		if err := sb.Query(ctx, &at, `select pg_last_wal_receive_lsn() as receive, pg_last_wal_replay_lsn() as replay, pg_is_wal_replay_paused() as paused`); err != nil {
+		if err := sb.Query(ctx, &at, "select "+e.Version.LastReceive()+" as receive, "+e.Version.LastReplay()+" as replay, "+e.Version.IsReplayPaused()+" as paused"); err != nil {
 			return false, "", err
 		}
 		pos := at[0].Replay
@@ -159,6 +161,8 @@ type VerifyStandby struct {
 	Upstream string `json:"upstream"`
 	Slot     string `json:"slot"`
 	Delayed  bool   `json:"delayed"`
+	// Version is that of both servers, or of their major release.
+	Version postgres.Version `json:"-"`
 }
 
 func (e *VerifyStandby) Kind() string    { return "verify-standby" }
@@ -173,6 +177,19 @@ func (e *VerifyStandby) Describe() Description {
 	return Description{Verb: "verify", Subject: "the standby", Detail: "(in recovery, same system and timeline, slot in use, replay not paused), then a restart point"}
 }
 
+// verifyQuery: before 9.6 SQL tells neither system nor timeline. There the stream
+// itself proves them: a walreceiver ends at once when the upstream's system
+// identifier is another or its timeline behind (libpqwalreceiver, since 9.0).
+func verifyQuery(v postgres.Version) string {
+	system, timeline := "''", "0"
+	if v.ControlFunctions() {
+		system = "(select system_identifier::text from pg_control_system())"
+		timeline = "(select case when pg_is_in_recovery() then coalesce((select received_tli from pg_stat_wal_receiver), timeline_id) else timeline_id end from pg_control_checkpoint())"
+	}
+	return "select " + system + " as system, " + timeline + " as timeline, pg_is_in_recovery() as recovery, " +
+		"case when pg_is_in_recovery() then " + v.IsReplayPaused() + " else false end as paused"
+}
+
 func (e *VerifyStandby) Do(ctx context.Context, env Env) (Output, error) {
 	type state struct {
 		System   string `json:"system"`
@@ -180,10 +197,7 @@ func (e *VerifyStandby) Do(ctx context.Context, env Env) (Output, error) {
 		Recovery bool   `json:"recovery"`
 		Paused   bool   `json:"paused"`
 	}
-	const q = `select (select system_identifier::text from pg_control_system()) as system,
-		(select case when pg_is_in_recovery() then coalesce((select received_tli from pg_stat_wal_receiver), timeline_id) else timeline_id end from pg_control_checkpoint()) as timeline,
-		pg_is_in_recovery() as recovery,
-		case when pg_is_in_recovery() then pg_is_wal_replay_paused() else false end as paused`
+	q := verifyQuery(e.Version)
 	var up, sb []state
 	us, err := env.SQL(ctx, e.Upstream)
 	if err != nil {

@@ -26,6 +26,16 @@ func (v Version) PasswordHash() HashKind {
 // the other's files, and ignoring them makes a writable twin.
 func (v Version) UsesSignalFiles() bool { return v.AtLeast(12) }
 
+// RecoveryFile is the file in the data directory that makes a server start as a
+// standby. Before 12 it also holds the settings of recovery, and a promotion
+// renames it to recovery.done.
+func (v Version) RecoveryFile() string {
+	if v.UsesSignalFiles() {
+		return "standby.signal"
+	}
+	return "recovery.conf"
+}
+
 // PassfileInConninfo reports whether primary_conninfo can name a passfile.
 // Before 10 only ~/.pgpass of the server's OS user is read.
 func (v Version) PassfileInConninfo() bool { return v.AtLeast(10) }

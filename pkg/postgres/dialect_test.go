@@ -55,9 +55,9 @@ func dialect(v Version) string {
 		{"SwitchWAL", v.SwitchWAL()}, {"WALDir", v.WALDir()}, {"XactDir", v.XactDir()},
 		{"StartBackup", v.StartBackup()}, {"StopBackup", v.StopBackup()},
 		{"WALSenders", v.WALSenders()}, {"Slots", v.Slots()}, {"WALReceiver", v.WALReceiver()},
-		{"SettingsQuery", v.SettingsQuery()},
+		{"SenderProgress", v.SenderProgress()}, {"SettingsQuery", v.SettingsQuery()},
 		{"KeepWALSetting", v.KeepWALSetting()}, {"SlotLimitSetting", v.SlotLimitSetting()},
-		{"TriggerSetting", v.TriggerSetting()}, {"StandbyWALLevel", v.StandbyWALLevel()},
+		{"RecoveryFile", v.RecoveryFile()}, {"TriggerSetting", v.TriggerSetting()}, {"StandbyWALLevel", v.StandbyWALLevel()},
 		{"MonitorRole", v.MonitorRole()}, {"PasswordHash", string(v.PasswordHash())},
 	} {
 		line(x.name, x.value)

@@ -39,6 +39,12 @@ func (v Version) WALSenders() string {
 		column("reply_time", since(v.AtLeast(12), "reply_time::text", "null::text")))
 }
 
+// SenderProgress selects of pg_stat_replication the walsenders of application $1:
+// state, and mark, a text that changes whenever their positions do.
+func (v Version) SenderProgress() string {
+	return "select state, concat(" + v.pick("sent_lsn, replay_lsn", "sent_location, replay_location") + ") as mark from pg_stat_replication where application_name = $1"
+}
+
 // Slots selects pg_replication_slots: slot_name, plugin, slot_type, database,
 // temporary, active, active_pid, xmin, catalog_xmin, restart_lsn,
 // confirmed_flush_lsn, wal_status, safe_wal_size, invalidation_reason,

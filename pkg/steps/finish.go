@@ -98,7 +98,7 @@ func (s *Wait) Plan(ctx context.Context, in In) (Planned, error) {
 	c := control(in.Self, h)
 	from, _ := in.Run.Output(effect.LogOffset(in.Self.Name))
 	return Planned{Effects: []effect.Effect{&effect.AwaitStreaming{Host: in.Self.Name, Upstream: up.Name, Application: app,
-		Delayed: in.Self.ApplyDelay > 0, Timeout: timeout, Log: c.Log, LogAs: c.LogAs, LogFrom: from}}}, nil
+		Delayed: in.Self.ApplyDelay > 0, Timeout: timeout, Version: uf.Server.Version, Log: c.Log, LogAs: c.LogAs, LogFrom: from}}}, nil
 }
 
 // Verify proves that the standby is what it should be.
@@ -120,7 +120,7 @@ func (*Verify) Plan(ctx context.Context, in In) (Planned, error) {
 	if !in.Run.Changed(in.Self.Name) && proven(h, uf, in.Self.Slot) {
 		return noop("in recovery, of the system and timeline of %s, slot in use, replay not paused", up.Name), nil
 	}
-	return Planned{Effects: []effect.Effect{&effect.VerifyStandby{Host: in.Self.Name, Upstream: up.Name, Slot: in.Self.Slot, Delayed: in.Self.ApplyDelay > 0}}}, nil
+	return Planned{Effects: []effect.Effect{&effect.VerifyStandby{Host: in.Self.Name, Upstream: up.Name, Slot: in.Self.Slot, Delayed: in.Self.ApplyDelay > 0, Version: uf.Server.Version}}}, nil
 }
 
 func proven(h, up *facts.Host, slot string) bool {

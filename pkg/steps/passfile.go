@@ -32,6 +32,15 @@ func (*Passfile) Plan(ctx context.Context, in In) (Planned, error) {
 	if pw.IsZero() {
 		return noop("the inventory gives no replication password"), nil
 	}
+	_, uf, err := in.upstream(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	p := passfilePath(in.Cluster, h, uf.Server.Version)
+	f, err := h.File(ctx, in.Self.Postgres.OSUser, p)
+	if err != nil {
+		return Planned{}, err
+	}
 	var want bytes.Buffer
 	for _, x := range in.Cluster.Hosts {
 		line, err := postgres.PassfileLine(x.Address, x.Postgres.Port, "replication", in.Cluster.Replication.User, pw)
@@ -40,10 +49,14 @@ func (*Passfile) Plan(ctx context.Context, in In) (Planned, error) {
 		}
 		want.WriteString(line.Reveal())
 	}
-	p := passfilePath(in.Cluster, h)
-	f, err := h.File(ctx, in.Self.Postgres.OSUser, p)
-	if err != nil {
-		return Planned{}, err
+	if !uf.Server.Version.PassfileInConninfo() {
+		// It is the OS user's own: our lines go before the others, for the first
+		// that matches wins.
+		for l := range bytes.Lines(f.Data) {
+			if !bytes.Contains(want.Bytes(), l) {
+				want.Write(l)
+			}
+		}
 	}
 	if f.Exists && bytes.Equal(f.Data, want.Bytes()) && f.Mode.Perm() == 0o600 {
 		return noop("%s has the password", p), nil
@@ -56,6 +69,11 @@ func (*Passfile) Plan(ctx context.Context, in In) (Planned, error) {
 	}}, nil
 }
 
-func passfilePath(c *inventory.Cluster, h *facts.Host) string {
+// passfilePath is where the server's libpq looks: before 10 a conninfo cannot name
+// the file, and it is the one in the home directory.
+func passfilePath(c *inventory.Cluster, h *facts.Host, v postgres.Version) string {
+	if !v.PassfileInConninfo() {
+		return path.Join(h.Machine.OSUserHome, ".pgpass")
+	}
 	return path.Join(h.Machine.OSUserHome, ".pgrepctl", c.Name+".pgpass")
 }

@@ -120,7 +120,7 @@ func (s *Server) running(_ context.Context, in In, h *facts.Host) (Planned, erro
 	if in.Standby != nil && in.Standby.Name == in.Self.Name {
 		if !h.Data.Standby {
 			return Planned{}, fault.Refuse(in.Self.Name, "type the same command again",
-				errors.New("it would open read-write: there is no standby.signal in its data directory"))
+				fmt.Errorf("it would open read-write: there is no %s in its data directory", h.Machine.BinVersion.RecoveryFile()))
 		}
 		expect = effect.ExpectStandby
 	}
@@ -131,7 +131,7 @@ func (s *Server) running(_ context.Context, in In, h *facts.Host) (Planned, erro
 	e := s.service(in, h, action, expect)
 	if expect == effect.ExpectStandby {
 		e.Why = "(it must come up in recovery, or it is stopped at once)"
-		e.Data, e.DataAs = in.Self.Postgres.DataDirectory, in.Self.Postgres.OSUser
+		e.Data, e.DataAs, e.Signal = in.Self.Postgres.DataDirectory, in.Self.Postgres.OSUser, h.Machine.BinVersion.RecoveryFile()
 	}
 	return Planned{Effects: []effect.Effect{e}}, nil
 }

@@ -5,20 +5,22 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres/conf"
 )
 
-// StandbyConfig writes what makes the server a standby of its upstream:
-// standby.signal, and the conninfo and slot in postgresql.auto.conf, as
-// pg_basebackup -R does. It comes before the copy, so that no moment exists in
-// which the copy could start as anything else.
+// StandbyConfig writes what makes the server a standby of its upstream, as
+// pg_basebackup -R does: standby.signal, and the conninfo and slot in
+// postgresql.auto.conf; before 12, all of it in recovery.conf. It comes before the
+// copy, so that no moment exists in which the copy could start as anything else.
 type StandbyConfig struct {
 	Slot string `yaml:"slot"`
 }
@@ -43,32 +45,101 @@ func (s *StandbyConfig) Plan(ctx context.Context, in In) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
-	if !uf.Server.Version.UsesSignalFiles() {
-		return Planned{}, fault.Refuse(in.Self.Name, "", fmt.Errorf("PostgreSQL %s needs recovery.conf, which is not supported yet", uf.Server.Version.Major()))
-	}
 	done, _, err := in.seeded(ctx)
 	if err != nil {
 		return Planned{}, err
 	}
-	if err := s.refuseTargets(ctx, in, h); err != nil {
-		return Planned{}, err
-	}
-	as, dir := in.Self.Postgres.OSUser, in.Self.Postgres.DataDirectory
-	before, err := h.File(ctx, as, path.Join(dir, "postgresql.auto.conf"))
+	v := uf.Server.Version
+	wanted, err := s.settings(in, v, up.Address, up.Postgres.Port, h)
 	if err != nil {
 		return Planned{}, err
+	}
+	if v.UsesSignalFiles() {
+		if err := s.refuseTargets(ctx, in, h); err != nil {
+			return Planned{}, err
+		}
+	}
+	var p Planned
+	signal, err := h.File(ctx, in.Self.Postgres.OSUser, path.Join(in.Self.Postgres.DataDirectory, v.RecoveryFile()))
+	if err != nil {
+		return Planned{}, err
+	}
+	if v.UsesSignalFiles() {
+		if !signal.Exists {
+			p.Effects = append(p.Effects, s.signal(in, signal, "(it makes the server start as a standby)"))
+		}
+	} else {
+		if err := s.recoveryConf(in, signal, wanted, &p); err != nil {
+			return Planned{}, err
+		}
+		wanted = nil // it is all in recovery.conf
+	}
+	if err := s.autoConf(ctx, in, done, wanted, &p); err != nil {
+		return Planned{}, err
+	}
+	if len(p.Effects) == 0 {
+		return noop("%s is there, and primary_conninfo names %s", v.RecoveryFile(), up.Name), nil
+	}
+	if h.Server.Running {
+		p.Settles = []Settle{{Host: in.Self.Name, Restart: !h.Server.Version.PrimaryConninfoReloads(), Why: "primary_conninfo"}}
+	}
+	return p, nil
+}
+
+// signal writes the file that makes a server a standby.
+func (s *StandbyConfig) signal(in In, before host.File, why string) *effect.WriteFile {
+	return &effect.WriteFile{Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: before.Path, Before: before, Mode: 0o600, Why: why,
+		Then: func(h *facts.Host) { h.Data.Standby = true }}
+}
+
+// recoveryConf is that file before 12, with the settings in it. What else is in one
+// that exists stays, unless it would end recovery: a writable twin.
+func (s *StandbyConfig) recoveryConf(in In, before host.File, wanted map[string]string, p *Planned) error {
+	f := conf.Parse(before.Data)
+	for _, name := range []string{"recovery_target", "recovery_target_name", "recovery_target_time", "recovery_target_xid", "recovery_target_lsn", "trigger_file"} {
+		if have, ok := f.Get(name); ok && have.Value != "" {
+			return fault.Refuse(in.Self.Name, "take the line out, then type the same command again",
+				fmt.Errorf("%s = %s in %s would end recovery: the standby would open read-write", name, have.Value, before.Path))
+		}
+	}
+	wanted["standby_mode"] = "on"
+	// Before 12 a standby stays on the timeline of its backup unless it is told.
+	wanted["recovery_target_timeline"] = "latest"
+	if err := set(f, wanted, "standby_mode", "primary_conninfo", "primary_slot_name", "recovery_target_timeline", "recovery_min_apply_delay"); err != nil {
+		return err
+	}
+	if before.Exists && bytes.Equal(f.Bytes(), before.Data) {
+		return nil
+	}
+	e := s.signal(in, before, "(it makes the server start as a standby: standby_mode, primary_conninfo, primary_slot_name)")
+	e.Data, e.Sensitive = f.Bytes(), sensitive(f.Bytes(), before.Data)
+	p.Effects = append(p.Effects, e)
+	return nil
+}
+
+// autoConf gives the standby its upstream's postgresql.auto.conf, without what made
+// that a standby itself, and with the settings wanted.
+func (s *StandbyConfig) autoConf(ctx context.Context, in In, done bool, wanted map[string]string, p *Planned) error {
+	h, err := in.self(ctx)
+	if err != nil {
+		return err
+	}
+	up, uf, err := in.upstream(ctx)
+	if err != nil {
+		return err
+	}
+	as := in.Self.Postgres.OSUser
+	before, err := h.File(ctx, as, path.Join(in.Self.Postgres.DataDirectory, "postgresql.auto.conf"))
+	if err != nil {
+		return err
 	}
 	base := before.Data
 	if !done && !before.Exists {
 		theirs, err := uf.File(ctx, up.Postgres.OSUser, path.Join(uf.Server.DataDirectory, "postgresql.auto.conf"))
 		if err != nil {
-			return Planned{}, err
+			return err
 		}
 		base = theirs.Data
-	}
-	wanted, err := s.settings(in, up.Address, up.Postgres.Port, h)
-	if err != nil {
-		return Planned{}, err
 	}
 	auto := conf.Parse(base)
 	if !done {
@@ -78,34 +149,38 @@ func (s *StandbyConfig) Plan(ctx context.Context, in In) (Planned, error) {
 			}
 		}
 	}
-	for _, name := range []string{"primary_conninfo", "primary_slot_name", "recovery_min_apply_delay"} {
-		if v, ok := wanted[name]; ok && !equalSetting(auto, name, v) {
-			if err := auto.Set(name, v); err != nil {
-				return Planned{}, fmt.Errorf("set %s: %w", name, err)
-			}
+	if err := set(auto, wanted, "primary_conninfo", "primary_slot_name", "recovery_min_apply_delay"); err != nil {
+		return err
+	}
+	if before.Exists && bytes.Equal(auto.Bytes(), before.Data) {
+		return nil
+	}
+	why := "(primary_conninfo, primary_slot_name)"
+	if wanted == nil {
+		why = "(as on " + up.Name + ")"
+	}
+	p.Effects = append(p.Effects, &effect.WriteFile{Host: in.Self.Name, As: as, Path: before.Path, Before: before, Data: auto.Bytes(), Mode: 0o600,
+		Image: in.image(h.Machine.OSUserHome, "postgresql.auto.conf"), Why: why, Sensitive: sensitive(auto.Bytes(), before.Data)})
+	return nil
+}
+
+// sensitive: a conninfo that others wrote may hold a password.
+func sensitive(texts ...[]byte) bool {
+	return slices.ContainsFunc(texts, func(b []byte) bool { return bytes.Contains(bytes.ToLower(b), []byte("password")) })
+}
+
+// set gives the named settings the values wanted, in this order.
+func set(f *conf.File, wanted map[string]string, names ...string) error {
+	for _, name := range names {
+		v, ok := wanted[name]
+		if have, is := f.Get(name); !ok || is && have.Value == v {
+			continue
+		}
+		if err := f.Set(name, v); err != nil {
+			return fmt.Errorf("set %s: %w", name, err)
 		}
 	}
-	signal, err := h.File(ctx, as, path.Join(dir, "standby.signal"))
-	if err != nil {
-		return Planned{}, err
-	}
-	var p Planned
-	if !signal.Exists {
-		p.Effects = append(p.Effects, &effect.WriteFile{Host: in.Self.Name, As: as, Path: signal.Path, Before: signal, Mode: 0o600,
-			Why: "(it makes the server start as a standby)", Then: func(h *facts.Host) { h.Data.Standby = true }})
-	}
-	if !bytes.Equal(auto.Bytes(), before.Data) || !before.Exists {
-		p.Effects = append(p.Effects, &effect.WriteFile{Host: in.Self.Name, As: as, Path: before.Path, Before: before, Data: auto.Bytes(), Mode: 0o600,
-			Image: in.image(h.Machine.OSUserHome, "postgresql.auto.conf"), Why: "(primary_conninfo, primary_slot_name)",
-			Sensitive: bytes.Contains(bytes.ToLower(auto.Bytes()), []byte("password")) || bytes.Contains(bytes.ToLower(before.Data), []byte("password"))})
-		if h.Server.Running {
-			p.Settles = []Settle{{Host: in.Self.Name, Restart: !h.Server.Version.PrimaryConninfoReloads(), Why: "primary_conninfo"}}
-		}
-	}
-	if len(p.Effects) == 0 {
-		return noop("standby.signal is there, and primary_conninfo names %s", up.Name), nil
-	}
-	return p, nil
+	return nil
 }
 
 // refuseTargets: a recovery target or a promotion trigger that is left over in
@@ -133,12 +208,7 @@ func (s *StandbyConfig) refuseTargets(ctx context.Context, in In, h *facts.Host)
 	return nil
 }
 
-func equalSetting(f *conf.File, name, value string) bool {
-	have, ok := f.Get(name)
-	return ok && have.Value == value
-}
-
-func (s *StandbyConfig) settings(in In, address string, port int, h *facts.Host) (map[string]string, error) {
+func (s *StandbyConfig) settings(in In, v postgres.Version, address string, port int, h *facts.Host) (map[string]string, error) {
 	r := in.Cluster.Replication
 	params := []postgres.Param{
 		{Key: "host", Value: address}, {Key: "port", Value: strconv.Itoa(port)}, {Key: "user", Value: r.User},
@@ -147,8 +217,8 @@ func (s *StandbyConfig) settings(in In, address string, port int, h *facts.Host)
 	if r.SSLRootCert != "" {
 		params = append(params, postgres.Param{Key: "sslrootcert", Value: r.SSLRootCert})
 	}
-	if !r.Password.IsZero() {
-		params = append(params, postgres.Param{Key: "passfile", Value: passfilePath(in.Cluster, h)})
+	if !r.Password.IsZero() && v.PassfileInConninfo() {
+		params = append(params, postgres.Param{Key: "passfile", Value: passfilePath(in.Cluster, h, v)})
 	}
 	// A half-open link must be noticed by the standby itself: the default of
 	// the kernel is two hours.
