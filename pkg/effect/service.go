@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
@@ -167,6 +168,38 @@ func gaveUp(err error) bool {
 // errSlow is a server that does not answer yet: it may be recovering.
 var errSlow = errors.New("the server did not answer")
 
+// errStarting is what postmaster.pid says of such a server.
+var errStarting = errors.New("the database system is starting up")
+
+// starting reports that the server itself writes, in the eighth line of its
+// postmaster.pid (10+), that it accepts no session yet: one that tries would only
+// add a FATAL line to its log.
+func (e *Service) starting(ctx context.Context, h host.Host) bool {
+	if e.Data == "" {
+		return false
+	}
+	f, err := h.Files(e.DataAs).ReadSome(ctx, path.Join(e.Data, "postmaster.pid"), 8192)
+	if err != nil {
+		return false
+	}
+	lines := strings.Split(string(f.Data), "\n")
+	return len(lines) > 7 && strings.TrimSpace(lines[7]) == "starting"
+}
+
+type inRecovery struct {
+	In bool `json:"in_recovery"`
+}
+
+// ask opens a session and asks on which side of recovery the server is.
+func (e *Service) ask(ctx context.Context, env Env, rec *[]inRecovery) error {
+	s, err := session(ctx, env, e.Host, false)
+	if err != nil {
+		return err
+	}
+	defer s.Close(ctx)
+	return s.Query(ctx, rec, "select pg_is_in_recovery() as in_recovery")
+}
+
 // recovering is a mark that moves with recovery: the control file is written
 // whenever the point up to which WAL must be replayed moves on (9.0).
 func (e *Service) recovering(ctx context.Context, h host.Host) string {
@@ -270,9 +303,7 @@ func (e *Service) stillOurs(ctx context.Context, env Env) error {
 		return fmt.Errorf("look at the server before stopping it: %w", err)
 	}
 	defer s.Close(ctx)
-	var rec []struct {
-		In bool `json:"in_recovery"`
-	}
+	var rec []inRecovery
 	if err := s.Query(ctx, &rec, "select pg_is_in_recovery() as in_recovery"); err != nil {
 		return fmt.Errorf("look at the server before stopping it: %w", err)
 	}
@@ -297,9 +328,7 @@ func (e *Service) stillOurs(ctx context.Context, env Env) error {
 // server answers.
 func (e *Service) up(ctx context.Context, env Env, h host.Host, noted Output, told <-chan error) error {
 	var last error
-	var rec []struct {
-		In bool `json:"in_recovery"`
-	}
+	var rec []inRecovery
 	heard := func(err error) error {
 		told = nil
 		if err != nil && !(gaveUp(err) && answers(ctx, env, e.Host)) {
@@ -319,13 +348,12 @@ func (e *Service) up(ctx context.Context, env Env, h host.Host, noted Output, to
 		}
 	}
 	err := pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
-		s, err := session(ctx, env, e.Host, false)
-		if err == nil {
-			defer s.Close(ctx)
-			err = s.Query(ctx, &rec, "select pg_is_in_recovery() as in_recovery")
+		err := errStarting
+		if !e.starting(ctx, h) {
+			err = e.ask(ctx, env, &rec)
 		}
 		var sqlErr *host.SQLError
-		if err == nil || !errors.Is(err, host.ErrNoServer) && !(errors.As(err, &sqlErr) && sqlErr.Code == "57P03") {
+		if err == nil || !errors.Is(err, host.ErrNoServer) && !errors.Is(err, errStarting) && !(errors.As(err, &sqlErr) && sqlErr.Code == "57P03") {
 			return err == nil, "", err
 		}
 		last = err // not up yet: no socket, or "the database system is starting up"

@@ -39,6 +39,42 @@ func TestAStartIsDoneWhenTheServerAnswersWhateverItsManagerStillDoes(t *testing.
 	cancel() // the end of the run ends the waiting for the manager
 }
 
+// starting is a host whose server says for three looks that it starts.
+type starting struct {
+	*hosttest.Script
+	looks *int
+}
+
+type countedFiles struct {
+	host.Files
+	starting
+}
+
+func (h starting) Files(as string) host.Files { return countedFiles{h.Script.Files(as), h} }
+
+func (f countedFiles) ReadSome(ctx context.Context, p string, limit int64) (host.File, error) {
+	if p != "/data/postmaster.pid" {
+		return f.Files.ReadSome(ctx, p, limit)
+	}
+	*f.looks++
+	word := "starting"
+	if *f.looks > 3 {
+		word = "ready   "
+		f.Script.Expect(call{Do: "connect"}, call{Do: inRecovery, Out: `[{"in_recovery":true}]`}, call{Do: "close"})
+	}
+	return host.File{Data: []byte("7\n/data\n1790000000\n5432\n/run\n*\n 1 2\n" + word + "\n")}, nil
+}
+
+func TestAServerThatSaysItStartsIsNotDisturbed(t *testing.T) {
+	t.Parallel()
+	s, _ := script(t, call{Do: "run ctl start"})
+	s.Dir("/data", "postgres", 0o700)
+	s.Put("/data/standby.signal", "postgres", 0o600, "")
+	e := service("start", effect.ExpectStandby)
+	e.Data, e.DataAs, e.Signal = "/data", "postgres", "standby.signal"
+	do(t, e, newEnv(starting{s, new(int)})) // a session too early is an unexpected call
+}
+
 // down is such a host with no server on it, whose manager fails once that was seen.
 type down struct{ slowStart }
 
