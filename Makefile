@@ -54,7 +54,9 @@ e2e: build ## the scenarios on real hosts
 N ?= 200
 PROOF = cd test/e2e && $(GO) test -count=1 -timeout 24h -v -run
 
-.PHONY: crash-matrix crash-soak pairs
+.PHONY: matrix crash-matrix crash-soak pairs
+matrix: test-deps ## the scenarios on PostgreSQL 10 to 18, or PG="11 18"; docs/versions.md
+	$(PROOF) TestEveryVersion -versions '$(or $(PG),all)'
 crash-matrix: ## break a bootstrap off at every act, in every way; docs/crash-matrix.md
 	$(PROOF) TestCrashMatrix -matrix=full $(if $(SITES),-sites $(SITES)) $(if $(BUDGET),-budget $(BUDGET))
 crash-soak: ## N bootstraps under load, broken off at random times; SEED repeats one

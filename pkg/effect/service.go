@@ -58,6 +58,8 @@ type Service struct {
 	Data   string `json:"data,omitempty"`
 	DataAs string `json:"data_as,omitempty"`
 	Signal string `json:"signal,omitempty"`
+	// Tells: the server tells its state in postmaster.pid (10+).
+	Tells bool `json:"tells,omitempty"`
 	// Undo: it is an inverse, and harmless when there is nothing to undo.
 	Undo bool `json:"undo,omitempty"`
 }
@@ -73,7 +75,7 @@ func (e *Service) Describe() Description {
 }
 
 func (e *Service) Inverse() Effect {
-	inv := &Service{Host: e.Host, Control: e.Control, Timeout: e.Timeout, Data: e.Data, DataAs: e.DataAs, Signal: e.Signal, Undo: true}
+	inv := &Service{Host: e.Host, Control: e.Control, Timeout: e.Timeout, Data: e.Data, DataAs: e.DataAs, Signal: e.Signal, Tells: e.Tells, Undo: true}
 	switch e.Action {
 	case "start":
 		inv.Action, inv.Expect = "stop", e.Expect
@@ -171,19 +173,23 @@ var errSlow = errors.New("the server did not answer")
 // errStarting is what postmaster.pid says of such a server.
 var errStarting = errors.New("the database system is starting up")
 
-// starting reports that the server itself writes, in the eighth line of its
-// postmaster.pid (10+), that it accepts no session yet: one that tries would only
-// add a FATAL line to its log.
-func (e *Service) starting(ctx context.Context, h host.Host) bool {
-	if e.Data == "" {
+// starting reports that the server accepts no session yet: one that tries would
+// only add a FATAL line to its log. The server says so itself, in the eighth line of
+// its postmaster.pid, and has not come to write it while the command to start it
+// is still under way.
+func (e *Service) starting(ctx context.Context, h host.Host, underWay bool) bool {
+	if e.Data == "" || !e.Tells {
 		return false
 	}
 	f, err := h.Files(e.DataAs).ReadSome(ctx, path.Join(e.Data, "postmaster.pid"), 8192)
 	if err != nil {
-		return false
+		return underWay && errors.Is(err, fs.ErrNotExist)
 	}
 	lines := strings.Split(string(f.Data), "\n")
-	return len(lines) > 7 && strings.TrimSpace(lines[7]) == "starting"
+	if len(lines) < 8 {
+		return underWay
+	}
+	return strings.TrimSpace(lines[7]) == "starting"
 }
 
 type inRecovery struct {
@@ -349,7 +355,7 @@ func (e *Service) up(ctx context.Context, env Env, h host.Host, noted Output, to
 	}
 	err := pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
 		err := errStarting
-		if !e.starting(ctx, h) {
+		if !e.starting(ctx, h, told != nil) {
 			err = e.ask(ctx, env, &rec)
 		}
 		var sqlErr *host.SQLError

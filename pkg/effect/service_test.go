@@ -72,6 +72,7 @@ func TestAServerThatSaysItStartsIsNotDisturbed(t *testing.T) {
 	s.Put("/data/standby.signal", "postgres", 0o600, "")
 	e := service("start", effect.ExpectStandby)
 	e.Data, e.DataAs, e.Signal = "/data", "postgres", "standby.signal"
+	e.Tells = true
 	do(t, e, newEnv(starting{s, new(int)})) // a session too early is an unexpected call
 }
 

@@ -3,8 +3,10 @@ package lab
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,7 +60,9 @@ func planBinaries(cache, version string) (*binaries, error) {
 		if b.sha512[runtime.GOARCH] == "" {
 			return nil, &fault.Error{Class: fault.Usage, Err: fmt.Errorf("PostgreSQL %s: no build of it for %s", version, runtime.GOARCH)}
 		}
-		return &binaries{build: b, dir: filepath.Join(cache, "postgresql-"+b.pack+"-"+runtime.GOARCH)}, nil
+		// All that decides what is in it, so that a newer pgrepctl unpacks its own.
+		sum := sha256.Sum256([]byte(strings.Join([]string{runtime.GOARCH, unpackBinaries, b.pack}, "\x00")))
+		return &binaries{build: b, dir: filepath.Join(cache, "postgresql-"+b.version+"-"+hex.EncodeToString(sum[:6]))}, nil
 	}
 	return nil, &fault.Error{Class: fault.Usage, Err: fmt.Errorf("PostgreSQL %s: no build of it is known", version)}
 }
@@ -123,8 +127,8 @@ cd "$2"
 printf '%s' "$3" | while read -r target link; do ln -s "$target" "$link"; done
 chmod -R u=rwX,go=rX .
 chmod 755 bin/*
-# pg_ctlcluster asks the server through psql; any newer one will do.
-[ -e bin/psql ] || ln -s ../../15/bin/psql bin/psql
+# pg_ctlcluster asks the server through psql; any newer client will do.
+for p in psql pgbench; do ln -s ../../15/bin/$p bin/$p; done
 `
 
 func (b *binaries) unpack(ctx context.Context, archive, dir string, rootless bool) error {

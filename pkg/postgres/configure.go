@@ -36,6 +36,10 @@ func (v Version) RecoveryFile() string {
 	return "recovery.conf"
 }
 
+// StatusInPIDFile reports whether the eighth line of postmaster.pid says "starting",
+// "stopping", "ready" or "standby" (hot_standby off).
+func (v Version) StatusInPIDFile() bool { return v.AtLeast(10) }
+
 // PassfileInConninfo reports whether primary_conninfo can name a passfile.
 // Before 10 only ~/.pgpass of the server's OS user is read.
 func (v Version) PassfileInConninfo() bool { return v.AtLeast(10) }

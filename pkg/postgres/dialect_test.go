@@ -81,6 +81,7 @@ func dialect(v Version) string {
 		{"ChecksClientConnection", v.ChecksClientConnection()}, {"SlotReservesWAL", v.SlotReservesWAL()},
 		{"TemporarySlots", v.TemporarySlots()}, {"CopiesSlots", v.CopiesSlots()},
 		{"UsesSignalFiles", v.UsesSignalFiles()}, {"PassfileInConninfo", v.PassfileInConninfo()},
+		{"StatusInPIDFile", v.StatusInPIDFile()},
 		{"PrimaryConninfoReloads", v.PrimaryConninfoReloads()},
 		{"LatestTimelineByDefault", v.LatestTimelineByDefault()},
 		{"PromoteFunction", v.PromoteFunction()}, {"PausesOnLowParameter", v.PausesOnLowParameter()},

@@ -11,18 +11,30 @@ if [ "$n" -gt 0 ]; then
 	rm -f "$input"
 	[ "$size" -eq "$n" ] || { echo "leash: input ended early" >&2; exit 125; }
 fi
-# A group of its own, so that what the command starts ends with it.
+# Groups of their own, so that what they start ends with them.
 own=
 command -v setsid >/dev/null 2>&1 && own=setsid
-# A background command has no stdin but the one it is given.
-exec 4<&0
-$own "$@" <&4 3<&- 4<&- &
-child=$!
+# The holder of the lease writes a line now and then. This comes before any trap: a
+# child that still has its parent's trap loses the signal that ends it.
+$own /bin/sh -c '
+while :; do
+	(
+		sleep "$2"
+		kill -s TERM "$1"
+	) </dev/null &
+	read -r beat || break
+	kill "$!"
+done
+kill -s TERM "$1"' pgrepctl-leash "$$" "$ttl" <&3 >/dev/null 2>&1 &
+watch=$!
 end() {
 	kill -s "$1" -- "-$child" 2>/dev/null || kill -s "$1" "$child" 2>/dev/null
 }
 finish() {
 	trap '' TERM INT HUP
+	# $! and not $child: this may come before the assignment.
+	child=$!
+	[ "$child" != "$watch" ] || exit 143
 	# The connection may be gone: the shell's own "Terminated" would end us here.
 	exec >/dev/null 2>&1
 	end TERM
@@ -34,28 +46,10 @@ finish() {
 	end KILL
 }
 trap finish TERM INT HUP
-(
-	# The holder of the lease writes a line now and then.
-	trap 'kill "$timer" 2>/dev/null; exit 0' TERM
-	arm() {
-		(
-			trap 'kill "$nap" 2>/dev/null; exit 0' TERM
-			sleep "$ttl" &
-			nap=$!
-			wait "$nap"
-			kill -TERM $$
-		) 3<&- &
-		timer=$!
-	}
-	arm
-	while read -r beat <&3; do
-		kill "$timer" 2>/dev/null
-		arm
-	done
-	kill "$timer" 2>/dev/null
-	kill -TERM $$
-) >/dev/null 2>&1 &
-watch=$!
+# A background command has no stdin but the one it is given.
+exec 4<&0
+$own "$@" <&4 3<&- 4<&- &
+child=$!
 exec 3<&- 4<&-
 while :; do
 	wait "$child"
@@ -63,5 +57,5 @@ while :; do
 	kill -0 "$child" 2>/dev/null || break
 done
 trap '' TERM
-kill "$watch" 2>/dev/null
+kill -s TERM -- "-$watch" 2>/dev/null || kill "$watch" 2>/dev/null
 exit "$rc"

@@ -132,6 +132,7 @@ func (s *Server) running(_ context.Context, in In, h *facts.Host) (Planned, erro
 	if expect == effect.ExpectStandby {
 		e.Why = "(it must come up in recovery, or it is stopped at once)"
 		e.Data, e.DataAs, e.Signal = in.Self.Postgres.DataDirectory, in.Self.Postgres.OSUser, h.Machine.BinVersion.RecoveryFile()
+		e.Tells = h.Machine.BinVersion.StatusInPIDFile()
 	}
 	return Planned{Effects: []effect.Effect{e}}, nil
 }

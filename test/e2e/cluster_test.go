@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // streams asserts that a host is a complete standby of h1, as an observer from
@@ -27,14 +28,17 @@ func (s *site) streams(t *testing.T, name string) {
 	if got != want {
 		t.Errorf("%s: %s, want %s", name, got, want)
 	}
-	if got := s.sql(t, "h1", "postgres", "select slot_name, slot_type, active, wal_status from pg_replication_slots"); got != name+"|physical|t|reserved" {
+	if got := s.sql(t, "h1", "postgres", "select slot_name, slot_type, active, coalesce(to_jsonb(s)->>'wal_status', 'reserved') from pg_replication_slots s"); got != name+"|physical|t|reserved" {
 		t.Errorf("slots on h1: %s", got)
 	}
-	if got := s.at(t, name, `stat -c '%a %U' $data; cd $data; ls -A | grep -e signal -e label -e pgrepctl -e '^[.]' || true`); got != "700 postgres\nbackup_label.old\nstandby.signal" {
+	if got := s.at(t, name, `stat -c '%a %U' $data; cd $data; ls -A | grep -e signal -e recovery -e label -e pgrepctl -e '^[.]' || true`); got != "700 postgres\nbackup_label.old\n"+s.recoveryFile() {
 		t.Errorf("data directory of %s: %s", name, got)
 	}
 	s.clean(t)
 }
+
+// recoveryFile makes a server of this version a standby.
+func (s *site) recoveryFile() string { return postgres.MakeVersion(s.major).RecoveryFile() }
 
 // caughtUp returns when a host has replayed all that h1 has written by now.
 func (s *site) caughtUp(t *testing.T, name string) {
@@ -130,10 +134,11 @@ func (s *site) sameTables(t *testing.T, name string) {
 	}
 }
 
-// undamaged runs pg_amcheck on a standby.
+// undamaged runs pg_amcheck on a standby, of the host's own packages: it can ask
+// every server from 14 on.
 func (s *site) undamaged(t *testing.T, name string) {
 	t.Helper()
-	if out := s.at(t, name, "as $bin/pg_amcheck --all --heapallindexed 2>&1 || echo damaged"); strings.Contains(out, "damaged") || strings.Contains(out, "ERROR") {
+	if out := s.at(t, name, "as /usr/lib/postgresql/*/bin/pg_amcheck --all --heapallindexed 2>&1 || echo damaged"); strings.Contains(out, "damaged") || strings.Contains(out, "ERROR") {
 		t.Errorf("pg_amcheck on %s:\n%s", name, out)
 	}
 }

@@ -33,6 +33,7 @@ type flags struct {
 	budget *time.Duration
 	soak   *int
 	pairs  *int
+	majors *string
 	seed   *uint64
 }
 
@@ -43,6 +44,7 @@ func newFlags() flags {
 		budget: flag.Duration("budget", 0, "TestCrashMatrix=full: begin no cell after that long; 0 is no limit"),
 		soak:   flag.Int("soak", 1, "TestRandomKills: rounds"),
 		pairs:  flag.Int("pairs", 3, "TestOfTwoSimultaneousRunsExactlyOneProceeds: rounds"),
+		majors: flag.String("versions", "11 18", "TestEveryVersion: major versions of PostgreSQL, or all"),
 		seed:   flag.Uint64("seed", 1, "of what is chosen at random; 0 is another one each time"),
 	}
 }

@@ -37,7 +37,7 @@ func (p *proof) none(t *testing.T, n *atomic.Int64, check func()) {
 func (p *proof) fenced(t *testing.T, s *site) {
 	t.Helper()
 	out := s.at(t, "h2", `
-if [ -e $data/global/pg_control ] && [ ! -e $data/standby.signal ]; then echo startable; fi
+if [ -e $data/global/pg_control ] && [ ! -e $data/`+s.recoveryFile()+` ]; then echo startable; fi
 if [ -e $data/postmaster.pid ] && [ "$(as psql -XAtqc 'select pg_is_in_recovery()' postgres 2>/dev/null)" = f ]; then echo writable; fi`)
 	switch out {
 	case "":

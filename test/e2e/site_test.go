@@ -32,6 +32,7 @@ type site struct {
 	layout layout
 	hosts  int
 	label  string     // in the lab's name
+	major  int        // of PostgreSQL
 	mu     sync.Mutex // one test at a time
 
 	made  bool
@@ -42,7 +43,7 @@ type site struct {
 }
 
 func newSite(s *suite, l layout, hosts int, label string) *site {
-	return &site{suite: s, layout: l, hosts: hosts, label: label}
+	return &site{suite: s, layout: l, hosts: hosts, label: label, major: 15}
 }
 
 // take gives a test the site, in its first state, until the test ends.
@@ -90,7 +91,7 @@ func (s *site) ready(ctx context.Context) error {
 
 func (s *site) make(ctx context.Context) error {
 	l, err := lab.Up(ctx, lab.Options{Name: fmt.Sprintf("e2e-%d-%s", os.Getpid(), s.label),
-		Hosts: s.hosts, Layout: s.layout, Cluster: true, State: s.suite.labs(), Disks: s.suite.disks, Binary: s.suite.binary})
+		Hosts: s.hosts, Layout: s.layout, Postgres: s.major, Cluster: true, State: s.suite.labs(), Disks: s.suite.disks, Binary: s.suite.binary})
 	if err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func (s *site) make(ctx context.Context) error {
 	if _, err := s.onEach(ctx, s.names(), saveScript); err != nil {
 		return err
 	}
-	if _, err := l.Exec(ctx, "h1", []string{"sh", "-s"}, fillScript); err != nil {
+	if _, err := s.onEach(ctx, s.names()[:1], fillScript); err != nil {
 		return err
 	}
 	s.first, err = s.snapshot(ctx, lenient)
@@ -173,7 +174,7 @@ func (s *site) variables(name string) string {
 	if s.layout == dataDirectory {
 		conf = "data"
 	}
-	return fmt.Sprintf("set -eu\ncd /\nprimary=%t data=%s config=%s bin=%s log=%s layout=%s\n", name == "h1", s.files.Data, s.files.Config, s.files.Bin, s.files.Log, conf)
+	return fmt.Sprintf("set -eu\ncd /\nprimary=%t major=%d data=%s config=%s bin=%s log=%s layout=%s\n", name == "h1", s.major, s.files.Data, s.files.Config, s.files.Bin, s.files.Log, conf)
 }
 
 const (
@@ -191,12 +192,11 @@ fi
 if $primary; then cp -a $data/postgresql.auto.conf /var/e2e/auto.conf; fi
 `
 	fillScript = `
-set -eu
-cd /
 as() { setpriv --reuid postgres --regid postgres --init-groups "$@"; }
 as psql -XAtqc "create database bench"
 as pgbench -qi -s 2 bench 2>/dev/null
-as psql -XAtqd bench -c "create extension amcheck" -c "alter table pgbench_history add column id bigserial"
+if [ "$(as psql -XAtqc "select count(*) from pg_available_extensions where name = 'amcheck'")" = 1 ]; then as psql -XAtqd bench -c "create extension amcheck"; fi
+as psql -XAtqd bench -c "alter table pgbench_history add column id bigserial"
 `
 	// sshd removes the file of its pid when it begins anew, and writes it when
 	// it listens.
@@ -219,7 +219,7 @@ if $primary; then
   if [ $layout = data ]; then cp -a /var/e2e/data/* $data/; fi
   cp -a /var/e2e/auto.conf $data/postgresql.auto.conf
   if ! as $bin/pg_ctl -s -D $data status >/dev/null; then
-    if [ $layout = etc ]; then pg_ctlcluster 15 main start; else as $bin/pg_ctl -s -w -D $data -l $log start; fi
+    if [ $layout = etc ]; then pg_ctlcluster $major main start; else as $bin/pg_ctl -s -w -D $data -l $log start; fi
   fi
   as psql -XAtqd bench -c "alter table pgbench_tellers set tablespace pg_default"
   as psql -XAtqc "drop tablespace if exists fast" 2>/dev/null

@@ -1,0 +1,190 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/journal"
+	"github.com/pgrepctl/pgrepctl/test/figures"
+)
+
+// scenario is what every version must do, on hosts that it leaves as it found
+// them.
+type scenario struct {
+	name string
+	run  func(*testing.T, *site)
+}
+
+func scenarios() []scenario {
+	return []scenario{
+		{"bootstrap under load, equal hashes, undo", bootstrapAndUndo},
+		{"killed during the copy, resume", killedDuringTheCopy},
+	}
+}
+
+// TestEveryVersion runs the scenarios on hosts of each version.
+func TestEveryVersion(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes real hosts")
+	}
+	t.Parallel()
+	majors := strings.Fields(*shared.flags.majors)
+	all := *shared.flags.majors == "all"
+	if all {
+		majors = strings.Fields("10 11 12 13 14 15 16 17 18")
+	}
+	table := versionTable{}
+	for _, m := range majors {
+		major, err := strconv.Atoi(m)
+		if err != nil {
+			t.Fatalf("-versions %q: %v", m, err)
+		}
+		table.rows = append(table.rows, oneVersion(t, major))
+	}
+	table.write(t, all)
+}
+
+// oneVersion makes its hosts and takes them down again.
+func oneVersion(t *testing.T, major int) (row versionRow) {
+	row.major = major
+	s := newSite(shared, etc, 2, "pg"+itoa(major))
+	s.major = major
+	for _, sc := range scenarios() {
+		row.passed = append(row.passed, t.Run(fmt.Sprintf("%d: %s", major, sc.name), func(t *testing.T) {
+			began := time.Now()
+			defer func() { summary(t, began) }()
+			s.do(t, s.ready(context.Background()))
+			row.release = strings.Fields(s.sql(t, "h1", "postgres", "show server_version"))[0]
+			row.system = s.at(t, "h1", `. /etc/os-release; echo "Debian $VERSION_ID"`)
+			sc.run(t, s)
+		}))
+	}
+	if s.made {
+		s.do(t, s.lab.Down(context.Background()))
+	}
+	return row
+}
+
+func bootstrapAndUndo(t *testing.T, s *site) {
+	o := newOperator(t, s)
+	s.directories(t)
+	s.tablespace(t)
+	was := s.before(t, lenient)
+	o.call("status").exits(0).says("empty", "h2 missing")
+	stop := s.load(t)
+	apply(t, o, "h2")
+	s.sameTables(t, "h2")
+	stop()
+	s.inTablespace(t, "h2")
+	s.streams(t, "h2")
+	s.logIsFreeOfFatal(t, "h2")
+	if s.major >= 14 {
+		s.undamaged(t, "h2")
+	}
+	o.call("status").exits(0).says("streaming", "h2 active")
+	o.call("standby", "bootstrap", "h2", "--yes").exits(0).says("nothing to do", "streams from h1")
+	o.call("runs", "undo", o.runID(), "--yes").exits(0).says("undone")
+	s.unchanged(t, was, lenient)
+	if left := s.at(t, "h2", listTablespace); left != freeTablespace {
+		t.Errorf("left on h2:\n%s", left)
+	}
+}
+
+func killedDuringTheCopy(t *testing.T, s *site) {
+	o := newOperator(t, s)
+	was := s.before(t, lenient)
+	s.do(t, s.lab.Slow(t.Context(), "h2", "40mbit"))
+	c := o.start("standby", "bootstrap", "h2", "--yes")
+	o.awaitRecord(c, func(r journal.Record) bool {
+		return r.Type == journal.Intent && strings.Contains(r.Text, "copy the data directory")
+	})
+	o.await(c, "a part of the copy", 20*time.Millisecond, func() bool { return s.bytesOn(t, "h2") > 3<<20 })
+	c.kill()
+	p := &proof{}
+	p.fenced(t, s)
+	s.fullSpeed(t)
+	id := o.runID()
+	o.call("status").says("runs resume " + id)
+	o.insist("runs", "resume", id, "--yes").exits(0)
+	p.fenced(t, s)
+	s.streams(t, "h2")
+	s.sameTables(t, "h2")
+	o.call("runs", "undo", id, "--yes").exits(0)
+	s.unchanged(t, was, lenient)
+}
+
+type versionRow struct {
+	major           int
+	release, system string
+	passed          []bool // as scenarios
+}
+
+type versionTable struct{ rows []versionRow }
+
+// write leaves the figures, and of all versions the table for people.
+func (v versionTable) write(t *testing.T, all bool) {
+	t.Helper()
+	var r figures.Report
+	for _, row := range v.rows {
+		failed := 0
+		for _, ok := range row.passed {
+			if !ok {
+				failed++
+			}
+		}
+		r.AtMost(fmt.Sprintf("failed scenarios on PostgreSQL %d", row.major), float64(failed), "count", 0)
+	}
+	dir := filepath.Join("..", "..", "build", "figures")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Write(filepath.Join(dir, "matrix.jsonl")); err != nil {
+		t.Error(err)
+	}
+	if !all {
+		return
+	}
+	path := filepath.Join("..", "..", "docs", "versions.md")
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok1 := strings.Cut(string(old), tableBegin)
+	_, after, ok2 := strings.Cut(rest, tableEnd)
+	if !ok1 || !ok2 {
+		t.Fatalf("%s has no place for the table", path)
+	}
+	if err := os.WriteFile(path, []byte(before+tableBegin+v.markdown()+tableEnd+after), 0o644); err != nil {
+		t.Error(err)
+	}
+}
+
+const (
+	tableBegin = "<!-- written by make matrix -->\n"
+	tableEnd   = "<!-- end -->\n"
+)
+
+func (v versionTable) markdown() string {
+	var b strings.Builder
+	b.WriteString("| PostgreSQL | release | on |")
+	rule := "\n| --- | --- | --- |"
+	for _, sc := range scenarios() {
+		b.WriteString(" " + sc.name + " |")
+		rule += " --- |"
+	}
+	b.WriteString(rule + "\n")
+	for _, row := range v.rows {
+		fmt.Fprintf(&b, "| %d | %s | %s |", row.major, row.release, row.system)
+		for _, ok := range row.passed {
+			b.WriteString(map[bool]string{true: " ok |", false: " **failed** |"}[ok])
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
