@@ -185,8 +185,8 @@ func (e *Service) starting(ctx context.Context, h host.Host, underWay bool) bool
 	if err != nil {
 		return underWay && errors.Is(err, fs.ErrNotExist)
 	}
-	lines := strings.Split(string(f.Data), "\n")
-	if len(lines) < 8 {
+	lines := strings.SplitN(string(f.Data), "\n", 9)
+	if len(lines) < 9 { // the eighth has not been written whole
 		return underWay
 	}
 	return strings.TrimSpace(lines[7]) == "starting"

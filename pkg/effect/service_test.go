@@ -3,6 +3,7 @@ package effect_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"testing"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
@@ -39,9 +40,9 @@ func TestAStartIsDoneWhenTheServerAnswersWhateverItsManagerStillDoes(t *testing.
 	cancel() // the end of the run ends the waiting for the manager
 }
 
-// starting is a host whose server says for three looks that it starts.
+// starting is a host whose server says that it starts, once it has come to that.
 type starting struct {
-	*hosttest.Script
+	slowStart
 	looks *int
 }
 
@@ -57,23 +58,33 @@ func (f countedFiles) ReadSome(ctx context.Context, p string, limit int64) (host
 		return f.Files.ReadSome(ctx, p, limit)
 	}
 	*f.looks++
-	word := "starting"
-	if *f.looks > 3 {
-		word = "ready   "
+	word := "starting\n"
+	switch {
+	case *f.looks == 1:
+		return host.File{}, fs.ErrNotExist
+	case *f.looks == 2:
+		word = "" // it writes line after line
+	case *f.looks > 4:
+		word = "ready   \n"
 		f.Script.Expect(call{Do: "connect"}, call{Do: inRecovery, Out: `[{"in_recovery":true}]`}, call{Do: "close"})
 	}
-	return host.File{Data: []byte("7\n/data\n1790000000\n5432\n/run\n*\n 1 2\n" + word + "\n")}, nil
+	return host.File{Data: []byte("7\n/data\n1790000000\n5432\n/run\n*\n 1 2\n" + word)}, nil
 }
 
 func TestAServerThatSaysItStartsIsNotDisturbed(t *testing.T) {
 	t.Parallel()
-	s, _ := script(t, call{Do: "run ctl start"})
+	s, _ := script(t)
 	s.Dir("/data", "postgres", 0o700)
 	s.Put("/data/standby.signal", "postgres", 0o600, "")
 	e := service("start", effect.ExpectStandby)
 	e.Data, e.DataAs, e.Signal = "/data", "postgres", "standby.signal"
 	e.Tells = true
-	do(t, e, newEnv(starting{s, new(int)})) // a session too early is an unexpected call
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	// A session too early is an unexpected call.
+	if _, err := e.Do(ctx, newEnv(starting{slowStart{s, make(chan error)}, new(int)})); err != nil {
+		t.Error(err)
+	}
 }
 
 // down is such a host with no server on it, whose manager fails once that was seen.
