@@ -29,8 +29,10 @@ type Copy struct {
 	What string `json:"what"`
 	From string `json:"from"`
 	Into string `json:"into"`
-	// Fresh: the target directory was empty, so undo may empty it again.
-	Fresh bool `json:"fresh"`
+	// Fresh: the target directory was empty, so undo may empty it again, and
+	// EmptiesWAL, where pg_wal leads to if that is elsewhere.
+	Fresh      bool   `json:"fresh"`
+	EmptiesWAL string `json:"empties_wal,omitempty"`
 	// Slot on the host From keeps the WAL that the copy will need; the copy is
 	// given up at once when the server invalidates it, or when the WAL that
 	// it keeps is about to fill the disk.
@@ -77,7 +79,7 @@ func (e *Copy) Inverse() Effect {
 	if !e.Fresh {
 		return nil
 	}
-	return &EmptyDirectory{Host: e.Host, As: e.As, Path: e.Into}
+	return &EmptyDirectory{Host: e.Host, As: e.As, Path: e.Into, WAL: e.EmptiesWAL}
 }
 
 // rsyncVanished is rsync's exit code for files that were gone when their turn

@@ -18,6 +18,8 @@ type EmptyDirectory struct {
 	Host string `json:"host"`
 	As   string `json:"as"`
 	Path string `json:"path"`
+	// WAL is where its pg_wal leads to, if that is elsewhere; it goes with it.
+	WAL string `json:"wal,omitempty"`
 }
 
 func (e *EmptyDirectory) Kind() string    { return "empty-directory" }
@@ -33,18 +35,37 @@ func (e *EmptyDirectory) Do(ctx context.Context, env Env) (Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, err := h.Files(e.As).List(ctx, e.Path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // the directory itself was taken back already
+	if full, err := e.full(ctx, h, e.Path); err != nil {
+		return nil, err
+	} else if full {
+		if err := e.emptyData(ctx, h); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", e.Path, err)
-	}
-	if len(names) == 0 {
+	if e.WAL == "" {
 		return nil, nil
 	}
+	if full, err := e.full(ctx, h, e.WAL); err != nil || !full {
+		return nil, err
+	}
+	return nil, e.empty(ctx, h, e.WAL)
+}
+
+// full reports whether something is in a directory.
+func (e *EmptyDirectory) full(ctx context.Context, h host.Host, dir string) (bool, error) {
+	names, err := h.Files(e.As).List(ctx, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // the directory itself was taken back already
+	}
+	if err != nil {
+		return false, fmt.Errorf("list %s: %w", dir, err)
+	}
+	return len(names) > 0, nil
+}
+
+func (e *EmptyDirectory) emptyData(ctx context.Context, h host.Host) error {
 	if _, err := h.Files(e.As).Stat(ctx, path.Join(e.Path, "postmaster.pid")); err == nil && e.serverLives(ctx, h) {
-		return nil, fault.Refuse(e.Host, "stop the server and type the same command again",
+		return fault.Refuse(e.Host, "stop the server and type the same command again",
 			fmt.Errorf("empty %s: a server may be running in it", e.Path))
 	}
 	// A promoted server has none of these any more (recovery.conf before 12), and
@@ -53,16 +74,20 @@ func (e *EmptyDirectory) Do(ctx context.Context, env Env) (Output, error) {
 	_, signal := h.Files(e.As).Stat(ctx, path.Join(e.Path, "standby.signal"))
 	_, recovery := h.Files(e.As).Stat(ctx, path.Join(e.Path, "recovery.conf"))
 	if control == nil && signal != nil && recovery != nil {
-		return nil, fault.Refuse(e.Host, "save what nobody else has, move "+e.Path+" away, then type the same command again",
+		return fault.Refuse(e.Host, "save what nobody else has, move "+e.Path+" away, then type the same command again",
 			fmt.Errorf("empty %s: it holds a server that is no standby any more", e.Path))
 	}
+	return e.empty(ctx, h, e.Path)
+}
+
+func (e *EmptyDirectory) empty(ctx context.Context, r host.Runner, dir string) error {
 	// Leashed: a find that outlives us would delete what a resume copies.
 	// -xdev: a file system mounted inside is not ours to empty.
-	argv := []string{"find", e.Path, "-xdev", "-mindepth", "1", "-delete"}
-	if err := h.Run(ctx, host.Cmd{Argv: argv, As: e.As, Leash: true}, host.Stdio{}); err != nil {
-		return nil, fmt.Errorf("empty %s: %w", e.Path, err)
+	argv := []string{"find", dir, "-xdev", "-mindepth", "1", "-delete"}
+	if err := r.Run(ctx, host.Cmd{Argv: argv, As: e.As, Leash: true}, host.Stdio{}); err != nil {
+		return fmt.Errorf("empty %s: %w", dir, err)
 	}
-	return nil, nil
+	return nil
 }
 
 // serverLives asks the process, not the file: after a crash of the host there is

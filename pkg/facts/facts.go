@@ -287,9 +287,9 @@ type Marker struct {
 	// WasEmpty: nothing was in the directory before the first copy into it,
 	// so that undoing the copy may empty it.
 	WasEmpty bool `json:"was_empty"`
-	// Tablespaces are the directories, elsewhere, that were found empty before
-	// anything was copied into them: what is in them is the copy's.
-	Tablespaces []string `json:"tablespaces,omitempty"`
+	// Elsewhere are the directories outside, of tablespaces and WAL, that were
+	// found empty before anything came into them: what is in them is the copy's.
+	Elsewhere []string `json:"elsewhere,omitempty"`
 	// Operator is user@host of whoever started the run, so that another
 	// operator can ask.
 	Operator string `json:"operator"`

@@ -25,6 +25,29 @@ func ParseTablespaceMap(text string) ([]string, error) {
 	return out, nil
 }
 
+// MoveTablespaces gives locations in a tablespace_map other places: move returns the
+// new one, or the same. What stays is kept byte for byte.
+func MoveTablespaces(text string, move func(location string) string) (string, error) {
+	var b strings.Builder
+	for text != "" {
+		line, rest := mapLine(text)
+		raw := text[:len(text)-len(rest)]
+		text = rest
+		oid, location, ok := strings.Cut(line, " ")
+		to := move(location)
+		if !ok || to == location {
+			b.WriteString(raw)
+			continue
+		}
+		// How these are escaped differs between versions (14).
+		if strings.ContainsAny(to, "\\\n\r") {
+			return "", fmt.Errorf("move a tablespace to %q: backslash or line break in a location", to)
+		}
+		b.WriteString(oid + " " + to + "\n")
+	}
+	return b.String(), nil
+}
+
 // mapLine cuts off the first line. The server writes a backslash before line
 // breaks in a location, and since 14 before backslashes.
 func mapLine(text string) (line, rest string) {

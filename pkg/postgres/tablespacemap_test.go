@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -30,6 +31,31 @@ func TestTablespaceMapOfAnotherFormIsRefused(t *testing.T) {
 	for _, text := range []string{"x /ts\n", "1\n", "1 \n", "-1 /ts\n", "/ts\n"} {
 		if got, err := ParseTablespaceMap(text); err == nil {
 			t.Errorf("%q: %q", text, got)
+		}
+	}
+}
+
+func TestMovedTablespacesLeaveTheOthersByteForByte(t *testing.T) {
+	t.Parallel()
+	move := func(to string) func(string) string {
+		return func(at string) string {
+			if at == "/ts/a b" {
+				return to
+			}
+			return at
+		}
+	}
+	const text = "16399 /ts/a b\n16400 /odd\\\n\\\\name\n16401 /z\r\n"
+	got, err := MoveTablespaces(text, move("/disk2/x"))
+	if err != nil || got != strings.Replace(text, "/ts/a b", "/disk2/x", 1) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if got, err := MoveTablespaces(text, move("/ts/a b")); err != nil || got != text {
+		t.Errorf("got %q, %v", got, err)
+	}
+	for _, bad := range []string{"/a\\b", "/a\nb", "/a\rb"} {
+		if _, err := MoveTablespaces(text, move(bad)); err == nil {
+			t.Errorf("%q is taken", bad)
 		}
 	}
 }

@@ -65,11 +65,8 @@ func (s *DataDirectory) fence(ctx context.Context, in In, h *facts.Host) (Planne
 	if err != nil {
 		return Planned{}, err
 	}
-	if in.Self.Postgres.WALDirectory != "" {
-		return Planned{}, fmt.Errorf("%s: wal_directory is not supported yet", in.Self.Name)
-	}
 	as, dir := in.Self.Postgres.OSUser, in.Self.Postgres.DataDirectory
-	tablespaces, err := freeTablespaces(ctx, in, h, uf)
+	elsewhere, err := freeElsewhere(ctx, in, h, uf)
 	if err != nil {
 		return Planned{}, err
 	}
@@ -87,7 +84,7 @@ func (s *DataDirectory) fence(ctx context.Context, in In, h *facts.Host) (Planne
 	if h.Data.State == facts.Partial {
 		add(&effect.RemoveFile{Host: in.Self.Name, As: as, Path: path.Join(dir, postgres.ControlFile), Why: "(without it no server starts)", Sync: true})
 	}
-	marker := facts.Marker{Run: in.Run.ID(), SystemID: uf.Server.SystemID, Source: up.Name, Operator: in.Run.Operator(), Tablespaces: tablespaces,
+	marker := facts.Marker{Run: in.Run.ID(), SystemID: uf.Server.SystemID, Source: up.Name, Operator: in.Run.Operator(), Elsewhere: elsewhere,
 		WasEmpty: h.Data.State == facts.Absent || h.Data.State == facts.Empty || h.Data.Marker.WasEmpty}
 	b, err := json.MarshalIndent(marker, "", "  ")
 	if err != nil {
@@ -97,6 +94,14 @@ func (s *DataDirectory) fence(ctx context.Context, in In, h *facts.Host) (Planne
 	add(&effect.WriteFile{Host: in.Self.Name, As: as, Path: name, Data: append(b, '\n'), Mode: 0o600, Own: true, Sensitive: true,
 		What: "marker " + name, Why: "(names this run until the copy can start)",
 		Then: func(h *facts.Host) { h.Data.State, h.Data.Marker = facts.Partial, marker }})
+	if wal := in.Self.Postgres.WALDirectory; wal != "" {
+		if _, err := h.List(ctx, as, wal); errors.Is(err, fs.ErrNotExist) {
+			add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: wal, Mode: 0o700, Why: "(for WAL)"})
+		} else if err != nil {
+			return Planned{}, fmt.Errorf("list %s on %s: %w", wal, in.Self.Name, err)
+		}
+		add(&effect.Link{Host: in.Self.Name, As: as, Path: path.Join(dir, uf.Server.Version.WALDir()), Target: wal, Why: "(wal_directory of the inventory)"})
+	}
 	return p, nil
 }
 
@@ -120,14 +125,18 @@ func (s *DataDirectory) startable(ctx context.Context, in In, h *facts.Host) (Pl
 	}}, nil
 }
 
-// freeTablespaces are the directories that tablespaces will be copied into. One
-// that holds anything is refused, for it may be all that is left of another
-// cluster, unless the marker says that an unfinished copy brought it. Nothing else
-// looks at the place of a tablespace that was made after the run began.
-func freeTablespaces(ctx context.Context, in In, h, up *facts.Host) ([]string, error) {
+// freeElsewhere are the directories outside the data directory that will be filled:
+// by tablespaces, and by WAL. One that holds anything is refused, for it may be all
+// that is left of another cluster, unless the marker says that an unfinished copy
+// brought it. Nothing else looks at the place of a tablespace that was made after the
+// run began.
+func freeElsewhere(ctx context.Context, in In, h, up *facts.Host) ([]string, error) {
 	trees, err := copyTrees(ctx, in.Self, up)
 	if err != nil {
 		return nil, err
+	}
+	if wal := in.Self.Postgres.WALDirectory; wal != "" {
+		trees = append(trees, tree{what: "WAL", target: wal})
 	}
 	as := in.Self.Postgres.OSUser
 	var out []string
@@ -136,7 +145,7 @@ func freeTablespaces(ctx context.Context, in In, h, up *facts.Host) ([]string, e
 			continue
 		}
 		out = append(out, t.target)
-		if h.Data.State == facts.Partial && slices.Contains(h.Data.Marker.Tablespaces, t.target) {
+		if h.Data.State == facts.Partial && slices.Contains(h.Data.Marker.Elsewhere, t.target) {
 			continue
 		}
 		entries, err := h.List(ctx, as, t.target)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // BackupLabel writes backup_label, and tablespace_map where there is one, byte
@@ -36,6 +37,11 @@ func (*BackupLabel) Plan(ctx context.Context, in In) (Planned, error) {
 	var p Planned
 	write := func(name, key string) error {
 		data, _ := in.Run.Output(key)
+		if key == effect.BackupMap {
+			if data, err = postgres.MoveTablespaces(data, func(at string) string { return movedTo(in.Self, at) }); err != nil {
+				return err
+			}
+		}
 		before, err := h.File(ctx, in.Self.Postgres.OSUser, path.Join(in.Self.Postgres.DataDirectory, name))
 		if err != nil {
 			return err

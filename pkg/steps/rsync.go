@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 			argv = append(argv, "--exclude="+x)
 		}
 		argv = append(argv, rsyncHost(up.Address)+":"+t.source+"/", t.target+"/")
-		c := &effect.Copy{Host: in.Self.Name, As: as, Argv: argv, What: t.what, From: up.Name, Into: t.target, Fresh: self.Data.Marker.WasEmpty, Slot: in.Self.Slot, Total: t.size,
+		c := &effect.Copy{Host: in.Self.Name, As: as, Argv: argv, What: t.what, From: up.Name, Into: t.target, Fresh: self.Data.Marker.WasEmpty, EmptiesWAL: t.wal(in.Self), Slot: in.Self.Slot, Total: t.size,
 			Source: t.of, Backup: start,
 			WAL: effect.WALSpace{As: up.Postgres.OSUser, Dir: path.Join(uf.Server.DataDirectory, uf.Server.Version.WALDir()), Segment: int64(uf.Data.Control.WALSegmentSize)}}
 		if t.target == dir {
@@ -88,8 +89,21 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 	// that is not here. Without the others a server does not start, or panics
 	// at its first checkpoint.
 	add(&effect.MakeDirs{Host: in.Self.Name, As: as, In: dir, Names: uf.Server.Version.RequiredDirs(), Mode: 0o700})
+	for _, t := range trees {
+		if t.link != "" {
+			add(&effect.Link{Host: in.Self.Name, As: as, Path: path.Join(dir, t.link), Target: path.Dir(t.target), Why: "(" + t.what + " is kept there here)"})
+		}
+	}
 	add(&effect.FetchControl{Host: in.Self.Name, As: as, From: up.Name, FromAs: up.Postgres.OSUser, Source: uf.Server.DataDirectory, Target: dir, SystemID: uf.Server.SystemID})
 	return p, nil
+}
+
+// wal is where the WAL goes that comes with the data directory, if it is elsewhere.
+func (t tree) wal(to *inventory.Host) string {
+	if !t.main {
+		return ""
+	}
+	return to.Postgres.WALDirectory
 }
 
 // fresh: nothing was copied into it yet, so there is nothing to compare with.
@@ -152,6 +166,7 @@ type tree struct {
 	what, source, target string
 	of                   string // the tablespace's location, or the data directory
 	excludes             []string
+	link                 string // in the data directory, of a tablespace that moves
 	size                 int64
 	main                 bool // the data directory
 }
@@ -197,12 +212,21 @@ func copyTrees(ctx context.Context, to *inventory.Host, up *facts.Host) ([]tree,
 			return nil, errors.New("catalog version not known")
 		}
 		sub := fmt.Sprintf("PG_%s_%d", v.Major(), up.Data.Control.CatalogVersion)
-		if to.Postgres.Tablespaces[ts.Location] != "" && to.Postgres.Tablespaces[ts.Location] != ts.Location {
-			return nil, fmt.Errorf("%s: remapping tablespaces is not supported yet", to.Name)
+		t := tree{what: "tablespace " + ts.Name, of: ts.Location, source: path.Join(ts.Location, sub), target: path.Join(movedTo(to, ts.Location), sub), excludes: patterns(v.TablespaceExcludes()), size: ts.SizeBytes}
+		if t.source != t.target {
+			// The link is the standby's own.
+			t.link = path.Join("pg_tblspc", strconv.FormatInt(ts.OID, 10))
+			excludes = append(excludes, "/"+t.link)
 		}
-		out = append(out, tree{what: "tablespace " + ts.Name, of: ts.Location, source: path.Join(ts.Location, sub), target: path.Join(ts.Location, sub), excludes: patterns(v.TablespaceExcludes()), size: ts.SizeBytes})
+		out = append(out, t)
 	}
 	return append(out, tree{what: "the data directory", of: up.Server.DataDirectory, source: up.Server.DataDirectory, target: to.Postgres.DataDirectory, excludes: excludes, size: max(0, rest), main: true}), nil
+}
+
+// movedTo is where a tablespace of the source goes on a host: to the same place, or
+// where the inventory wants it.
+func movedTo(to *inventory.Host, location string) string {
+	return cmp.Or(to.Postgres.Tablespaces[location], location)
 }
 
 func patterns(list []postgres.Exclude) []string {

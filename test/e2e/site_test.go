@@ -253,7 +253,7 @@ else
   fi
   rm -f $log
 fi
-rm -rf /ts
+rm -rf /ts /elsewhere
 `
 )
 

@@ -24,6 +24,7 @@ type scenario struct {
 func scenarios() []scenario {
 	return []scenario{
 		{"bootstrap under load, equal hashes, undo", bootstrapAndUndo},
+		{"pg_wal and a tablespace on other disks", otherDisks},
 		{"killed during the copy, resume", killedDuringTheCopy},
 	}
 }
@@ -92,6 +93,30 @@ func bootstrapAndUndo(t *testing.T, s *site) {
 	o.call("runs", "undo", o.runID(), "--yes").exits(0).says("undone")
 	s.unchanged(t, was, lenient)
 	if left := s.at(t, "h2", listTablespace); left != freeTablespace {
+		t.Errorf("left on h2:\n%s", left)
+	}
+}
+
+func otherDisks(t *testing.T, s *site) {
+	o := newOperator(t, s).with("h2: {address: 10.77.0.12, role: standby}",
+		"h2: {address: 10.77.0.12, role: standby, postgres: {wal_directory: /elsewhere/wal, tablespaces: {"+placeOfTablespace+": /elsewhere/slow}}}")
+	s.at(t, "h1", "mkdir -m 755 /ts; install -d -o postgres -g postgres -m 700 "+placeOfTablespace)
+	s.at(t, "h2", "mkdir -m 755 /elsewhere; install -d -o postgres -g postgres -m 700 /elsewhere/wal /elsewhere/slow")
+	s.tablespace(t)
+	was := s.before(t, lenient)
+	apply(t, o, "h2")
+	s.sameTables(t, "h2")
+	if got := s.at(t, "h2", "cd $data; readlink pg_wal; ls pg_wal/0* | head -n 1; test ! -e /ts"); !strings.HasPrefix(got, "/elsewhere/wal\npg_wal/0000") {
+		t.Errorf("pg_wal of h2: %s", got)
+	}
+	file := s.sql(t, "h2", "bench", "select pg_relation_filepath('pgbench_tellers')")
+	if real := s.at(t, "h2", "cd $data; test -s "+file+"; readlink -f "+file); !strings.HasPrefix(real, "/elsewhere/slow/PG_"+itoa(s.major)+"_") {
+		t.Errorf("pgbench_tellers on h2 is in %s", real)
+	}
+	s.streams(t, "h2")
+	o.call("runs", "undo", o.runID(), "--yes").exits(0)
+	s.unchanged(t, was, lenient)
+	if left := s.at(t, "h2", "find /elsewhere -mindepth 1 | sort"); left != "/elsewhere/slow\n/elsewhere/wal" {
 		t.Errorf("left on h2:\n%s", left)
 	}
 }
