@@ -82,8 +82,9 @@ func (e *EmptyDirectory) emptyData(ctx context.Context, h host.Host) error {
 
 func (e *EmptyDirectory) empty(ctx context.Context, r host.Runner, dir string) error {
 	// Leashed: a find that outlives us would delete what a resume copies.
-	// -xdev: a file system mounted inside is not ours to empty.
-	argv := []string{"find", dir, "-xdev", "-mindepth", "1", "-delete"}
+	// -H: the data directory may be behind a symlink, which find would remove or
+	// leave, and not follow. -xdev: a file system mounted inside is not ours to empty.
+	argv := []string{"find", "-H", dir, "-xdev", "-mindepth", "1", "-delete"}
 	if err := r.Run(ctx, host.Cmd{Argv: argv, As: e.As, Leash: true}, host.Stdio{}); err != nil {
 		return fmt.Errorf("empty %s: %w", dir, err)
 	}

@@ -78,7 +78,7 @@ func (d disk) Run(ctx context.Context, c host.Cmd, stdio host.Stdio) error {
 		return nil
 	case strings.HasPrefix(line, "find ") && strings.HasSuffix(line, " -xdev -mindepth 1 -delete"):
 		var names []string
-		d.Walk(c.Argv[1], func(p string, _ bool, _ string) { names = append(names, p) })
+		d.Walk(c.Argv[2], func(p string, _ bool, _ string) { names = append(names, p) })
 		for i := len(names) - 1; i >= 0; i-- {
 			if err := d.Files(c.As).Remove(ctx, names[i]); err != nil {
 				return err

@@ -40,7 +40,7 @@ func (m *machine) Run(ctx context.Context, c host.Cmd, stdio host.Stdio) error {
 		_, err := io.WriteString(stdio.Out, "LOG:  hello\n")
 		return err
 	case argv[0] == "find" && argv[len(argv)-1] == "-delete":
-		return m.deleteBelow(ctx, argv[1])
+		return m.deleteBelow(ctx, argv[2])
 	case strings.HasPrefix(line, "sh -s -- ") && path.Base(path.Dir(argv[len(argv)-1])) == ".pgrepctl":
 		return m.keepJournal(ctx, c, stdio)
 	case argv[len(argv)-1] == "pgrepctl-deadman":

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"path"
 	"slices"
+	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
@@ -19,7 +22,7 @@ func New(name string, src Source) *Host {
 	return &Host{Name: name, source: src, files: map[string]host.File{}, roles: map[string]Role{}}
 }
 
-func fileKey(as, path string) string { return as + "\x00" + path }
+func fileKey(as, p string) string { return as + "\x00" + p }
 
 // File returns a file as OS user as sees it; the first reading is kept, so that
 // one plan is made from one state.
@@ -46,12 +49,30 @@ func (h *Host) SetFile(as string, f host.File) {
 	h.files[fileKey(as, f.Path)] = f
 }
 
-// List returns a directory's entries.
+// List returns a directory's entries, those of files that are only predicted too.
 func (h *Host) List(ctx context.Context, as, dir string) ([]host.Entry, error) {
-	if h.source == nil {
-		return nil, nil
+	var entries []host.Entry
+	var err error
+	if h.source != nil {
+		entries, err = h.source.List(ctx, as, dir)
 	}
-	return h.source.List(ctx, as, dir)
+	for key, f := range h.files {
+		if key != fileKey(as, f.Path) || path.Dir(f.Path) != path.Clean(dir) {
+			continue
+		}
+		is := func(e host.Entry) bool { return e.Name == path.Base(f.Path) }
+		switch {
+		case !f.Exists:
+			entries = slices.DeleteFunc(entries, is)
+		case !slices.ContainsFunc(entries, is):
+			entries = append(entries, host.Entry{Name: path.Base(f.Path), Mode: f.Mode, UID: f.UID, Size: int64(len(f.Data))})
+			if errors.Is(err, fs.ErrNotExist) {
+				err = nil
+			}
+		}
+	}
+	slices.SortFunc(entries, func(a, b host.Entry) int { return strings.Compare(a.Name, b.Name) })
+	return entries, err
 }
 
 // Settings returns pg_settings.

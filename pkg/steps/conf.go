@@ -169,7 +169,7 @@ func (s *Conf) open(ctx context.Context, in In, h *facts.Host) (*config, error) 
 		return nil, err
 	}
 	c.version = src.Server.Version
-	if c.tree, c.before, err = loadTree(ctx, in, h, main); err != nil {
+	if c.tree, c.before, err = loadTree(ctx, h, in.Self.Postgres.OSUser, main); err != nil {
 		return nil, err
 	}
 	c.autoPath = path.Join(dataDir, "postgresql.auto.conf")
@@ -181,10 +181,10 @@ func (s *Conf) open(ctx context.Context, in In, h *facts.Host) (*config, error) 
 	return c, nil
 }
 
-// loadTree reads the configuration of the step's own host, includes and all, and
-// keeps each file as it was.
-func loadTree(ctx context.Context, in In, h *facts.Host, main string) (*conf.Tree, map[string]host.File, error) {
-	as, before := in.Self.Postgres.OSUser, map[string]host.File{}
+// loadTree reads the configuration of a host, includes and all, and keeps each file
+// as it was.
+func loadTree(ctx context.Context, h *facts.Host, as, main string) (*conf.Tree, map[string]host.File, error) {
+	before := map[string]host.File{}
 	read := func(p string) ([]byte, bool, error) {
 		f, err := h.File(ctx, as, p)
 		if err != nil {
@@ -208,7 +208,7 @@ func loadTree(ctx context.Context, in In, h *facts.Host, main string) (*conf.Tre
 	}
 	tree, err := conf.Load(main, read, list)
 	if err != nil {
-		return nil, nil, fmt.Errorf("configuration of %s: %w", in.Self.Name, err)
+		return nil, nil, fmt.Errorf("configuration of %s: %w", h.Name, err)
 	}
 	return tree, before, nil
 }

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
@@ -172,13 +174,35 @@ func configFiles() []string { return []string{"postgresql.conf", "pg_hba.conf", 
 
 // predictCopy puts what a copy will bring, as far as later steps ask for it.
 func predictCopy(ctx context.Context, in In, up *facts.Host, upDir, upAs string) (func(*facts.Host), error) {
-	var files []host.File
+	dir := in.Self.Postgres.DataDirectory
+	if in.Self.Postgres.ConfigDirectory != dir {
+		return nil, nil
+	}
+	theirs := map[string]host.File{}
 	for _, name := range configFiles() {
-		f, err := up.File(ctx, upAs, path.Join(upDir, name))
+		p := path.Join(upDir, name)
+		f, err := up.File(ctx, upAs, p)
 		if err != nil {
 			return nil, err
 		}
-		f.Path = path.Join(in.Self.Postgres.DataDirectory, name)
+		theirs[p] = f
+	}
+	if main := path.Join(upDir, "postgresql.conf"); theirs[main].Exists {
+		// What it includes comes along, too.
+		_, included, err := loadTree(ctx, up, upAs, main)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(theirs, included)
+	}
+	var files []host.File
+	for _, p := range slices.Sorted(maps.Keys(theirs)) {
+		name, inside := strings.CutPrefix(p, upDir+"/")
+		if !inside {
+			continue
+		}
+		f := theirs[p]
+		f.Path = path.Join(dir, name)
 		f.UID, f.GID = -1, -1
 		files = append(files, f)
 	}

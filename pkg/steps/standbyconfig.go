@@ -191,7 +191,7 @@ func (s *StandbyConfig) refuseTargets(ctx context.Context, in In, h *facts.Host)
 	if err != nil || !f.Exists {
 		return err
 	}
-	tree, _, err := loadTree(ctx, in, h, main)
+	tree, _, err := loadTree(ctx, h, in.Self.Postgres.OSUser, main)
 	if err != nil {
 		return err
 	}
