@@ -24,8 +24,8 @@ type AwaitStreaming struct {
 	Timeout     time.Duration `json:"timeout"`
 	// Version is that of both servers, or of their major release.
 	Version postgres.Version `json:"-"`
-	Log         string        `json:"-"`
-	LogAs       string        `json:"-"`
+	Log     string           `json:"-"`
+	LogAs   string           `json:"-"`
 	// LogFrom is how long the log was before the server was started, empty
 	// when that is not known.
 	LogFrom string `json:"-"`
