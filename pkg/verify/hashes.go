@@ -233,13 +233,8 @@ func (r *run) underLock(ctx context.Context, p pair, t table, name string) (a, b
 			}
 		}
 	})
-	if err := g.Wait(); err != nil {
-		if cause := context.Cause(ctx); errors.Is(cause, errMaxLock) {
-			return a, b, at, errMaxLock
-		}
-		return a, b, at, err
-	}
-	return a, b, at, nil
+	err = g.Wait()
+	return a, b, at, err
 }
 
 // limits are what the server itself keeps to, whatever becomes of this machine:

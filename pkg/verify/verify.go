@@ -166,15 +166,20 @@ func Run(ctx context.Context, hosts Hosts, s Subject, levels []Level, databases 
 			return r.report, err
 		}
 	}
-	r.report.OK, r.report.Whole = true, true
-	for _, c := range r.report.Checks {
-		r.report.OK = r.report.OK && c.Result != Failed
-		r.report.Whole = r.report.Whole && c.Result == OK
-		if b := c.BlockedSeconds; b != nil && (r.report.Longest == nil || *b > r.report.Longest.Seconds) {
-			r.report.Longest = &Blocked{Database: c.Database, Table: c.Table, Seconds: *b}
+	r.report.conclude()
+	return r.report, nil
+}
+
+// conclude sums the checks up.
+func (r *Report) conclude() {
+	r.OK, r.Whole = true, true
+	for _, c := range r.Checks {
+		r.OK = r.OK && c.Result != Failed
+		r.Whole = r.Whole && c.Result == OK
+		if b := c.BlockedSeconds; b != nil && (r.Longest == nil || *b > r.Longest.Seconds) {
+			r.Longest = &Blocked{Database: c.Database, Table: c.Table, Seconds: *b}
 		}
 	}
-	return r.report, nil
 }
 
 // run is one call.

@@ -150,3 +150,18 @@ func TestWhatIsNotPossibleIsNoFailureAndIsNotWhole(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+func TestReportNamesTheTableWhoseWritersWaitedLongest(t *testing.T) {
+	t.Parallel()
+	seconds := func(s float64) *float64 { return &s }
+	r := Report{Checks: []Check{
+		{Result: OK, Database: "a", Table: "x", BlockedSeconds: seconds(0.5)},
+		{Result: NotPossible, Database: "b", Table: "y", BlockedSeconds: seconds(2.04)}, // a lock that was not got kept them too
+		{Result: OK, Database: "a", Table: "z", BlockedSeconds: seconds(1)},
+		{Result: OK, Database: "c"},
+	}}
+	r.conclude()
+	if r.Longest == nil || *r.Longest != (Blocked{Database: "b", Table: "y", Seconds: 2.04}) || r.Longest.String() != "2s" {
+		t.Errorf("%+v", r.Longest)
+	}
+}
