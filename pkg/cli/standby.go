@@ -7,7 +7,7 @@ import (
 )
 
 func (a *app) standbyCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "standby", Short: "Make standbys"}
+	cmd := &cobra.Command{Use: "standby", Short: "Make and verify standbys"}
 	boot := &cobra.Command{
 		Use:   "bootstrap HOST",
 		Short: "Make a streaming standby of an empty host, and prove it",
@@ -42,6 +42,6 @@ after an interruption goes on where the last one ended.`,
 		},
 	}
 	a.actFlags(boot)
-	cmd.AddCommand(boot)
+	cmd.AddCommand(boot, a.verifyCommand())
 	return cmd
 }

@@ -177,19 +177,6 @@ func (e *VerifyStandby) Describe() Description {
 	return Description{Verb: "verify", Subject: "the standby", Detail: "(in recovery, same system and timeline, slot in use, replay not paused), then a restart point"}
 }
 
-// verifyQuery: before 9.6 SQL tells neither system nor timeline. There the stream
-// itself proves them: a walreceiver ends at once when the upstream's system
-// identifier is another or its timeline behind (libpqwalreceiver, since 9.0).
-func verifyQuery(v postgres.Version) string {
-	system, timeline := "''", "0"
-	if v.ControlFunctions() {
-		system = "(select system_identifier::text from pg_control_system())"
-		timeline = "(select case when pg_is_in_recovery() then coalesce((select received_tli from pg_stat_wal_receiver), timeline_id) else timeline_id end from pg_control_checkpoint())"
-	}
-	return "select " + system + " as system, " + timeline + " as timeline, pg_is_in_recovery() as recovery, " +
-		"case when pg_is_in_recovery() then " + v.IsReplayPaused() + " else false end as paused"
-}
-
 func (e *VerifyStandby) Do(ctx context.Context, env Env) (Output, error) {
 	type state struct {
 		System   string `json:"system"`
@@ -197,7 +184,7 @@ func (e *VerifyStandby) Do(ctx context.Context, env Env) (Output, error) {
 		Recovery bool   `json:"recovery"`
 		Paused   bool   `json:"paused"`
 	}
-	q := verifyQuery(e.Version)
+	q := e.Version.Identity()
 	var up, sb []state
 	us, err := env.SQL(ctx, e.Upstream)
 	if err != nil {

@@ -59,6 +59,8 @@ func dialect(v Version) string {
 		{"KeepWALSetting", v.KeepWALSetting()}, {"SlotLimitSetting", v.SlotLimitSetting()},
 		{"RecoveryFile", v.RecoveryFile()}, {"TriggerSetting", v.TriggerSetting()}, {"StandbyWALLevel", v.StandbyWALLevel()},
 		{"MonitorRole", v.MonitorRole()}, {"PasswordHash", string(v.PasswordHash())},
+		{"Identity", v.Identity()}, {"FlushWAL", v.FlushWAL()}, {"AmcheckProgram", v.AmcheckProgram()},
+		{"ChecksumProgram", strings.Join(v.ChecksumProgram(), " ")}, {"TextSettings", strings.Join(v.TextSettings(), "; ")},
 	} {
 		line(x.name, x.value)
 	}
@@ -68,6 +70,7 @@ func dialect(v Version) string {
 	call("CreateSlot(s, reserve, temporary)", func() (string, error) { return v.CreateSlot("s", true, true) })
 	call("CopySlot(a, b)", func() (string, error) { return v.CopySlot("a", "b", false) })
 	call("DropSlot(s)", func() (string, error) { return v.DropSlot("s") })
+	call("RowHash(s, t)", func() (string, error) { return v.RowHash("s", "t") })
 	call("FileSettingsQuery", v.FileSettingsQuery)
 	call("HBARulesQuery", v.HBARulesQuery)
 	line("TimeoutSettings", strings.Join(v.TimeoutSettings(), ", "))

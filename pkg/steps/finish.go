@@ -101,7 +101,7 @@ func (s *Wait) Plan(ctx context.Context, in In) (Planned, error) {
 	if timeout == 0 {
 		timeout = 10 * time.Minute
 	}
-	c := control(in.Self, h)
+	c := Control(in.Self, h)
 	from, _ := in.Run.Output(effect.LogOffset(in.Self.Name))
 	return Planned{Effects: []effect.Effect{&effect.AwaitStreaming{Host: in.Self.Name, Upstream: up.Name, Application: app,
 		Delayed: in.Self.ApplyDelay > 0, Timeout: timeout, Version: uf.Server.Version, Log: c.Log, LogAs: c.LogAs, LogFrom: from}}}, nil

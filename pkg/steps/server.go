@@ -142,11 +142,11 @@ func (s *Server) service(in In, h *facts.Host, action string, expect effect.Expe
 	if timeout == 0 {
 		timeout = startTimeout
 	}
-	return &effect.Service{Host: in.Self.Name, Action: action, Control: control(in.Self, h), Expect: expect, Timeout: timeout}
+	return &effect.Service{Host: in.Self.Name, Action: action, Control: Control(in.Self, h), Expect: expect, Timeout: timeout}
 }
 
-// control is the commands of the service manager that owns the server.
-func control(hst *inventory.Host, h *facts.Host) effect.Control {
+// Control is the commands of the service manager that owns the server.
+func Control(hst *inventory.Host, h *facts.Host) effect.Control {
 	pg := hst.Postgres
 	as := pg.OSUser
 	switch pg.Service.Kind {
