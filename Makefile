@@ -9,7 +9,7 @@ export CGO_ENABLED ?= 0
 
 .PHONY: help
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 .PHONY: build
 build: ## build/pgrepctl, static, for this machine
@@ -27,7 +27,7 @@ demo: lab-deps build ## a primary under load and two standbys on this machine
 	$(BIN) demo
 
 .PHONY: test
-test: test-deps vet unit e2e cross bench-short ## everything that CI runs; installs what it needs
+test: test-deps vet unit e2e cross vagrant-validate bench-short ## everything that CI runs; installs what it needs
 
 .PHONY: lab-deps test-deps
 lab-deps:
@@ -81,6 +81,20 @@ bench: build ## the speeds that are promised, as ratios; build/figures/bench.jso
 	$(GO) run ./test/bench -bin $(BIN)
 bench-short: build
 	$(GO) run ./test/bench -bin $(BIN) -short
+
+# What the Vagrantfile writes when it is only read.
+VAGRANT = VAGRANT_HOME=$(CURDIR)/build/vagrant/home VAGRANT_DOTFILE_PATH=$(CURDIR)/build/vagrant/dot VAGRANT_CHECKPOINT_DISABLE=1 vagrant
+
+.PHONY: vagrant vagrant-validate
+vagrant: build $(if $(BOX),,build/vagrant/bookworm.box) ## the main scenario in virtual machines; build/figures/vagrant.jsonl
+	@test/install-deps vagrant
+	$(GO) run ./test/vagrant -bin $(BIN) $(if $(filter no,$(CONTAINED)),-contained=false) $(if $(KEEP),-keep)
+build/vagrant/bookworm.box: test/vagrant/box.sh
+	@test/install-deps vagrant
+	test/vagrant/box.sh $@
+vagrant-validate: ## read the Vagrantfile, with both kinds of boxes
+	@test/install-deps vagrant-validate
+	@cd test/vagrant && for box in '' almalinux/9; do BOX=$$box $(VAGRANT) validate || exit 1; done
 
 .PHONY: golden
 golden: ## rewrite the golden files and generated docs, then look at the diff
