@@ -98,7 +98,11 @@ func labUp(f *labFlags, stdout, stderr io.Writer) *cobra.Command {
 wait for "standby bootstrap". The first lab of a PostgreSQL version builds the root
 file system of its hosts with mmdebstrap, which takes a few minutes. PostgreSQL 13, 15
 and 17 are those of Debian bullseye, bookworm and trixie; the others are server
-binaries from npm on bookworm.`,
+binaries from npm on bookworm.
+
+With --systemd a real systemd is PID 1 of each host, sshd and PostgreSQL are its
+units, and the inventory says so. That needs root, and builds a root file system
+of its own the first time.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Name, o.State, o.Cluster, o.Layout = f.name, f.state, !bare, lab.Layout(layout)
@@ -117,6 +121,7 @@ binaries from npm on bookworm.`,
 	cmd.Flags().IntVar(&o.Postgres, "postgres", 15, "PostgreSQL major version, 10 to 18")
 	cmd.Flags().StringVar(&layout, "layout", string(lab.DebianEtc), "where PostgreSQL keeps its files: debian-etc or data-directory")
 	cmd.Flags().StringVar(&o.Disks, "dir", "", "directory for the hosts' disks, /dev/shm for instance (default with the lab's other files)")
+	cmd.Flags().BoolVar(&o.Systemd, "systemd", false, "hosts that a real systemd boots and runs PostgreSQL on (root only)")
 	cmd.Flags().BoolVar(&bare, "bare", false, "hosts only, without any PostgreSQL cluster")
 	return cmd
 }

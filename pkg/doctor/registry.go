@@ -27,6 +27,12 @@ func hostChecks() []Check {
 			Doc: "A server that runs accepts sessions on the inventory's port."},
 		{ID: "server.another", Severity: Block, onHost: serverAnother,
 			Doc: "The server that answers on the inventory's port is the one of its data directory."},
+		{ID: "service.owner", Severity: Block, onHost: serviceOwner,
+			Doc: "With `service: {kind: systemd}` the unit exists, and a server that runs belongs to it: systemctl could neither start, stop nor restart it otherwise."},
+		{ID: "service.unit", Severity: Warn, onHost: serviceUnit,
+			Doc: "With `pg_ctlcluster` or `pg_ctl` no systemd unit has the server. What those start as the database's OS user is outside of the unit: systemctl then calls it stopped, and does not stop or restart it."},
+		{ID: "service.start-timeout", Severity: Warn, onHost: serviceStartTimeout,
+			Doc: "With `service: {kind: systemd}` a start of the unit may take as long as it needs: systemd kills a server whose recovery takes longer than TimeoutStartSec."},
 	}
 }
 

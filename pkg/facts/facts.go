@@ -23,6 +23,7 @@ type Host struct {
 	Server  Server
 	Data    DataDir
 	Config  ConfigDir
+	Service Service
 	// Runs are those that keep a copy of their journal on this host: they are
 	// going on, or were interrupted.
 	Runs []Run
@@ -102,6 +103,23 @@ type Machine struct {
 	SocketDir string `json:"socket_dir"`
 	// PortInUse: something on this host listens on the inventory's port.
 	PortInUse bool `json:"port_in_use"`
+}
+
+// Service is what systemd says of the server. It is empty where systemd does not
+// run the host, or does not answer.
+type Service struct {
+	// Unit is the one that the inventory names, or Debian's for the cluster
+	// that it names, as systemd calls it: "postgresql@15-main.service".
+	Unit string `json:"unit"`
+	// Load is whether there is such a unit: loaded, not-found, masked, …
+	Load string `json:"load"`
+	// StartTimeout is how long a start of Unit may take before systemd kills
+	// what it has started, in systemd's words; empty when it may take for ever.
+	StartTimeout string `json:"start_timeout"`
+	// Owner is the unit that the running server belongs to. Outside: it runs,
+	// and belongs to none.
+	Owner   string `json:"owner"`
+	Outside bool   `json:"outside"`
 }
 
 // Server is the PostgreSQL server, as it says itself. Everything but Running

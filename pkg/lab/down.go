@@ -56,6 +56,9 @@ func (l *Lab) remove(ctx context.Context) error {
 	if err := kill(ctx, l.dir); err != nil {
 		return fmt.Errorf("take lab %s down: %w", l.Name, err)
 	}
+	if err := removeCgroup(ctx, l.Cgroup); err != nil {
+		return fmt.Errorf("take lab %s down: %w", l.Name, err)
+	}
 	if l.Disks != l.dir {
 		if err := removeTree(ctx, l.Disks, l.Rootless); err != nil {
 			return fmt.Errorf("take lab %s down: %w", l.Name, err)

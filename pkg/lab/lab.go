@@ -63,6 +63,8 @@ type config struct {
 	Rootfs   string `json:"rootfs"`
 	Disks    string `json:"disks"`
 	Rootless bool   `json:"rootless"`
+	// Cgroup is the control group that the hosts' lie in. Only where systemd boots them.
+	Cgroup   string `json:"cgroup,omitempty"`
 	Binary   string `json:"binary"`
 	Machines []Host `json:"hosts"`
 	// Stands is written last: without it `up` has not finished.

@@ -65,6 +65,27 @@ func TestInventoryDescribesTheLab(t *testing.T) {
 	}
 }
 
+func TestInventoryOfALabWithSystemdNamesTheUnit(t *testing.T) {
+	t.Parallel()
+	for layout, want := range map[Layout]inventory.Service{
+		DebianEtc:     {Kind: inventory.ServiceSystemd, Name: "postgresql@15-main"},
+		DataDirectory: {Kind: inventory.ServicePgCtl},
+	} {
+		l := written(t, Options{Layout: layout})
+		l.Cgroup = "/sys/fs/cgroup/lab"
+		if err := l.writeState(); err != nil {
+			t.Fatal(err)
+		}
+		c, err := inventory.Load(l.InventoryPath())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, c.Hosts[1].Postgres.Service); diff != "" {
+			t.Errorf("%s: %s", layout, diff)
+		}
+	}
+}
+
 func TestOpenSSHReadsTheGeneratedConfig(t *testing.T) {
 	t.Parallel()
 	l := written(t, Options{Binary: "/opt/my bin/pgrepctl"})

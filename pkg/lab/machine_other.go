@@ -32,6 +32,9 @@ func (l *Lab) enter(context.Context, ...string) (*exec.Cmd, error) { return nil,
 
 func (l *Lab) dial(context.Context, string, string) (net.Conn, error) { return nil, supported() }
 
+func planCgroup(string) (string, error)          { return "", supported() }
+func removeCgroup(context.Context, string) error { return supported() }
+
 func lock(string) (func(), error) { return nil, supported() }
 
 func kill(context.Context, string) error { return supported() }

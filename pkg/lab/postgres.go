@@ -73,7 +73,8 @@ const (
 pg_createcluster "$1" main -- --data-checksums --no-sync
 echo "listen_addresses = '*'" >"$3/conf.d/lab.conf"
 chown postgres:postgres "$3/conf.d/lab.conf"
-pg_ctlcluster "$1" main start
+# pg_ctlcluster hands over to systemctl only when it is root, and it says so less clearly.
+if [ -d /run/systemd/system ]; then systemctl start "postgresql@$1-main"; else pg_ctlcluster "$1" main start; fi
 `
 	debianStandby = `
 pg_createcluster "$1" main -- --no-sync

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
@@ -21,6 +22,9 @@ import (
 
 //go:embed scripts/rootfs.sh
 var rootfsScript string
+
+//go:embed scripts/rootfs-systemd.sh
+var rootfsSystemdScript string
 
 // releaseOf is the Debian release of the hosts of a major version of PostgreSQL,
 // and whether it packages that version. What no release packages runs on
@@ -43,8 +47,8 @@ type tree interface {
 }
 
 // planTrees returns the parts of the root file system for a major version, upper
-// ones first.
-func planTrees(postgres int) ([]tree, error) {
+// ones first. Hosts that systemd boots have a root of their own.
+func planTrees(postgres int, systemd bool) ([]tree, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return nil, fmt.Errorf("find cache directory: %w", err)
@@ -52,6 +56,9 @@ func planTrees(postgres int) ([]tree, error) {
 	cache = filepath.Join(cache, "pgrepctl", "lab")
 	release, packaged := releaseOf(postgres)
 	root := planRootfs(cache, release, packaged)
+	if systemd {
+		root = planSystemdRootfs(cache, release, packaged)
+	}
 	if postgres == packaged {
 		return []tree{root}, nil
 	}
@@ -66,18 +73,36 @@ func planTrees(postgres int) ([]tree, error) {
 type rootfs struct {
 	release  string
 	packages []string
-	dir      string // final place
+	scripts  []string // that finish it
+	dir      string   // final place
 }
 
 func planRootfs(cache, release string, postgres int) *rootfs {
-	r := &rootfs{release: release, packages: []string{
+	r := &rootfs{release: release, packages: hostPackages(postgres), scripts: []string{rootfsScript}}
+	r.dir = filepath.Join(cache, release+"-"+r.key())
+	return r
+}
+
+// planSystemdRootfs is one of its own rather than packages laid over the other:
+// the state of dpkg, and the units that packages enable, are of one tree.
+func planSystemdRootfs(cache, release string, postgres int) *rootfs {
+	r := &rootfs{release: release, scripts: []string{rootfsScript, rootfsSystemdScript},
+		packages: append(hostPackages(postgres), "dbus", "libpam-systemd", "systemd", "systemd-sysv")}
+	r.dir = filepath.Join(cache, release+"-systemd-"+r.key())
+	return r
+}
+
+func hostPackages(postgres int) []string {
+	return []string{
 		"iproute2", "openssh-client", "openssh-server", "perl", fmt.Sprintf("postgresql-%d", postgres),
 		"procps", "rsync", "ssl-cert", "sudo",
-	}}
-	// All that decides what is in it, so that a newer pgrepctl builds its own.
-	sum := sha256.Sum256([]byte(strings.Join(append([]string{runtime.GOARCH, rootfsScript}, r.packages...), "\x00")))
-	r.dir = filepath.Join(cache, release+"-"+hex.EncodeToString(sum[:6]))
-	return r
+	}
+}
+
+// key is of all that decides what is in it, so that a newer pgrepctl builds its own.
+func (r *rootfs) key() string {
+	sum := sha256.Sum256([]byte(strings.Join(slices.Concat([]string{runtime.GOARCH}, r.scripts, r.packages), "\x00")))
+	return hex.EncodeToString(sum[:6])
 }
 
 func (r *rootfs) path() string { return r.dir }
@@ -133,11 +158,13 @@ func (r *rootfs) build(ctx context.Context, dir string, rootless bool) error {
 	}
 	// A plain user's mmdebstrap maps user 0 to another user than our unshare
 	// does, so the files go through a tar stream.
-	make := exec.CommandContext(ctx, "mmdebstrap", "--quiet", "--variant=minbase", "--format=tar",
+	argv := []string{"--quiet", "--variant=minbase", "--format=tar",
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
-		"--include="+strings.Join(r.packages, ","),
-		"--customize-hook="+rootfsScript,
-		r.release, "-")
+		"--include=" + strings.Join(r.packages, ",")}
+	for _, s := range r.scripts {
+		argv = append(argv, "--customize-hook="+s)
+	}
+	make := exec.CommandContext(ctx, "mmdebstrap", append(argv, r.release, "-")...)
 	unpack := exec.CommandContext(ctx, "tar", "--extract", "--numeric-owner", "--exclude=./dev/*", "--directory="+dir)
 	if rootless {
 		unpack = asMappedRoot(ctx, unpack.Args...)

@@ -26,11 +26,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// standIn is `lab up STATE DISKS`, and the inner half of `lab dial`.
+// standIn is `lab up STATE DISKS [systemd]`, and the inner half of `lab dial`.
 func standIn(ctx context.Context, args []string) error {
 	switch {
-	case len(args) == 3 && args[0] == "up":
-		_, err := Up(ctx, Options{State: args[1], Disks: args[2], Hosts: 2, Cluster: true})
+	case len(args) >= 3 && args[0] == "up":
+		_, err := Up(ctx, Options{State: args[1], Disks: args[2], Hosts: 2, Cluster: true, Systemd: len(args) == 4})
 		return err
 	case len(args) == 5 && args[0] == "dial" && args[1] == "--connected-fd" && args[2] == "3" && args[3] == "--here":
 		conn, err := DialHere(ctx, args[4])
@@ -82,7 +82,7 @@ func TestAPlainUserHasALabToo(t *testing.T) {
 	}
 
 	// Root's root file system instead of a build of minutes.
-	trees, err := planTrees(15)
+	trees, err := planTrees(15, false)
 	do(t, err)
 	root := trees[0].(*rootfs)
 	do(t, root.ensure(t.Context(), false, func(text string) { t.Log(text) }))
@@ -101,7 +101,7 @@ func TestAPlainUserHasALabToo(t *testing.T) {
 	binary := filepath.Join(u.HomeDir, "pgrepctl-lab-test")
 	copyFile(t, self, binary)
 	tests := asUser(binary, "-test.v", "-test.run",
-		"^(TestHostIsReached|TestHostKeeps|TestCutCable|TestFrozen|TestParted|TestSlow|TestExec|TestDown|TestSplice|TestTwoLabs|TestClusterOfDebians|TestUpThatIs)/(machine|first_boot|second_boot|initialised)")
+		"^(TestHostIsReached|TestHostKeeps|TestCutCable|TestFrozen|TestParted|TestSlow|TestExec|TestDown|TestSplice|TestTwoLabs|TestClusterOfDebians|TestUpThatIs|TestAPlainUserHasNo)/(machine|first_boot|second_boot|initialised)")
 	out, err := tests.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

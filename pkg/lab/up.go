@@ -24,6 +24,8 @@ type Options struct {
 	Hosts    int    // default 2
 	Postgres int    // major version, 10 to 18; default 15
 	Layout   Layout // default DebianEtc
+	// Systemd boots the hosts with a real systemd as PID 1. Only for root.
+	Systemd bool
 	// Cluster makes a running primary on the first host, and of the others
 	// what a standby is bootstrapped on: see CreatePrimary and PrepareStandby.
 	Cluster bool
@@ -149,7 +151,17 @@ func (o Options) plan() (*Lab, []tree, error) {
 	if o.Hosts < 1 || o.Hosts > MaxHosts {
 		return usage("%d hosts: want 1 to %d", o.Hosts, MaxHosts)
 	}
-	trees, err := planTrees(o.Postgres)
+	var cgroup string
+	if o.Systemd {
+		dir, err := labDir(o.State, o.Name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if cgroup, err = planCgroup(dir); err != nil {
+			return nil, nil, err
+		}
+	}
+	trees, err := planTrees(o.Postgres, o.Systemd)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -185,7 +197,7 @@ func (o Options) plan() (*Lab, []tree, error) {
 	}
 	return &Lab{dir: dir, config: config{
 		Name: o.Name, Postgres: o.Postgres, Layout: o.Layout, Rootfs: strings.Join(paths, ":"), Disks: disks,
-		Rootless: mayRootless(), Binary: binary, Machines: makeHosts(o.Hosts),
+		Rootless: mayRootless(), Cgroup: cgroup, Binary: binary, Machines: makeHosts(o.Hosts),
 	}}, trees, nil
 }
 

@@ -53,7 +53,7 @@ func (g *Gatherer) Gather(ctx context.Context) (*facts.Host, error) {
 		return nil, fmt.Errorf("read data directory of %s: %w", g.h.Name(), err)
 	}
 	out := facts.New(g.h.Name(), g)
-	out.Machine, out.Data, out.Config, out.Runs = s.complete(*m), s.data, s.config, s.runs
+	out.Machine, out.Data, out.Config, out.Runs, out.Service = s.complete(*m), s.data, s.config, s.runs, s.service
 	out.Server, err = g.readServer(ctx, s)
 	if err != nil {
 		return nil, fmt.Errorf("read server of %s: %w", g.h.Name(), err)
@@ -192,7 +192,7 @@ func (g *Gatherer) scanOnce(ctx context.Context) (*scan, error) {
 	}
 	g.mu.Unlock()
 	rec, err := probe(ctx, g.h, pg.OSUser, scanScript,
-		pg.DataDirectory, pg.ConfigDirectory, strconv.Itoa(pg.Port), pg.Version, pg.BinDirectory, pg.SocketDirectory, g.home(), what)
+		pg.DataDirectory, pg.ConfigDirectory, strconv.Itoa(pg.Port), pg.Version, pg.BinDirectory, pg.SocketDirectory, g.home(), what, unitOf(pg))
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,7 @@ type scan struct {
 	binVer    postgres.Version
 	runs      []facts.Run
 	binaries  binaries
+	service   facts.Service
 }
 
 // complete adds to the machine what only its owner of the data directory sees.
@@ -75,6 +76,7 @@ func parseScan(r record, pg inventory.Postgres) (*scan, error) {
 	if s.data.PID != 0 && s.data.PID == lock.pid {
 		s.port = lock.port
 	}
+	s.service = parseService(r, s.data.PID)
 	s.runs = parseRuns(r.values["run"])
 	s.socketDir, s.hasSocket = pickSocket(r.values["socket"], pg.SocketDirectory, lock)
 	return s, err

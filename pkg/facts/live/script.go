@@ -2,12 +2,12 @@ package live
 
 // scanScript runs as the owner of the data directory. Arguments: nonce, data
 // directory, configuration directory, port, major version, bin directory or "",
-// socket directory or "", home directory, "libraries" or "". It only reads, and
-// only through relative names once it is in the data directory.
+// socket directory or "", home directory, "libraries" or "", systemd unit or "".
+// It only reads, and only through relative names once it is in the data directory.
 const scanScript = `main() {
 LC_ALL=C; export LC_ALL
 PATH=$PATH:/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin; export PATH
-dir=$2 conf=$3 port=$4 version=$5 bin=$6 sock=$7 home=$8 what=$9 real=
+dir=$2 conf=$3 port=$4 version=$5 bin=$6 sock=$7 home=$8 what=$9 unit=${10} real=
 kv() { printf '%s=%s\0' "$1" "$2"; }
 text() { [ -f "$1" ] && [ -r "$1" ] && kv "file:$1" "$(dd if="$1" bs=65536 count=1 2>/dev/null)"; }
 printf '\0begin:%s\0' "$1"
@@ -66,6 +66,22 @@ ls -ld /proc/[0-9]*/cwd 2>/dev/null | while IFS= read -r line; do
 		;;
 	esac
 done 2>/dev/null
+
+# The unit of a control group: what follows the slices. With version 1 beside
+# version 2, systemd may use either.
+if [ -d /run/systemd/system ] && command -v systemctl >/dev/null; then
+	show() { systemctl show -p Id,LoadState,Type,TimeoutStartUSec,MainPID -- "$1" 2>/dev/null; }
+	[ -n "$unit" ] && kv unit "$(show "$unit")"
+	if [ -n "$pid" ] && [ -r "/proc/$pid/cgroup" ]; then
+		group=$(sed -n -e 's,^0::/\([^/]*\.slice/\)*,,p' -e 's,^[0-9]*:name=systemd:/\([^/]*\.slice/\)*,,p' "/proc/$pid/cgroup")
+		for u in $group; do
+			u=${u%%/*}
+			# What is below is a manager of its own, of one user's units.
+			case $u in user@*) ;; *.service) kv group_unit "$(show "$u")" ;; esac
+		done
+		kv group "$group"
+	fi
+fi
 
 where=
 [ -n "$real" ] && where=$(sed -n 5p "$real/postmaster.pid" 2>/dev/null)

@@ -1,5 +1,6 @@
 # host.sh VERB HOST…: acts on the hosts of a lab. Runs in the namespaces of machine.sh.
-# From the environment: LAB_STATE, LAB_DISKS, LAB_ROOTFS (directories), LAB_OVERLAY (mount options).
+# From the environment: LAB_STATE, LAB_DISKS, LAB_ROOTFS (directories), LAB_OVERLAY (mount options), LAB_CGROUP
+# (the control group of hosts that systemd boots; empty where PID 1 only reaps).
 set -eu
 run=/run/lab
 
@@ -26,6 +27,7 @@ boot() { # HOST ADDRESS MAC
   [ ! -e "$run/$1.rate" ] || shape "$1" "$(cat "$run/$1.rate")"
   # <> because that never waits for a reader: should we be killed here, the host boots on.
   mkfifo "$run/$1.booted"
+  [ -z "$LAB_CGROUP" ] || mkdir "$LAB_CGROUP/$1"
   setsid nsenter --net="/run/netns/$1" unshare --mount --propagation private --uts --ipc --pid --fork --kill-child \
     sh "$LAB_STATE/host.sh" init "$1" </dev/null >"$LAB_STATE/$1/console.log" 2>&1 3<>"$run/$1.booted" &
   read -r answer <"$run/$1.booted" || answer=
@@ -37,7 +39,13 @@ boot() { # HOST ADDRESS MAC
   fi
 }
 
-init() { # HOST: becomes its PID 1
+init() { # HOST [inside]: becomes its PID 1
+  if [ -n "$LAB_CGROUP" ] && [ -z "${2:-}" ]; then
+    # The root of the new namespace is the group that we are in. The processes outside that wait for us stay out
+    # of it: systemd, which could not move them, may hand controllers down only where no process is.
+    echo 0 >"$LAB_CGROUP/$1/cgroup.procs"
+    exec unshare --cgroup sh "$LAB_STATE/host.sh" init "$1" inside
+  fi
   # This /proc is still the lab's: the first field is our pid among all hosts.
   read -r pid rest </proc/self/stat
   echo "$pid" >"$run/$1.pid"
@@ -61,6 +69,7 @@ init() { # HOST: becomes its PID 1
   mount -t tmpfs -o mode=755 run "$r/run"
   mount -t tmpfs -o mode=1777 tmp "$r/tmp"
   mkdir -m 700 "$r/run/lab"
+  [ -z "$LAB_CGROUP" ] || for_systemd "$1" "$r"
   cp "$LAB_STATE/init.sh" "$LAB_STATE/id.pub" "$LAB_STATE/hosts" "$LAB_STATE/$1/hostkey" "$LAB_STATE/$1/hostkey.pub" "$r/run/lab/"
   cd "$r"
   mkdir -p .old
@@ -71,6 +80,17 @@ init() { # HOST: becomes its PID 1
   clean_env /bin/sh /run/lab/init.sh "$1"
 }
 
+for_systemd() { # HOST ROOT: what systemd needs there besides
+  mount -t cgroup2 cgroup2 "$2/sys/fs/cgroup"
+  # Most of it is the machine's own: no sysctl.d of a host may write there.
+  mount --bind "$2/proc/sys" "$2/proc/sys"
+  mount --bind "$2/proc/sys/net" "$2/proc/sys/net"
+  mount -o remount,bind,ro "$2/proc/sys"
+  # systemd closes what it inherits, so fd 3 goes in by a name.
+  : >"$2/run/lab-booted"
+  mount --bind "$run/$1.booted" "$2/run/lab-booted"
+}
+
 off() { # HOST
   # The cable first: a host without power sends no FIN, its peers must find out by their timeouts.
   ip link set "$1" down 2>/dev/null || true
@@ -78,9 +98,21 @@ off() { # HOST
   while pids=$(ip netns pids "$1" 2>/dev/null) && [ -n "$pids" ]; do
     kill -KILL $pids 2>/dev/null || true
   done
+  [ -z "$LAB_CGROUP" ] || remove_group "$LAB_CGROUP/$1"
   ip link del "$1" 2>/dev/null || true
   ip netns del "$1" 2>/dev/null || true
   rm -f "$run/$1.pid" "$run/$1.frozen" "$run/$1.booted"
+}
+
+remove_group() { # DIRECTORY; its last processes, dead already, need a moment to be gone
+  while [ -d "$1" ] && ! find "$1" -depth -type d -exec rmdir {} + 2>/dev/null; do
+    sleep 0.01
+  done
+}
+
+freeze_group() { # HOST 1|0: also what a unit keeps in a network namespace of its own
+  echo "$2" >"$LAB_CGROUP/$1/cgroup.freeze"
+  until grep -q "^frozen $2" "$LAB_CGROUP/$1/cgroup.events"; do sleep 0.01; done
 }
 
 signal_all() { # HOST SIGNAL, again until nobody was born in between
@@ -105,6 +137,9 @@ off) off "$1" ;;
 exec)
   must_be_on "$1"
   shift
+  # Into the group of PID 1, so that what is started there belongs to the host; before its namespace is entered,
+  # as nobody may move himself across the border of one from inside (nsdelegate).
+  [ -z "$LAB_CGROUP" ] || set -- sh -c 'echo 0 >/sys/fs/cgroup/init.scope/cgroup.procs; exec nsenter --cgroup=/proc/1/ns/cgroup -- setpriv --pdeathsig KILL "$@"' sh "$@"
   # pdeathsig: the command ends with the one who waits for it.
   clean_env nsenter -t "$pid" -m -u -i -n -p -r -w -- setpriv --pdeathsig KILL "$@"
   ;;
@@ -119,12 +154,12 @@ heal)
   ;;
 freeze)
   must_be_on "$1"
-  signal_all "$1" STOP
+  if [ -n "$LAB_CGROUP" ]; then freeze_group "$1" 1; else signal_all "$1" STOP; fi
   : >"$run/$1.frozen"
   ;;
 thaw)
   must_be_on "$1"
-  signal_all "$1" CONT
+  if [ -n "$LAB_CGROUP" ]; then freeze_group "$1" 0; else signal_all "$1" CONT; fi
   rm -f "$run/$1.frozen"
   ;;
 slow) # HOST RATE; an empty rate is full speed again

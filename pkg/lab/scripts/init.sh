@@ -19,6 +19,22 @@ if [ ! -e /etc/lab-host ]; then
   : >/etc/lab-host
 fi
 rm -r /run/lab
+if [ -p /run/lab-booted ]; then
+  # Where ssh.service and the clusters have started, or failed to, the host has booted.
+  mkdir -p /run/systemd/system/multi-user.target.wants
+  cat >/run/systemd/system/lab-booted.service <<UNIT
+[Unit]
+Description=Tell the lab that this host has booted
+After=ssh.service postgresql.service systemd-user-sessions.service systemd-logind.service
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'echo booted >/run/lab-booted'
+UNIT
+  ln -s ../lab-booted.service /run/systemd/system/multi-user.target.wants/
+  # Without the rights that nothing on a host needs and that reach the machine.
+  exec env container=lab setpriv --bounding-set -sys_module,-sys_rawio,-sys_time,-syslog /sbin/init </dev/null
+fi
 mkdir -p /run/sshd /run/lock
 install -d -m 2775 -o postgres -g postgres /run/postgresql
 /usr/sbin/sshd
