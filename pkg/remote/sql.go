@@ -238,7 +238,10 @@ func sessionSettings(pg *pgconn.PgConn) string {
 	if err != nil {
 		v = 0
 	}
-	sql := []string{"SET client_min_messages = warning"}
+	sql := []string{"SET client_min_messages = warning",
+		// A standby refuses serializable, and a primary every change of a session
+		// that is read-only by default.
+		"SET default_transaction_isolation = 'read committed'", "SET default_transaction_read_only = off"}
 	for _, name := range v.TimeoutSettings() {
 		sql = append(sql, "SET "+name+" = 0")
 	}

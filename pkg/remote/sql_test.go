@@ -56,7 +56,7 @@ func TestSQLOverRealSSHD(t *testing.T) {
 	c := dial(t, realTarget(sshd))
 
 	t.Run("rows are decoded", func(t *testing.T) { rowsAreDecoded(t, openSQL(t, c, database(pg))) })
-	t.Run("a session is its own master", func(t *testing.T) { sessionSettings(t, openSQL(t, c, database(pg))) })
+	t.Run("a session is its own master", func(t *testing.T) { sessionSettings(t, c, database(pg)) })
 	t.Run("errors of the server are typed", func(t *testing.T) { serverErrors(t, c, database(pg)) })
 	t.Run("a cancelled query leaves the session", func(t *testing.T) { cancelledQuery(t, openSQL(t, c, database(pg))) })
 	t.Run("large results arrive", func(t *testing.T) { largeResult(t, openSQL(t, c, database(pg))) })
@@ -97,15 +97,27 @@ func rowsAreDecoded(t *testing.T, s host.SQL) {
 	}
 }
 
-func sessionSettings(t *testing.T, s host.SQL) {
+func sessionSettings(t *testing.T, c host.Host, db host.Database) {
+	for _, setting := range []string{"statement_timeout = '5min'", "lock_timeout = '1s'", "default_transaction_isolation = serializable", "default_transaction_read_only = on"} {
+		if err := openSQL(t, c, db).Exec(limited(t), "alter role current_user set "+setting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := openSQL(t, c, db)
+	defer func() {
+		if err := s.Exec(context.WithoutCancel(t.Context()), "alter role current_user reset all"); err != nil {
+			t.Error(err)
+		}
+	}()
 	var got []struct{ Name, Setting string }
 	err := s.Query(limited(t), &got, `select name, setting from pg_settings where name in
-		('application_name', 'client_min_messages', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'lc_messages', 'lock_timeout', 'statement_timeout') order by name`)
+		('application_name', 'client_min_messages', 'default_transaction_isolation', 'default_transaction_read_only', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'lc_messages', 'lock_timeout', 'statement_timeout') order by name`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []struct{ Name, Setting string }{
-		{"application_name", "pgrepctl test"}, {"client_min_messages", "warning"}, {"idle_in_transaction_session_timeout", "0"},
+		{"application_name", "pgrepctl test"}, {"client_min_messages", "warning"},
+		{"default_transaction_isolation", "read committed"}, {"default_transaction_read_only", "off"}, {"idle_in_transaction_session_timeout", "0"},
 		{"idle_session_timeout", "0"}, {"lc_messages", "C"}, {"lock_timeout", "0"}, {"statement_timeout", "0"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
