@@ -42,6 +42,9 @@ var builds = []build{
 	{"18.4", "18.4.0-beta.17", map[string]string{
 		"amd64": "jVw/MdDtIX/vICH/DKIe6/mHpiCggdx6QVyza4vt/NbcZFsL0KhwglF6F1Koqx3gRBZ9XtN+vi63EsqSyqOSxA==",
 		"arm64": "TIzjtGnDGSD/LbdW0OWCEcbI+YVT0WKSfSr20TCkkP4UR8zeKe+QCZbO0/CM4hS9EWyZ4cDebjRvpRc3iMi6wg=="}},
+	// Two that must not replicate with each other.
+	{"18.2", "18.2.0-beta.16", map[string]string{"amd64": "BIt485ioL8/AwDgw37IcdraOfRgHNDOtGM6Hh63vnNaUAG4Z0qtJd5zXS5fr2wZTEsYHyC5PC60k7zkCRZXSzg=="}},
+	{"18.1", "18.1.0-beta.16", map[string]string{"amd64": "+GIabpHh7QV2AcYBuzyQC41AYczSFphxfHy4ccTPIPrp6OSthZXH+A9fymjQzOiDHg9+1UeYET00Aj7sScjXrg=="}},
 }
 
 // binaries are a build unpacked where Debian's postgresql-common finds it, to be
@@ -74,6 +77,39 @@ func (b *binaries) ensure(ctx context.Context, rootless bool, say func(string)) 
 		say("fetching the server binaries of PostgreSQL " + b.version + " (once)")
 		return b.fetch(ctx, tmp, rootless)
 	})
+}
+
+// InstallRelease gives a host the server binaries of another release of its major
+// version, "18.2" for instance. A server that runs there must be stopped before.
+func (l *Lab) InstallRelease(ctx context.Context, hostName, release string) error {
+	cache, err := cacheDir()
+	if err != nil {
+		return err
+	}
+	b, err := planBinaries(cache, release)
+	if err != nil {
+		return err
+	}
+	if err := b.ensure(ctx, l.Rootless, func(string) {}); err != nil {
+		return err
+	}
+	pack := exec.CommandContext(ctx, "tar", "--create", "--directory="+b.dir, ".")
+	if l.Rootless {
+		pack = asMappedRoot(ctx, pack.Args...)
+	}
+	out, err := pack.StdoutPipe()
+	if err != nil {
+		return fmt.Errorf("install PostgreSQL %s on %s: %w", release, hostName, err)
+	}
+	if err := pack.Start(); err != nil {
+		return fmt.Errorf("install PostgreSQL %s on %s: %w", release, hostName, err)
+	}
+	const unpack = `rm -rf "/usr/lib/postgresql/$1" && exec tar --extract --no-same-owner --directory=/`
+	err = l.Run(ctx, hostName, []string{"sh", "-c", unpack, "sh", fmt.Sprint(l.Postgres)}, host.Stdio{In: out})
+	if err := errors.Join(err, pack.Wait()); err != nil {
+		return fmt.Errorf("install PostgreSQL %s on %s: %w", release, hostName, err)
+	}
+	return nil
 }
 
 func (b *binaries) fetch(ctx context.Context, dir string, rootless bool) error {

@@ -46,14 +46,22 @@ type tree interface {
 	path() string
 }
 
+// cacheDir is where the trees of all labs of this user are.
+func cacheDir() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find cache directory: %w", err)
+	}
+	return filepath.Join(dir, "pgrepctl", "lab"), nil
+}
+
 // planTrees returns the parts of the root file system for a major version, upper
 // ones first. Hosts that systemd boots have a root of their own.
 func planTrees(postgres int, systemd bool) ([]tree, error) {
-	cache, err := os.UserCacheDir()
+	cache, err := cacheDir()
 	if err != nil {
-		return nil, fmt.Errorf("find cache directory: %w", err)
+		return nil, err
 	}
-	cache = filepath.Join(cache, "pgrepctl", "lab")
 	release, packaged := releaseOf(postgres)
 	root := planRootfs(cache, release, packaged)
 	if systemd {

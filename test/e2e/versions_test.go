@@ -66,6 +66,9 @@ func oneVersion(t *testing.T, major int) (row versionRow) {
 			sc.run(t, s)
 		}))
 	}
+	if major == 18 {
+		t.Run("minors that must not be mixed", func(t *testing.T) { refusedPair(t, s) })
+	}
 	if s.made {
 		s.do(t, s.lab.Down(context.Background()))
 	}
@@ -142,6 +145,29 @@ func killedDuringTheCopy(t *testing.T, s *site) {
 	s.sameTables(t, "h2")
 	o.call("runs", "undo", id, "--yes").exits(0)
 	s.unchanged(t, was, lenient)
+}
+
+// refusedPair: a standby of 18.2 stops when it replays a multixact truncation of a
+// primary of 18.1.
+func refusedPair(t *testing.T, s *site) {
+	began := time.Now()
+	defer func() { summary(t, began) }()
+	ctx := context.Background()
+	s.do(t, s.ready(ctx))
+	s.at(t, "h1", "pg_ctlcluster 18 main stop")
+	s.do(t, s.lab.InstallRelease(ctx, "h1", "18.1"))
+	s.do(t, s.lab.InstallRelease(ctx, "h2", "18.2"))
+	s.at(t, "h1", "pg_ctlcluster 18 main start")
+	o := newOperator(t, s)
+	was := s.before(t, strict)
+	const id = "release.multixact-truncation-skew"
+	o.call("doctor").exits(3).says(id, "18.1", "18.2")
+	o.call("standby", "bootstrap", "h2", "--yes").exits(6).says(id, "update the standby first, or keep it on the primary's release")
+	s.unchanged(t, was, strict)
+	// Who knows better says so, and the journal keeps it.
+	o.call("standby", "bootstrap", "h2", "--yes", "--accept", id).exits(0).says(id)
+	s.streams(t, "h2")
+	o.call("runs", "show", o.runID()).exits(0).says(id)
 }
 
 type versionRow struct {
