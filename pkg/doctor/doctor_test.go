@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -85,12 +86,6 @@ func (l *lab) config(text string) {
 	l.pg2.SetFile("postgres", host.File{Path: "/etc/postgresql/15/main/postgresql.conf", Exists: true, Data: []byte(text)})
 }
 
-// service is what the inventory says of pg1's server, and what systemd does.
-func (l *lab) service(kind string, says facts.Service) {
-	l.cl.Hosts[0].Postgres.Service = inventory.Service{Kind: kind, Name: "main"}
-	l.pg1.Service = says
-}
-
 // disks gives pg1 a tablespace of 300 MB, beside 724 MB of other data, and the
 // file systems that they go to on pg2 a device and some room.
 func (l *lab) disks(data string, dataFree int64, space string, spaceFree int64) {
@@ -154,7 +149,7 @@ func cases() map[string]struct {
 		want   []string
 	}
 	failed := facts.Archiver{Mode: "on", LastFailed: &time.Time{}, FailedFile: "000000010000000000000001"}
-	return map[string]c{
+	all := map[string]c{
 		"healthy bootstrap": {func(*lab) {}, nil},
 		"healthy cluster":   {func(l *lab) { l.streaming(); l.scope = Scope{} }, nil},
 		"upstream down, standby as it should be": {func(l *lab) {
@@ -177,39 +172,6 @@ func cases() map[string]struct {
 		}, nil},
 		"starting up":    {func(l *lab) { l.pg1.Server = facts.Server{NotReady: "starting up"} }, []string{"pg1 block server.not-ready"}},
 		"another server": {func(l *lab) { l.pg1.Server.DataDirectory, l.pg1.Data.PID = "/other", 0 }, []string{"pg1 block server.another"}},
-
-		"unit of another name": {func(l *lab) {
-			l.service(inventory.ServiceSystemd, facts.Service{Unit: "postgresql.service", Load: "loaded", Owner: "postgresql@15-main.service"})
-		}, []string{"pg1 block service.owner"}},
-		"server outside of its unit": {func(l *lab) {
-			l.service(inventory.ServiceSystemd, facts.Service{Unit: "postgresql.service", Load: "loaded", Outside: true})
-		}, []string{"pg1 block service.owner"}},
-		"no such unit": {func(l *lab) {
-			l.service(inventory.ServiceSystemd, facts.Service{Unit: "postgresql.service", Load: "not-found"})
-		}, []string{"pg1 block service.owner"}},
-		"systemd with the right unit": {func(l *lab) {
-			l.service(inventory.ServiceSystemd, facts.Service{Unit: "postgresql.service", Load: "loaded", Owner: "postgresql.service"})
-		}, nil},
-		"systemd that does not answer": {func(l *lab) { l.service(inventory.ServiceSystemd, facts.Service{}) }, nil},
-		"start that may not take its time": {func(l *lab) {
-			l.service(inventory.ServiceSystemd, facts.Service{Unit: "postgresql.service", Load: "loaded", Owner: "postgresql.service", StartTimeout: "1min 30s"})
-		}, []string{"pg1 warn service.start-timeout"}},
-		"pg_ctl, and a unit has the server": {func(l *lab) {
-			l.service(inventory.ServicePgCtl, facts.Service{Owner: "postgresql.service"})
-		}, []string{"pg1 warn service.unit"}},
-		"pg_ctlcluster, and its unit does not have the server": {func(l *lab) {
-			l.service(inventory.ServicePgCtlCluster, facts.Service{Unit: "postgresql@15-main.service", Load: "loaded", Outside: true})
-		}, []string{"pg1 warn service.unit"}},
-		"pg_ctlcluster is about to start a server outside of its unit": {func(l *lab) {
-			l.cl.Hosts[1].Postgres.Service = inventory.Service{Kind: inventory.ServicePgCtlCluster, Name: "main"}
-			l.pg2.Service = facts.Service{Unit: "postgresql@15-main.service", Load: "loaded"}
-		}, []string{"pg2 warn service.unit"}},
-		"pg_ctlcluster where systemd knows no units of it": {func(l *lab) {
-			l.service(inventory.ServicePgCtlCluster, facts.Service{Unit: "postgresql@15-main.service", Load: "not-found", Outside: true})
-		}, nil},
-		"commands of one's own may be systemctl": {func(l *lab) {
-			l.service(inventory.ServiceCommand, facts.Service{Owner: "postgresql.service"})
-		}, nil},
 
 		"data directory behind a symlink": {func(l *lab) { l.pg1.Server.DataDirectory = "/srv/link/data" }, nil},
 
@@ -352,6 +314,8 @@ func cases() map[string]struct {
 		"high parameter":  {func(l *lab) { l.config("max_connections = 500\n") }, nil},
 		"hot_standby off": {func(l *lab) { l.config("hot_standby = off\n") }, []string{"pg2 warn standby.hot-standby-off"}},
 	}
+	maps.Copy(all, serviceCases())
+	return all
 }
 
 func TestExamineFindsWhatIsWrongAndNothingElse(t *testing.T) {

@@ -118,7 +118,11 @@ func releasePair(p pair) []found {
 	if sb == 0 || up == 0 {
 		return nil
 	}
-	return issues(postgres.KnownBadPair(sb, up))
+	out := issues(postgres.KnownBadPair(sb, up))
+	for i := range out {
+		out[i].text = fmt.Sprintf("%s has %s, its upstream %s has %s: %s", p.standby.inv.Name, sb, p.upstream.inv.Name, up, out[i].text)
+	}
+	return out
 }
 
 func targetIsSource(p pair) []found {

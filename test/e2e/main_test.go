@@ -7,11 +7,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -83,6 +83,8 @@ func run(m *testing.M, f flags) (code int) {
 	s := &suite{root: root, binary: filepath.Join(root, "bin", "pgrepctl"), disks: fastDisks(), sites: map[layout]*site{}, flags: f}
 	s.sites[etc] = newSite(s, etc, 3, "etc")
 	s.sites[dataDirectory] = newSite(s, dataDirectory, 2, "data")
+	s.sites[booted] = newSite(s, etc, 2, "systemd")
+	s.sites[booted].systemd = true
 	if err := s.build(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -131,15 +133,21 @@ func (s *suite) guard() (end func() error, err error) {
 	cmd.Stdin = r
 	// Not of our process group: Ctrl-C must not end the one who cleans up.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	var said strings.Builder
-	cmd.Stdout = &said
-	if err := cmd.Start(); err != nil {
+	// No pipe: when this process is killed, the first word into it would end the
+	// one who cleans up, with the other labs still there.
+	said, err := os.CreateTemp("", "pgrepctl-e2e-guard-")
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("guard the labs: %w", err), w.Close())
+	}
+	cmd.Stdout = said
+	if err := errors.Join(os.Remove(said.Name()), cmd.Start()); err != nil {
 		return nil, errors.Join(fmt.Errorf("guard the labs: %w", err), w.Close())
 	}
 	return func() error {
 		err := w.Close()
 		if err := cmd.Wait(); err != nil {
-			return fmt.Errorf("take the labs down: %w\n%s", err, said.String())
+			words, _ := io.ReadAll(io.NewSectionReader(said, 0, 1<<20))
+			return fmt.Errorf("take the labs down: %w\n%s", err, words)
 		}
 		return err
 	}, nil

@@ -23,6 +23,8 @@ type layout = lab.Layout
 const (
 	etc           = lab.DebianEtc
 	dataDirectory = lab.DataDirectory
+	// booted is etc on hosts that systemd boots.
+	booted layout = "systemd"
 )
 
 // site is a lab that serves many tests, one at a time: h1 is a primary with
@@ -34,6 +36,8 @@ type site struct {
 	label  string     // in the lab's name
 	major  int        // of PostgreSQL
 	mu     sync.Mutex // one test at a time
+	// systemd boots the hosts.
+	systemd bool
 
 	made  bool
 	suite *suite
@@ -91,7 +95,7 @@ func (s *site) ready(ctx context.Context) error {
 
 func (s *site) make(ctx context.Context) error {
 	l, err := lab.Up(ctx, lab.Options{Name: fmt.Sprintf("e2e-%d-%s", os.Getpid(), s.label),
-		Hosts: s.hosts, Layout: s.layout, Postgres: s.major, Cluster: true, State: s.suite.labs(), Disks: s.suite.disks, Binary: s.suite.binary})
+		Hosts: s.hosts, Layout: s.layout, Postgres: s.major, Systemd: s.systemd, Cluster: true, State: s.suite.labs(), Disks: s.suite.disks, Binary: s.suite.binary})
 	if err != nil {
 		return err
 	}
@@ -174,7 +178,7 @@ func (s *site) variables(name string) string {
 	if s.layout == dataDirectory {
 		conf = "data"
 	}
-	return fmt.Sprintf("set -eu\ncd /\nprimary=%t major=%d data=%s config=%s bin=%s log=%s layout=%s\n", name == "h1", s.major, s.files.Data, s.files.Config, s.files.Bin, s.files.Log, conf)
+	return fmt.Sprintf("set -eu\ncd /\nprimary=%t major=%d data=%s config=%s bin=%s log=%s layout=%s booted=%t\n", name == "h1", s.major, s.files.Data, s.files.Config, s.files.Bin, s.files.Log, conf, s.systemd)
 }
 
 const (
@@ -214,12 +218,16 @@ for p in rsync pgbench psql pg_receivewal tail; do pkill -KILL -x $p || true; do
 if [ -e /usr/bin/rsync.away ]; then mv /usr/bin/rsync.away /usr/bin/rsync; fi
 for d in etc home root usr/local; do rsync -a --checksum --delete --numeric-ids /var/e2e/$d/ /$d/; done
 if [ $sshd = changed ]; then` + reloadSSHD + `fi
-rm -rf /var/lib/postgresql/.pgrepctl /var/lib/postgresql/.psql_history /dev/shm/pgrepctl-* /tmp/* /var/tmp/received
+rm -rf /var/lib/postgresql/.pgrepctl /var/lib/postgresql/.psql_history /dev/shm/pgrepctl-* /var/tmp/received
+find /tmp -mindepth 1 -maxdepth 1 ! -name 'systemd-private-*' ! -name '.*-unix' -exec rm -rf {} +
+unit=postgresql@15-main
 if $primary; then
   if [ $layout = data ]; then cp -a /var/e2e/data/* $data/; fi
   cp -a /var/e2e/auto.conf $data/postgresql.auto.conf
+  if $booted && ! systemctl -q is-active $unit; then as $bin/pg_ctl -s -D $data -m fast stop || true; fi
   if ! as $bin/pg_ctl -s -D $data status >/dev/null; then
-    if [ $layout = etc ]; then pg_ctlcluster $major main start; else as $bin/pg_ctl -s -w -D $data -l $log start; fi
+    if $booted; then systemctl start $unit;
+    elif [ $layout = etc ]; then pg_ctlcluster $major main start; else as $bin/pg_ctl -s -w -D $data -l $log start; fi
   fi
   as psql -XAtqd bench -c "alter table pgbench_tellers set tablespace pg_default"
   as psql -XAtqc "drop tablespace if exists fast" 2>/dev/null
@@ -243,6 +251,7 @@ begin
 end $$;
 SQL
 else
+  if $booted; then systemctl stop $unit; systemctl reset-failed $unit; fi
   if [ -e $data/postmaster.pid ]; then as $bin/pg_ctl -s -D $data -m immediate stop || true; fi
   for d in $data ${data%/*}; do if mountpoint -q $d; then umount $d; fi; done
   if [ $layout = etc ]; then

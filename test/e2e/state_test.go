@@ -37,7 +37,7 @@ skip=/nowhere
 if [ $running = yes ]; then skip=$data; fi
 times=
 if [ $strict = true ]; then times=' %i %T@ %C@'; fi
-find $roots -path "$skip/*" -prune -o -path '/dev/shm/PostgreSQL.*' -prune -o -type d -printf "dir %p %m %u:%g$times\n" -o -printf "file %y %p %m %u:%g %s %l$times\n"
+find $roots -path "$skip/*" -prune -o -path '/dev/shm/PostgreSQL.*' -prune -o -path '/tmp/systemd-private-*' -prune -o -type d -printf "dir %p %m %u:%g$times\n" -o -printf "file %y %p %m %u:%g %s %l$times\n"
 find $roots -path "$skip/*" -prune -o -path '/dev/shm/PostgreSQL.*' -prune -o -type f -print0 | xargs -0r sha256sum
 if [ $running = yes ]; then
   cd $data
@@ -57,7 +57,7 @@ SQL
 fi
 ps -eo user:16,args --no-headers |
   sed -e 's/[0-9][0-9]* of [0-9-]* startups//' -e 's/\(walsender\|walreceiver\).*/\1/' -e 's/postgres: startup .*/postgres: startup/' |
-  grep -v -e '^root  *sh -s$' -e '^root  *ps -eo' -e '^root  *sed ' -e '<defunct>' -e ' \[.*\]$' -e '^root  *grep -v' -e 'autovacuum worker' -e 'postgres: .*\[local\]' -e 'parallel worker' | sed 's/^/process /'
+  grep -v -e '^root  *sh -s$' -e '^root  *ps -eo' -e '^root  *sed ' -e '<defunct>' -e ' \[.*\]$' -e '^root  *grep -v' -e 'autovacuum worker' -e 'postgres: .*\[local\]' -e 'parallel worker' -e 'systemd --user$' -e '(sd-pam)$' | sed 's/^/process /'
 `
 
 // snapshot takes one of the hosts that are on. Connections of the tool end a
