@@ -94,6 +94,8 @@ type StopBackup struct {
 	// Copied are the locations of the tablespaces that were copied under it;
 	// nil when that is not known, as in a preview.
 	Copied []string `json:"-"`
+	// Waits: the server ends the backup only when its WAL is archived (9.6).
+	Waits bool `json:"-"`
 }
 
 func (e *StopBackup) Kind() string    { return "stop-backup" }
@@ -105,7 +107,11 @@ func (e *StopBackup) Predict(World)   {}
 func (e *StopBackup) Inert() bool { return true }
 
 func (e *StopBackup) Describe() Description {
-	return Description{Verb: "stop", Subject: "the base backup", Detail: "(without waiting for the archiver)"}
+	how := "(without waiting for the archiver)"
+	if e.Waits {
+		how = "(which waits until the archiver has its WAL)"
+	}
+	return Description{Verb: "stop", Subject: "the base backup", Detail: how}
 }
 
 func (e *StopBackup) Do(ctx context.Context, env Env) (Output, error) {

@@ -79,8 +79,8 @@ type version struct{}
 func (version) form() form {
 	return form{
 		Label:   "major version",
-		Want:    "9.6, 10, 11, …",
-		Pattern: `^(9\.6|[1-9][0-9])$`,
+		Want:    "9.6, or 10 to 18",
+		Pattern: `^(9\.6|1[0-8])$`,
 		JSON:    []string{"string", "number"},
 		more: func(text string) (string, string) {
 			major, _, minor := strings.Cut(text, ".")
@@ -90,7 +90,9 @@ func (version) form() form {
 			case n < 9 || n == 9 && text != "9.6" && !strings.HasPrefix(text, "9.6."):
 				// pg_start_backup's non-exclusive mode, which survives the
 				// death of its client, is new in 9.6.
-				return fmt.Sprintf("version %s is not supported", text), "9.6 is the oldest"
+				return fmt.Sprintf("version %s is not supported", text), "9.6 is the oldest, 18 the newest"
+			case n > 18:
+				return fmt.Sprintf("version %s is not known to this pgrepctl", text), "9.6 is the oldest, 18 the newest"
 			case n == 9 && text != "9.6":
 				return fmt.Sprintf("%q is not a major version", text), "write 9.6"
 			case n >= 10 && minor:

@@ -15,6 +15,10 @@ type Version int
 // came with it.
 const Oldest Version = 90400
 
+// Newest is the last major version it has one for: what a later one changed is not
+// known.
+const Newest Version = 180000
+
 // MakeVersion builds a version from its parts: (15), (15, 20), (9, 6),
 // (9, 6, 24).
 func MakeVersion(parts ...int) Version {

@@ -47,7 +47,11 @@ func (*Backup) Close(ctx context.Context, in In) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
-	return Planned{Effects: []effect.Effect{&effect.StopBackup{Host: in.Self.Name, Copied: copied}}}, nil
+	h, err := in.self(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	return Planned{Effects: []effect.Effect{&effect.StopBackup{Host: in.Self.Name, Copied: copied, Waits: h.Server.Version.StopBackupWaitsForArchive()}}}, nil
 }
 
 // copiedTablespaces are the locations that were copied under the backup of this

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
@@ -115,6 +116,9 @@ func (g *Gatherer) versionOf(ctx context.Context, sql host.SQL) (postgres.Versio
 	v := postgres.Version(rows[0].Version)
 	if v < postgres.Oldest {
 		return 0, &postgres.UnsupportedError{Version: v, Feature: "pgrepctl", Since: postgres.Oldest}
+	}
+	if v > postgres.Newest && !v.SameMajor(postgres.Newest) {
+		return 0, fault.Refuse(g.h.Name(), "use a newer pgrepctl", fmt.Errorf("PostgreSQL %s is newer than this pgrepctl knows: 9.6 to %s", v.Major(), postgres.Newest.Major()))
 	}
 	g.dialect = dialect{session: sql, version: v}
 	g.sizes = sizes{all: rows[0].Size, tablespaces: map[int64]int64{}}
