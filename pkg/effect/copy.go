@@ -131,6 +131,10 @@ func (e *Copy) explain(ctx context.Context, err error) error {
 	return f
 }
 
+// progressInterval: of many small files rsync prints a line each, thousands a
+// second, and every one of them would stand in the log of a run.
+const progressInterval = 200 * time.Millisecond
+
 var progressLine = regexp.MustCompile(`^\s*([0-9,.]+)\s+([0-9]+)%`)
 
 // progress reads what `rsync --info=progress2 --outbuf=L` prints: lines ended
@@ -147,15 +151,27 @@ func progress(r io.Reader, total int64, emit func(event.Progress)) {
 		}
 		return 0, nil, nil
 	})
+	var last time.Time
+	var held *event.Progress
 	for sc.Scan() {
 		m := progressLine.FindSubmatch(sc.Bytes())
 		if m == nil {
 			continue
 		}
 		n, err := strconv.ParseInt(strings.NewReplacer(",", "", ".", "").Replace(string(m[1])), 10, 64)
-		if err == nil {
-			emit(event.Progress{Bytes: n, Total: total})
+		if err != nil {
+			continue
 		}
+		p := event.Progress{Bytes: n, Total: total}
+		if time.Since(last) < progressInterval {
+			held = &p
+			continue
+		}
+		emit(p)
+		last, held = time.Now(), nil
+	}
+	if held != nil {
+		emit(*held)
 	}
 	_, _ = io.Copy(io.Discard, r)
 }

@@ -29,7 +29,8 @@ func TestCopyTellsHowFarItIs(t *testing.T) {
 			t.Error("the total is missing")
 		}
 	}
-	if diff := cmp.Diff([]int64{32768, 1081344, 4194304}, bytes); diff != "" {
+	// The first at once, and the last; not each of those that come between.
+	if diff := cmp.Diff([]int64{32768, 4194304}, bytes); diff != "" {
 		t.Error(diff)
 	}
 }
