@@ -118,7 +118,8 @@ of its own the first time.`,
 		},
 	}
 	cmd.Flags().IntVar(&o.Hosts, "hosts", 2, "number of hosts")
-	cmd.Flags().IntVar(&o.Postgres, "postgres", 15, "PostgreSQL major version, 10 to 18")
+	cmd.Flags().StringVar(&o.Postgres, "postgres", "", "PostgreSQL major version, 10 to 18 (default 15)")
+	cmd.Flags().StringVar(&o.Build, "build", "", "directory of a build of PostgreSQL of your own, with its bin, lib and share")
 	cmd.Flags().StringVar(&layout, "layout", string(lab.DebianEtc), "where PostgreSQL keeps its files: debian-etc or data-directory")
 	cmd.Flags().StringVar(&o.Disks, "dir", "", "directory for the hosts' disks, /dev/shm for instance (default with the lab's other files)")
 	cmd.Flags().BoolVar(&o.Systemd, "systemd", false, "hosts that a real systemd boots and runs PostgreSQL on (root only)")

@@ -105,7 +105,7 @@ func (l *Lab) InstallRelease(ctx context.Context, hostName, release string) erro
 		return fmt.Errorf("install PostgreSQL %s on %s: %w", release, hostName, err)
 	}
 	const unpack = `rm -rf "/usr/lib/postgresql/$1" && exec tar --extract --no-same-owner --directory=/`
-	err = l.Run(ctx, hostName, []string{"sh", "-c", unpack, "sh", fmt.Sprint(l.Postgres)}, host.Stdio{In: out})
+	err = l.Run(ctx, hostName, []string{"sh", "-c", unpack, "sh", l.Postgres}, host.Stdio{In: out})
 	if err := errors.Join(err, pack.Wait()); err != nil {
 		return fmt.Errorf("install PostgreSQL %s on %s: %w", release, hostName, err)
 	}

@@ -56,7 +56,7 @@ type Lab struct {
 // config is lab.json.
 type config struct {
 	Name     string `json:"name"`
-	Postgres int    `json:"postgres"`
+	Postgres string `json:"postgres"`
 	Layout   Layout `json:"layout"`
 	// Rootfs are the directories that the hosts' root file systems lie over,
 	// upper ones first, with colons between them.

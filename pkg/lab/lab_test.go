@@ -121,7 +121,7 @@ func TestWrongOptionsAreUsageErrors(t *testing.T) {
 	for what, o := range map[string]Options{
 		"too many hosts":  {Hosts: MaxHosts + 1},
 		"negative hosts":  {Hosts: -1},
-		"no such release": {Postgres: 9},
+		"no such release": {Postgres: "9"},
 		"no such layout":  {Layout: "scattered"},
 		"path as name":    {Name: "../x"},
 		"upper case name": {Name: "Lab"},

@@ -16,17 +16,17 @@ type PostgresFiles struct {
 
 // Files returns the places of a layout for the lab's version.
 func (l *Lab) Files(layout Layout) PostgresFiles {
-	lib := fmt.Sprintf("/var/lib/postgresql/%d", l.Postgres)
+	lib := fmt.Sprintf("/var/lib/postgresql/%s", l.Postgres)
 	f := PostgresFiles{
 		Data:   path.Join(lib, "main"),
-		Config: fmt.Sprintf("/etc/postgresql/%d/main", l.Postgres),
-		Bin:    fmt.Sprintf("/usr/lib/postgresql/%d/bin", l.Postgres),
-		Log:    fmt.Sprintf("/var/log/postgresql/postgresql-%d-main.log", l.Postgres),
+		Config: fmt.Sprintf("/etc/postgresql/%s/main", l.Postgres),
+		Bin:    fmt.Sprintf("/usr/lib/postgresql/%s/bin", l.Postgres),
+		Log:    fmt.Sprintf("/var/log/postgresql/postgresql-%s-main.log", l.Postgres),
 	}
 	if layout == DataDirectory {
 		f.Data = path.Join(lib, "data")
 		f.Config = f.Data
-		f.Log = fmt.Sprintf("/var/log/postgresql/postgresql-%d-data.log", l.Postgres)
+		f.Log = fmt.Sprintf("/var/log/postgresql/postgresql-%s-data.log", l.Postgres)
 	}
 	return f
 }
@@ -59,7 +59,7 @@ func (l *Lab) PrepareStandby(ctx context.Context, hostName string, layout Layout
 }
 
 func (l *Lab) postgresScript(ctx context.Context, what, hostName string, f PostgresFiles, script string) error {
-	argv := []string{"/bin/sh", "-euc", script, "sh", fmt.Sprint(l.Postgres), f.Data, f.Config, f.Bin, f.Log}
+	argv := []string{"/bin/sh", "-euc", script, "sh", l.Postgres, f.Data, f.Config, f.Bin, f.Log}
 	if _, err := l.Exec(ctx, hostName, argv, ""); err != nil {
 		return fmt.Errorf("%s %s: %w", what, hostName, err)
 	}

@@ -29,14 +29,14 @@ var rootfsSystemdScript string
 // releaseOf is the Debian release of the hosts of a major version of PostgreSQL,
 // and whether it packages that version. What no release packages runs on
 // bookworm, which then has Debian's PostgreSQL 15 beside it.
-func releaseOf(postgres int) (release string, packaged int) {
+func releaseOf(postgres string) (release, packaged string) {
 	switch postgres {
-	case 13:
-		return "bullseye", 13
-	case 17:
-		return "trixie", 17
+	case "13":
+		return "bullseye", "13"
+	case "17":
+		return "trixie", "17"
 	}
-	return "bookworm", 15
+	return "bookworm", "15"
 }
 
 // tree is a part of a root file system that hosts share, read-only.
@@ -56,21 +56,35 @@ func cacheDir() (string, error) {
 }
 
 // planTrees returns the parts of the root file system for a major version, upper
-// ones first. Hosts that systemd boots have a root of their own.
-func planTrees(postgres int, systemd bool) ([]tree, error) {
+// ones first. Hosts that systemd boots have a root of their own. A build of the
+// user's own decides the version.
+func planTrees(o *Options) ([]tree, error) {
 	cache, err := cacheDir()
 	if err != nil {
 		return nil, err
 	}
-	release, packaged := releaseOf(postgres)
+	var own *ownBuild
+	if o.Build != "" {
+		if own, err = planBuild(cache, o.Build); err != nil {
+			return nil, err
+		}
+		o.Postgres = own.major
+	}
+	release, packaged := releaseOf(o.Postgres)
+	if own != nil {
+		release, packaged = "bookworm", "15"
+	}
 	root := planRootfs(cache, release, packaged)
-	if systemd {
+	if o.Systemd {
 		root = planSystemdRootfs(cache, release, packaged)
 	}
-	if postgres == packaged {
+	if own != nil {
+		return []tree{own, root}, nil
+	}
+	if o.Postgres == packaged {
 		return []tree{root}, nil
 	}
-	bin, err := planBinaries(cache, fmt.Sprint(postgres))
+	bin, err := planBinaries(cache, o.Postgres)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +99,7 @@ type rootfs struct {
 	dir      string   // final place
 }
 
-func planRootfs(cache, release string, postgres int) *rootfs {
+func planRootfs(cache, release, postgres string) *rootfs {
 	r := &rootfs{release: release, packages: hostPackages(postgres), scripts: []string{rootfsScript}}
 	r.dir = filepath.Join(cache, release+"-"+r.key())
 	return r
@@ -93,16 +107,16 @@ func planRootfs(cache, release string, postgres int) *rootfs {
 
 // planSystemdRootfs is one of its own rather than packages laid over the other:
 // the state of dpkg, and the units that packages enable, are of one tree.
-func planSystemdRootfs(cache, release string, postgres int) *rootfs {
+func planSystemdRootfs(cache, release, postgres string) *rootfs {
 	r := &rootfs{release: release, scripts: []string{rootfsScript, rootfsSystemdScript},
 		packages: append(hostPackages(postgres), "dbus", "libpam-systemd", "systemd", "systemd-sysv")}
 	r.dir = filepath.Join(cache, release+"-systemd-"+r.key())
 	return r
 }
 
-func hostPackages(postgres int) []string {
+func hostPackages(postgres string) []string {
 	return []string{
-		"iproute2", "openssh-client", "openssh-server", "perl", fmt.Sprintf("postgresql-%d", postgres),
+		"iproute2", "openssh-client", "openssh-server", "perl", "postgresql-" + postgres,
 		"procps", "rsync", "ssl-cert", "sudo",
 	}
 }

@@ -82,7 +82,7 @@ func TestAPlainUserHasALabToo(t *testing.T) {
 	}
 
 	// Root's root file system instead of a build of minutes.
-	trees, err := planTrees(15, false)
+	trees, err := planTrees(&Options{Postgres: "15"})
 	do(t, err)
 	root := trees[0].(*rootfs)
 	do(t, root.ensure(t.Context(), false, func(text string) { t.Log(text) }))

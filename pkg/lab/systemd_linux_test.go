@@ -257,7 +257,7 @@ func TestControlGroupsAreFoundWhereverTheyAreMounted(t *testing.T) {
 
 func TestSystemdHasARootOfItsOwn(t *testing.T) {
 	t.Parallel()
-	plain, booted := planRootfs("/c", "bookworm", 15), planSystemdRootfs("/c", "bookworm", 15)
+	plain, booted := planRootfs("/c", "bookworm", "15"), planSystemdRootfs("/c", "bookworm", "15")
 	if plain.dir == booted.dir || !strings.Contains(booted.dir, "/bookworm-systemd-") {
 		t.Errorf("%s and %s", plain.dir, booted.dir)
 	}

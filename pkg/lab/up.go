@@ -22,8 +22,11 @@ import (
 type Options struct {
 	Name     string // default DefaultName
 	Hosts    int    // default 2
-	Postgres int    // major version, 10 to 18; default 15
-	Layout   Layout // default DebianEtc
+	Postgres string // major version, 10 to 18; default 15
+	// Build is the directory of a build of PostgreSQL for these hosts, with its
+	// bin, lib and share; it decides the version, of 9.6 for instance.
+	Build  string
+	Layout Layout // default DebianEtc
 	// Systemd boots the hosts with a real systemd as PID 1. Only for root.
 	Systemd bool
 	// Cluster makes a running primary on the first host, and of the others
@@ -139,8 +142,11 @@ func (o Options) plan() (*Lab, []tree, error) {
 	if o.Hosts == 0 {
 		o.Hosts = 2
 	}
-	if o.Postgres == 0 {
-		o.Postgres = 15
+	if o.Build != "" && o.Postgres != "" {
+		return usage("a build of your own is of one version: give no other")
+	}
+	if o.Postgres == "" {
+		o.Postgres = "15"
 	}
 	if o.Layout == "" {
 		o.Layout = DebianEtc
@@ -161,7 +167,7 @@ func (o Options) plan() (*Lab, []tree, error) {
 			return nil, nil, err
 		}
 	}
-	trees, err := planTrees(o.Postgres, o.Systemd)
+	trees, err := planTrees(&o)
 	if err != nil {
 		return nil, nil, err
 	}

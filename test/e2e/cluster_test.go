@@ -12,7 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pgrepctl/pgrepctl/pkg/host"
-	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // streams asserts that a host is a complete standby of h1, as an observer from
@@ -38,7 +37,7 @@ func (s *site) streams(t *testing.T, name string) {
 }
 
 // recoveryFile makes a server of this version a standby.
-func (s *site) recoveryFile() string { return postgres.MakeVersion(s.major).RecoveryFile() }
+func (s *site) recoveryFile() string { return s.version().RecoveryFile() }
 
 // caughtUp returns when a host has replayed all that h1 has written by now.
 func (s *site) caughtUp(t *testing.T, name string) {

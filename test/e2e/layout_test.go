@@ -64,7 +64,7 @@ func TestUnusualLayoutIsUsedAsItIs(t *testing.T) {
 			t.Error(describe(err))
 		}
 	}()
-	s := &site{suite: shared, lab: l, layout: dataDirectory, hosts: 2, major: 15, files: lab.PostgresFiles{Data: "/srv/pg/data", Config: "/srv/pg/data", Bin: "/usr/lib/postgresql/15/bin", Log: "/srv/pg/log/server.log"}}
+	s := &site{suite: shared, lab: l, layout: dataDirectory, hosts: 2, major: "15", files: lab.PostgresFiles{Data: "/srv/pg/data", Config: "/srv/pg/data", Bin: "/usr/lib/postgresql/15/bin", Log: "/srv/pg/log/server.log"}}
 	for _, h := range []string{"h1", "h2"} {
 		s.at(t, h, "set -- "+h+"\n"+unusual)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/lab"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 type layout = lab.Layout
@@ -34,7 +35,8 @@ type site struct {
 	layout layout
 	hosts  int
 	label  string     // in the lab's name
-	major  int        // of PostgreSQL
+	major  string     // of PostgreSQL
+	build  string     // of one's own
 	mu     sync.Mutex // one test at a time
 	// systemd boots the hosts.
 	systemd bool
@@ -47,7 +49,7 @@ type site struct {
 }
 
 func newSite(s *suite, l layout, hosts int, label string) *site {
-	return &site{suite: s, layout: l, hosts: hosts, label: label, major: 15}
+	return &site{suite: s, layout: l, hosts: hosts, label: label, major: "15"}
 }
 
 // take gives a test the site, in its first state, until the test ends.
@@ -95,7 +97,7 @@ func (s *site) ready(ctx context.Context) error {
 
 func (s *site) make(ctx context.Context) error {
 	l, err := lab.Up(ctx, lab.Options{Name: fmt.Sprintf("e2e-%d-%s", os.Getpid(), s.label),
-		Hosts: s.hosts, Layout: s.layout, Postgres: s.major, Systemd: s.systemd, Cluster: true, State: s.suite.labs(), Disks: s.suite.disks, Binary: s.suite.binary})
+		Hosts: s.hosts, Layout: s.layout, Postgres: s.wanted(), Build: s.build, Systemd: s.systemd, Cluster: true, State: s.suite.labs(), Disks: s.suite.disks, Binary: s.suite.binary})
 	if err != nil {
 		return err
 	}
@@ -108,6 +110,23 @@ func (s *site) make(ctx context.Context) error {
 	}
 	s.first, err = s.snapshot(ctx, lenient)
 	return err
+}
+
+// wanted is the version to ask a lab for; a build has its own.
+func (s *site) wanted() string {
+	if s.build != "" {
+		return ""
+	}
+	return s.major
+}
+
+// version is the first of the major release.
+func (s *site) version() postgres.Version {
+	v, err := postgres.ParseVersion(s.major)
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 // reset puts the site back into its first state.
@@ -178,7 +197,7 @@ func (s *site) variables(name string) string {
 	if s.layout == dataDirectory {
 		conf = "data"
 	}
-	return fmt.Sprintf("set -eu\ncd /\nprimary=%t major=%d data=%s config=%s bin=%s log=%s layout=%s booted=%t\n", name == "h1", s.major, s.files.Data, s.files.Config, s.files.Bin, s.files.Log, conf, s.systemd)
+	return fmt.Sprintf("set -eu\ncd /\nprimary=%t major=%s data=%s config=%s bin=%s log=%s layout=%s booted=%t\n", name == "h1", s.major, s.files.Data, s.files.Config, s.files.Bin, s.files.Log, conf, s.systemd)
 }
 
 const (

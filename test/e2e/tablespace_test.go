@@ -33,7 +33,7 @@ func (s *site) inTablespace(t *testing.T, name string) {
 	t.Helper()
 	file := s.sql(t, name, "bench", "select pg_relation_filepath('pgbench_tellers')")
 	real := s.at(t, name, "cd $data; test -s "+file+"; readlink -f "+file)
-	if !strings.HasPrefix(real, placeOfTablespace+"/PG_"+itoa(s.major)+"_") {
+	if !strings.HasPrefix(real, placeOfTablespace+"/PG_"+s.major+"_") {
 		t.Errorf("pgbench_tellers on %s is in %s", name, real)
 	}
 }

@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 	"github.com/pgrepctl/pgrepctl/test/figures"
 )
 
@@ -41,23 +42,38 @@ func TestEveryVersion(t *testing.T) {
 		majors = strings.Fields("10 11 12 13 14 15 16 17 18")
 	}
 	table := versionTable{}
-	for _, m := range majors {
-		major, err := strconv.Atoi(m)
-		if err != nil {
-			t.Fatalf("-versions %q: %v", m, err)
-		}
-		table.rows = append(table.rows, oneVersion(t, major))
+	for _, major := range majors {
+		s := newSite(shared, etc, 2, "pg"+major)
+		s.major = major
+		table.rows = append(table.rows, oneVersion(t, s))
+	}
+	if bin := os.Getenv("PGREPCTL_TEST_BINDIR"); bin != "" {
+		table.rows = append(table.rows, oneVersion(t, ownBuild(t, bin)))
 	}
 	table.write(t, all)
 }
 
+// ownBuild is a site for the build that has a directory of binaries.
+func ownBuild(t *testing.T, bin string) *site {
+	t.Helper()
+	out, err := exec.Command(filepath.Join(bin, "postgres"), "--version").Output()
+	if err != nil {
+		t.Fatalf("PGREPCTL_TEST_BINDIR: %v", err)
+	}
+	v, err := postgres.ParseVersion(string(out))
+	if err != nil {
+		t.Fatalf("PGREPCTL_TEST_BINDIR: %v", err)
+	}
+	s := newSite(shared, etc, 2, "own")
+	s.major, s.build = v.Major(), filepath.Dir(bin)
+	return s
+}
+
 // oneVersion makes its hosts and takes them down again.
-func oneVersion(t *testing.T, major int) (row versionRow) {
-	row.major = major
-	s := newSite(shared, etc, 2, "pg"+itoa(major))
-	s.major = major
+func oneVersion(t *testing.T, s *site) (row versionRow) {
+	row.major = s.major
 	for _, sc := range scenarios() {
-		row.passed = append(row.passed, t.Run(fmt.Sprintf("%d: %s", major, sc.name), func(t *testing.T) {
+		row.passed = append(row.passed, t.Run(fmt.Sprintf("%s: %s", s.major, sc.name), func(t *testing.T) {
 			began := time.Now()
 			defer func() { summary(t, began) }()
 			s.do(t, s.ready(context.Background()))
@@ -66,7 +82,7 @@ func oneVersion(t *testing.T, major int) (row versionRow) {
 			sc.run(t, s)
 		}))
 	}
-	if major == 18 {
+	if s.major == "18" && s.build == "" {
 		t.Run("minors that must not be mixed", func(t *testing.T) { refusedPair(t, s) })
 	}
 	if s.made {
@@ -88,7 +104,7 @@ func bootstrapAndUndo(t *testing.T, s *site) {
 	s.inTablespace(t, "h2")
 	s.streams(t, "h2")
 	s.logIsFreeOfFatal(t, "h2")
-	if s.major >= 14 {
+	if s.version().AtLeast(14) {
 		s.undamaged(t, "h2")
 	}
 	o.call("status").exits(0).says("streaming", "h2 active")
@@ -113,7 +129,7 @@ func otherDisks(t *testing.T, s *site) {
 		t.Errorf("pg_wal of h2: %s", got)
 	}
 	file := s.sql(t, "h2", "bench", "select pg_relation_filepath('pgbench_tellers')")
-	if real := s.at(t, "h2", "cd $data; test -s "+file+"; readlink -f "+file); !strings.HasPrefix(real, "/elsewhere/slow/PG_"+itoa(s.major)+"_") {
+	if real := s.at(t, "h2", "cd $data; test -s "+file+"; readlink -f "+file); !strings.HasPrefix(real, "/elsewhere/slow/PG_"+s.major+"_") {
 		t.Errorf("pgbench_tellers on h2 is in %s", real)
 	}
 	s.streams(t, "h2")
@@ -171,7 +187,7 @@ func refusedPair(t *testing.T, s *site) {
 }
 
 type versionRow struct {
-	major           int
+	major           string
 	release, system string
 	passed          []bool // as scenarios
 }
@@ -189,7 +205,7 @@ func (v versionTable) write(t *testing.T, all bool) {
 				failed++
 			}
 		}
-		r.AtMost(fmt.Sprintf("failed scenarios on PostgreSQL %d", row.major), float64(failed), "count", 0)
+		r.AtMost(fmt.Sprintf("failed scenarios on PostgreSQL %s", row.major), float64(failed), "count", 0)
 	}
 	dir := filepath.Join("..", "..", "build", "figures")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -231,7 +247,7 @@ func (v versionTable) markdown() string {
 	}
 	b.WriteString(rule + "\n")
 	for _, row := range v.rows {
-		fmt.Fprintf(&b, "| %d | %s | %s |", row.major, row.release, row.system)
+		fmt.Fprintf(&b, "| %s | %s | %s |", row.major, row.release, row.system)
 		for _, ok := range row.passed {
 			b.WriteString(map[bool]string{true: " ok |", false: " **failed** |"}[ok])
 		}
