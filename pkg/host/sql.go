@@ -23,6 +23,16 @@ type Database struct {
 	Own bool
 }
 
+// Lost reports whether a session has ended by itself.
+func Lost(s SQL) bool {
+	select {
+	case <-s.Lost():
+		return true
+	default:
+		return false
+	}
+}
+
 // ErrNoServer says that nothing listens on the socket: the server does not run.
 var ErrNoServer = errors.New("no PostgreSQL server listens there")
 

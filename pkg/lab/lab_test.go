@@ -122,6 +122,7 @@ func TestWrongOptionsAreUsageErrors(t *testing.T) {
 		"too many hosts":  {Hosts: MaxHosts + 1},
 		"negative hosts":  {Hosts: -1},
 		"no such release": {Postgres: "9"},
+		"a minor release": {Postgres: "18.2"},
 		"no such layout":  {Layout: "scattered"},
 		"path as name":    {Name: "../x"},
 		"upper case name": {Name: "Lab"},

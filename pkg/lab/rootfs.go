@@ -84,6 +84,9 @@ func planTrees(o *Options) ([]tree, error) {
 	if o.Postgres == packaged {
 		return []tree{root}, nil
 	}
+	if strings.Contains(o.Postgres, ".") {
+		return nil, &fault.Error{Class: fault.Usage, Err: fmt.Errorf("PostgreSQL %s: want a major version, 10 to 18", o.Postgres)}
+	}
 	bin, err := planBinaries(cache, o.Postgres)
 	if err != nil {
 		return nil, err

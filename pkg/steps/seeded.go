@@ -36,7 +36,7 @@ func (in In) seeded(ctx context.Context) (bool, string, error) {
 		}
 		if !d.Standby {
 			return false, "", fault.Refuse(in.Standby.Name, "if nobody needs those data, move "+d.Path+" away, then type the same command again",
-				fmt.Errorf("%s holds a copy of this cluster that is not a standby: it has no %s", d.Path, sb.Machine.BinVersion.RecoveryFile()))
+				fmt.Errorf("%s holds a copy of this cluster that is not a standby: it has no %s", d.Path, up.Server.Version.RecoveryFile()))
 		}
 		return true, fmt.Sprintf("%s is a standby's, of the same system as %s", d.Path, up.Name), nil
 	}

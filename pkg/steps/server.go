@@ -12,6 +12,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // Server starts or stops the server, or settles what edited files ask for.
@@ -116,11 +117,17 @@ func (s *Server) running(_ context.Context, in In, h *facts.Host) (Planned, erro
 	if h.Server.Running {
 		return noop("running"), nil
 	}
+	// Not that of the binaries, which may not be found: of the wrong file's
+	// presence a writable twin would follow.
+	v, err := postgres.ParseVersion(in.Self.Postgres.Version)
+	if err != nil {
+		return Planned{}, fmt.Errorf("version of %s: %w", in.Self.Name, err)
+	}
 	var expect effect.Expect
 	if in.Standby != nil && in.Standby.Name == in.Self.Name {
 		if !h.Data.Standby {
 			return Planned{}, fault.Refuse(in.Self.Name, "type the same command again",
-				fmt.Errorf("it would open read-write: there is no %s in its data directory", h.Machine.BinVersion.RecoveryFile()))
+				fmt.Errorf("it would open read-write: there is no %s in its data directory", v.RecoveryFile()))
 		}
 		expect = effect.ExpectStandby
 	}
@@ -131,8 +138,8 @@ func (s *Server) running(_ context.Context, in In, h *facts.Host) (Planned, erro
 	e := s.service(in, h, action, expect)
 	if expect == effect.ExpectStandby {
 		e.Why = "(it must come up in recovery, or it is stopped at once)"
-		e.Data, e.DataAs, e.Signal = in.Self.Postgres.DataDirectory, in.Self.Postgres.OSUser, h.Machine.BinVersion.RecoveryFile()
-		e.Tells = h.Machine.BinVersion.StatusInPIDFile()
+		e.Data, e.DataAs, e.Signal = in.Self.Postgres.DataDirectory, in.Self.Postgres.OSUser, v.RecoveryFile()
+		e.Tells = v.StatusInPIDFile()
 	}
 	return Planned{Effects: []effect.Effect{e}}, nil
 }

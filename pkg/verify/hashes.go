@@ -111,20 +111,11 @@ func (r *run) database(ctx context.Context, name string) (goOn bool, err error) 
 		}
 		c.Name, c.Database = "hashes", name
 		r.add(c)
-		if lost(p.locker) || lost(p.flusher) || lost(p.standby) {
+		if host.Lost(p.locker) || host.Lost(p.flusher) || host.Lost(p.standby) {
 			return stop("a session was lost")
 		}
 	}
 	return true, nil
-}
-
-func lost(s host.SQL) bool {
-	select {
-	case <-s.Lost():
-		return true
-	default:
-		return false
-	}
 }
 
 type table struct {

@@ -39,23 +39,7 @@ func (s *site) inTablespace(t *testing.T, name string) {
 }
 
 func TestTablespaceComesAlongAndAnUndoTakesItAway(t *testing.T) {
-	s := take(t, etc)
-	o := newOperator(t, s)
-	s.directories(t)
-	s.tablespace(t)
-	was := s.before(t, lenient)
-	stop := s.load(t)
-	apply(t, o, "h2")
-	s.sameTables(t, "h2")
-	stop()
-	s.inTablespace(t, "h2")
-	s.streams(t, "h2")
-	s.undamaged(t, "h2")
-	o.call("runs", "undo", o.runID(), "--yes").exits(0)
-	s.unchanged(t, was, lenient)
-	if left := s.at(t, "h2", listTablespace); left != freeTablespace {
-		t.Errorf("left on h2:\n%s", left)
-	}
+	bootstrapAndUndo(t, take(t, etc))
 }
 
 func TestTablespaceMadeDuringTheRunIsNoticedAndCopiedByAResume(t *testing.T) {

@@ -96,7 +96,7 @@ func (g *Gatherer) SQL(ctx context.Context) (host.SQL, error) {
 	g.mu.Lock()
 	s := g.own
 	g.mu.Unlock()
-	if s != nil && !lost(s) {
+	if s != nil && !host.Lost(s) {
 		return s, nil
 	}
 	db, err := g.Database(ctx)
@@ -111,15 +111,6 @@ func (g *Gatherer) SQL(ctx context.Context) (host.SQL, error) {
 	g.own = s
 	g.mu.Unlock()
 	return s, nil
-}
-
-func lost(s host.SQL) bool {
-	select {
-	case <-s.Lost():
-		return true
-	default:
-		return false
-	}
 }
 
 // readMachine asks once: what it reads does not change during a run.

@@ -108,7 +108,7 @@ func sqlError(err error) error {
 }
 
 func (s *localSQL) check(err error) error {
-	if err != nil && s.conn.IsClosed() && !lost(s) {
+	if err != nil && s.conn.IsClosed() && !host.Lost(s) {
 		close(s.lost)
 	}
 	if err != nil {

@@ -61,7 +61,7 @@ func (g *Gatherer) askState(ctx context.Context) (*state, error) {
 			return nil, err
 		}
 		got, err := g.stateOf(ctx, sql)
-		if err != nil && try == 0 && ctx.Err() == nil && lost(sql) {
+		if err != nil && try == 0 && ctx.Err() == nil && host.Lost(sql) {
 			continue
 		}
 		return got, err

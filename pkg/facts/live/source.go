@@ -129,7 +129,7 @@ func (g *Gatherer) ask(ctx context.Context, fn func(host.SQL, postgres.Version) 
 		if err == nil {
 			err = fn(sql, v)
 		}
-		if err != nil && try == 0 && ctx.Err() == nil && lost(sql) {
+		if err != nil && try == 0 && ctx.Err() == nil && host.Lost(sql) {
 			continue
 		}
 		return err
