@@ -36,11 +36,19 @@ type Event struct {
 	Error    string    `json:"error,omitempty"`
 }
 
-// Progress of a copy. Rate and ETA are left to the renderer, which knows time.
+// Progress of a copy, all its streams together. Rate and what follows from it are
+// the renderer's to add, which knows time.
 type Progress struct {
 	Bytes int64 `json:"bytes"`
 	Total int64 `json:"total,omitempty"` // 0: not known
 	Files int64 `json:"files,omitempty"`
+	// Rate is bytes a second, Percent rounded down, and Left the seconds that the
+	// rest takes at this rate.
+	Rate    int64 `json:"rate,omitempty"`
+	Percent int64 `json:"percent,omitempty"`
+	Left    int64 `json:"seconds_left,omitempty"`
+	// Note says how it goes: "zstd:1, 3.1 times as fast".
+	Note string `json:"note,omitempty"`
 }
 
 // Sink takes events. Emit must not block for long and is safe for concurrent

@@ -17,7 +17,7 @@ type Class int
 
 const (
 	Failed      Class = 1   // a step failed; the run can be resumed
-	Pending     Class = 2   // changes pending (--detailed-exitcode)
+	Pending     Class = 2   // changes pending (plan --exit-code)
 	Problems    Class = 3   // checks found problems
 	Auth        Class = 4   // authentication or authorization: ssh, host key, sudo, role
 	Unreachable Class = 5   // host or service not reachable in time
@@ -26,7 +26,7 @@ const (
 	Partial     Class = 8   // some hosts done, some failed
 	Undone      Class = 9   // failed, and undone
 	Usage       Class = 64  // wrong command line
-	Invalid     Class = 65  // bad inventory, settings or plan file
+	Invalid     Class = 65  // bad inventory, settings, plan or script file
 	Interrupted Class = 130 // Ctrl-C
 )
 

@@ -40,6 +40,11 @@ func (v Version) RecoveryFile() string {
 // "stopping", "ready" or "standby" (hot_standby off).
 func (v Version) StatusInPIDFile() bool { return v.AtLeast(10) }
 
+// SyncsFileSystems reports whether a server that starts to recover can sync whole
+// file systems (recovery_init_sync_method) and not each file, which flushes the disk for
+// each, written or not.
+func (v Version) SyncsFileSystems() bool { return v.AtLeast(14) }
+
 // PassfileInConninfo reports whether primary_conninfo can name a passfile.
 // Before 10 only ~/.pgpass of the server's OS user is read.
 func (v Version) PassfileInConninfo() bool { return v.AtLeast(10) }
@@ -47,23 +52,6 @@ func (v Version) PassfileInConninfo() bool { return v.AtLeast(10) }
 // PrimaryConninfoReloads reports whether a changed primary_conninfo or
 // primary_slot_name needs only a reload.
 func (v Version) PrimaryConninfoReloads() bool { return v.AtLeast(13) }
-
-// LatestTimelineByDefault reports whether recovery_target_timeline is latest
-// unless set. Before 12 a cascade stops at a promotion without it.
-func (v Version) LatestTimelineByDefault() bool { return v.AtLeast(12) }
-
-// TriggerSetting is the setting that names a promotion trigger file, empty when
-// there is none.
-func (v Version) TriggerSetting() string {
-	switch {
-	case v.AtLeast(16):
-		return ""
-	case v.AtLeast(12):
-		return "promote_trigger_file"
-	default:
-		return "trigger_file"
-	}
-}
 
 // PromoteFunction reports whether pg_promote() exists; before 12 pg_ctl or a
 // file promotes.
@@ -88,6 +76,10 @@ func (v Version) WALLevelServesStandby(level string) bool {
 	}
 	return false
 }
+
+// HotStandbyByDefault reports whether a standby accepts sessions unless hot_standby is
+// set. Before 10 it does not.
+func (v Version) HotStandbyByDefault() bool { return v.AtLeast(10) }
 
 // KeepWALSetting is the setting that keeps old WAL for standbys without a slot.
 func (v Version) KeepWALSetting() string {
@@ -131,11 +123,6 @@ func (v Version) StandbyParameters() []string {
 	return append(out, "max_worker_processes")
 }
 
-// PausesOnLowParameter reports that a standby whose StandbyParameters are too
-// low pauses replay when the primary raises one; before 14 it shuts down. At
-// start either refuses.
-func (v Version) PausesOnLowParameter() bool { return v.AtLeast(14) }
-
 // FileSettings reports whether pg_file_settings and pg_settings.pending_restart
 // exist: what the files say, before a reload.
 func (v Version) FileSettings() bool { return v.AtLeast(9, 5) }
@@ -150,15 +137,3 @@ func (v Version) HBAIncludes() bool { return v.AtLeast(16) }
 
 // ControlFunctions reports whether pg_control_system() and its kin exist.
 func (v Version) ControlFunctions() bool { return v.AtLeast(9, 6) }
-
-// MonitorRole is the predefined role that sees all statistics and settings,
-// empty before 10.
-func (v Version) MonitorRole() string {
-	if v.AtLeast(10) {
-		return "pg_monitor"
-	}
-	return ""
-}
-
-// GroupReadable reports whether a data directory may have mode 0750.
-func (v Version) GroupReadable() bool { return v.AtLeast(11) }

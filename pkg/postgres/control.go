@@ -308,43 +308,6 @@ func WithoutCheckpoint(b []byte) ([]byte, error) {
 	return out, nil
 }
 
-// SameCluster reports whether o can replay c's WAL as far as the control file
-// tells: one system and one binary layout.
-func (c Control) SameCluster(o Control) bool {
-	return c.SystemID == o.SystemID && len(c.Differs(o)) == 0
-}
-
-// Differs names, in order, the properties in which the two data directories are
-// not binary compatible.
-func (c Control) Differs(o Control) []string {
-	var out []string
-	for _, p := range []struct {
-		name string
-		a, b uint32
-	}{
-		{"control file version", c.ControlVersion, o.ControlVersion},
-		{"catalog version", c.CatalogVersion, o.CatalogVersion},
-		{"maximum data alignment", c.MaxAlign, o.MaxAlign},
-		{"block size", c.BlockSize, o.BlockSize},
-		{"blocks per relation segment", c.RelationSegment, o.RelationSegment},
-		{"WAL block size", c.WALBlockSize, o.WALBlockSize},
-		{"WAL segment size", c.WALSegmentSize, o.WALSegmentSize},
-		{"identifier length", c.NameDataLen, o.NameDataLen},
-		{"index columns", c.IndexMaxKeys, o.IndexMaxKeys},
-		{"TOAST chunk size", c.ToastMaxChunk, o.ToastMaxChunk},
-		{"large object chunk size", c.LargeObjectChunk, o.LargeObjectChunk},
-		{"data checksums", c.DataChecksumVersion, o.DataChecksumVersion},
-	} {
-		if p.a != p.b {
-			out = append(out, p.name)
-		}
-	}
-	if c.Float8ByValue != o.Float8ByValue {
-		out = append(out, "float8 passing")
-	}
-	return out
-}
-
 // cstruct reads a C structure field by field with the alignment of 64-bit
 // Linux. Behind the end it reads zeros; the checksum then fails.
 type cstruct struct {

@@ -315,21 +315,11 @@ func TestControlFilesOfOneClusterAgree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !a.SameCluster(b) {
-		t.Errorf("one cluster differs in %v", a.Differs(b))
+	if a.SystemID != b.SystemID {
+		t.Errorf("one cluster has systems %d and %d", a.SystemID, b.SystemID)
 	}
 	if a.State.Clean() || !b.State.Clean() {
 		t.Errorf("states %s and %s", a.State, b.State)
-	}
-	o := b
-	o.SystemID++
-	if a.SameCluster(o) || a.Differs(o) != nil {
-		t.Error("another system identifier")
-	}
-	o = b
-	o.WALSegmentSize, o.DataChecksumVersion, o.Float8ByValue = 16<<20, 0, false
-	if d := cmp.Diff([]string{"WAL segment size", "data checksums", "float8 passing"}, a.Differs(o)); d != "" {
-		t.Error(d)
 	}
 }
 

@@ -19,6 +19,25 @@ func (v Version) CurrentWAL() string {
 	return v.pick("pg_current_wal_lsn()", "pg_current_xlog_location()")
 }
 
+// Timeline is the one that a primary writes and a standby has reached; 0 on a
+// standby before 9.6.
+func (v Version) Timeline() string {
+	standby := "0"
+	if v.ControlFunctions() {
+		standby = "greatest((select timeline_id from pg_control_checkpoint())," +
+			" (select min_recovery_end_timeline from pg_control_recovery())," +
+			" (select max(received_tli) from pg_stat_wal_receiver))"
+	}
+	return "case when pg_is_in_recovery() then " + standby + " else " + v.writtenTimeline() + " end"
+}
+
+// writtenTimeline is that of the WAL file which a primary writes; it fails on a
+// standby. The control file of a server that was just promoted still names the old
+// one until its first checkpoint.
+func (v Version) writtenTimeline() string {
+	return "('x' || substr(" + v.pick("pg_walfile_name", "pg_xlogfile_name") + "(" + v.CurrentWAL() + "), 1, 8))::bit(32)::int"
+}
+
 // CurrentWALInsert is the insert position, at or ahead of CurrentWAL; it fails
 // on a standby.
 func (v Version) CurrentWALInsert() string {
@@ -60,8 +79,8 @@ func (v Version) ResumeReplay() string {
 	return v.pick("pg_wal_replay_resume()", "pg_xlog_replay_resume()")
 }
 
-// SwitchWAL ends the current WAL file.
-func (v Version) SwitchWAL() string { return v.pick("pg_switch_wal()", "pg_switch_xlog()") }
+// RedoColumn is where recovery would begin, in pg_control_checkpoint (9.6+).
+func (v Version) RedoColumn() string { return v.pick("redo_lsn", "redo_location") }
 
 // WALDir is the WAL directory below the data directory.
 func (v Version) WALDir() string { return v.pick("pg_wal", "pg_xlog") }
@@ -142,9 +161,6 @@ func (v Version) SlotReservesWAL() bool { return v.AtLeast(9, 6) }
 // TemporarySlots reports whether slots can end with their session.
 func (v Version) TemporarySlots() bool { return v.AtLeast(10) }
 
-// CopiesSlots reports whether CopySlot exists.
-func (v Version) CopiesSlots() bool { return v.AtLeast(12) }
-
 // CreateSlot makes a physical slot. One row: lsn, NULL without reserve.
 func (v Version) CreateSlot(slot string, reserve, temporary bool) (string, error) {
 	if err := ValidSlotName(slot); err != nil {
@@ -165,19 +181,21 @@ func (v Version) CreateSlot(slot string, reserve, temporary bool) (string, error
 	return "select s.lsn::text as lsn from pg_create_physical_replication_slot(" + args + ") as s(slot_name, lsn)", nil
 }
 
-// CopySlot makes slot dst hold what src holds, from the same restart_lsn on. One
-// row: lsn. src may be a temporary slot of the same session.
-func (v Version) CopySlot(src, dst string, temporary bool) (string, error) {
-	for _, s := range []string{src, dst} {
-		if err := ValidSlotName(s); err != nil {
+// CopySlots reports whether a slot can be made of another, which keeps the same WAL.
+func (v Version) CopySlots() bool { return v.AtLeast(12) }
+
+// CopySlot makes the permanent physical slot to of the slot from: it keeps WAL from the
+// same position on. Without the third argument it would be as temporary as from is.
+func (v Version) CopySlot(from, to string) (string, error) {
+	for _, name := range []string{from, to} {
+		if err := ValidSlotName(name); err != nil {
 			return "", fmt.Errorf("copy slot: %w", err)
 		}
 	}
-	if !v.CopiesSlots() {
+	if !v.CopySlots() {
 		return "", fmt.Errorf("copy slot: %w", &UnsupportedError{v, "copy of a slot", MakeVersion(12)})
 	}
-	return fmt.Sprintf("select s.lsn::text as lsn from pg_copy_physical_replication_slot('%s', '%s', %t) as s(slot_name, lsn)",
-		src, dst, temporary), nil
+	return "select s.lsn::text as lsn from pg_copy_physical_replication_slot('" + from + "', '" + to + "', false) as s(slot_name, lsn)", nil
 }
 
 // DropSlot drops a slot that nobody uses.

@@ -52,14 +52,15 @@ func dialect(v Version) string {
 		{"LastReceive", v.LastReceive()}, {"LastReplay", v.LastReplay()},
 		{"IsReplayPaused", v.IsReplayPaused()}, {"ReplayPauseState", v.ReplayPauseState()},
 		{"PauseReplay", v.PauseReplay()}, {"ResumeReplay", v.ResumeReplay()},
-		{"SwitchWAL", v.SwitchWAL()}, {"WALDir", v.WALDir()}, {"XactDir", v.XactDir()},
+		{"WALDir", v.WALDir()}, {"XactDir", v.XactDir()},
 		{"StartBackup", v.StartBackup()}, {"StopBackup", v.StopBackup()},
 		{"WALSenders", v.WALSenders()}, {"Slots", v.Slots()}, {"WALReceiver", v.WALReceiver()},
 		{"SenderProgress", v.SenderProgress()}, {"SettingsQuery", v.SettingsQuery()},
 		{"KeepWALSetting", v.KeepWALSetting()}, {"SlotLimitSetting", v.SlotLimitSetting()},
-		{"RecoveryFile", v.RecoveryFile()}, {"TriggerSetting", v.TriggerSetting()}, {"StandbyWALLevel", v.StandbyWALLevel()},
-		{"MonitorRole", v.MonitorRole()}, {"PasswordHash", string(v.PasswordHash())},
-		{"Identity", v.Identity()}, {"FlushWAL", v.FlushWAL()}, {"AmcheckProgram", v.AmcheckProgram()},
+		{"RecoveryFile", v.RecoveryFile()}, {"StandbyWALLevel", v.StandbyWALLevel()},
+		{"PasswordHash", string(v.PasswordHash())},
+		{"Identity", v.Identity()}, {"Timeline", v.Timeline()}, {"FlushWAL", v.FlushWAL()}, {"AmcheckProgram", v.AmcheckProgram()},
+		{"ReplayProgress", v.ReplayProgress()}, {"RecoveryTargetQuery", v.RecoveryTargetQuery()}, {"WALDump", v.WALDump()}, {"ReplayLocks", v.ReplayLocks()},
 		{"ChecksumProgram", strings.Join(v.ChecksumProgram(), " ")}, {"TextSettings", strings.Join(v.TextSettings(), "; ")},
 	} {
 		line(x.name, x.value)
@@ -67,30 +68,38 @@ func dialect(v Version) string {
 	call("KeepWAL(100 MB)", func() (string, error) { return v.KeepWAL(100<<20, 16<<20) })
 	call("CreateSlot(s)", func() (string, error) { return v.CreateSlot("s", false, false) })
 	call("CreateSlot(s, reserve)", func() (string, error) { return v.CreateSlot("s", true, false) })
+	call("CopySlot(s, t)", func() (string, error) { return v.CopySlot("s", "t") })
 	call("CreateSlot(s, reserve, temporary)", func() (string, error) { return v.CreateSlot("s", true, true) })
-	call("CopySlot(a, b)", func() (string, error) { return v.CopySlot("a", "b", false) })
 	call("DropSlot(s)", func() (string, error) { return v.DropSlot("s") })
 	call("RowHash(s, t)", func() (string, error) { return v.RowHash("s", "t") })
 	call("FileSettingsQuery", v.FileSettingsQuery)
 	call("HBARulesQuery", v.HBARulesQuery)
+	if q, ok := v.ConfigErrorsQuery(); ok {
+		line("ConfigErrorsQuery", q)
+	}
+	if v.ExclusiveBackup() {
+		line("ExclusiveBackupFiles", ExclusiveBackupFiles())
+		call("OwnsExclusiveBackup(l)", func() (string, error) { return OwnsExclusiveBackup("l") })
+		call("EndExclusiveBackup(l)", func() (string, error) { return EndExclusiveBackup("l") })
+	}
 	line("TimeoutSettings", strings.Join(v.TimeoutSettings(), ", "))
+	line("RecoveryTargets", strings.Join(v.RecoveryTargets(), ", "))
 	line("StandbyParameters", strings.Join(v.StandbyParameters(), ", "))
 	for _, x := range []struct {
 		name  string
 		value bool
 	}{
-		{"ExclusiveBackup", v.ExclusiveBackup()}, {"StandbyBackup", v.StandbyBackup()},
+		{"ExclusiveBackup", v.ExclusiveBackup()}, {"StandbyBackup", v.StandbyBackup()}, {"WritesTablespaceMap", v.WritesTablespaceMap()},
 		{"StopBackupWaitsForArchive", v.StopBackupWaitsForArchive()},
 		{"ChecksClientConnection", v.ChecksClientConnection()}, {"SlotReservesWAL", v.SlotReservesWAL()},
-		{"TemporarySlots", v.TemporarySlots()}, {"CopiesSlots", v.CopiesSlots()},
+		{"TemporarySlots", v.TemporarySlots()},
 		{"UsesSignalFiles", v.UsesSignalFiles()}, {"PassfileInConninfo", v.PassfileInConninfo()},
-		{"StatusInPIDFile", v.StatusInPIDFile()},
+		{"StatusInPIDFile", v.StatusInPIDFile()}, {"SyncsFileSystems", v.SyncsFileSystems()},
 		{"PrimaryConninfoReloads", v.PrimaryConninfoReloads()},
-		{"LatestTimelineByDefault", v.LatestTimelineByDefault()},
-		{"PromoteFunction", v.PromoteFunction()}, {"PausesOnLowParameter", v.PausesOnLowParameter()},
+		{"PromoteFunction", v.PromoteFunction()},
 		{"FileSettings", v.FileSettings()}, {"HBAFileRules", v.HBAFileRules()},
 		{"HBAIncludes", v.HBAIncludes()}, {"ControlFunctions", v.ControlFunctions()},
-		{"GroupReadable", v.GroupReadable()},
+		{"HotStandbyByDefault", v.HotStandbyByDefault()},
 	} {
 		line(x.name, x.value)
 	}
@@ -149,8 +158,7 @@ func TestDialectNamesFunctionsThatServersHave(t *testing.T) {
 			}
 		}
 		if v.PromoteFunction() != slices.Contains(have, "pg_promote") ||
-			v.ControlFunctions() != slices.Contains(have, "pg_control_system") ||
-			v.CopiesSlots() != slices.Contains(have, "pg_copy_physical_replication_slot") {
+			v.ControlFunctions() != slices.Contains(have, "pg_control_system") {
 			t.Error("what the version says of itself is not what its catalog has")
 		}
 	})
@@ -192,9 +200,6 @@ func TestDialectNamesSettingsThatServersHave(t *testing.T) {
 		if s := v.SlotLimitSetting(); s != "" {
 			want = append(want, s)
 		}
-		if v.UsesSignalFiles() && v.TriggerSetting() != "" {
-			want = append(want, v.TriggerSetting())
-		}
 		for _, s := range want {
 			if !slices.Contains(have, s) {
 				t.Errorf("%s is no setting of %s", s, v.Major())
@@ -230,7 +235,6 @@ func TestSlotOfAnotherVersionIsRefusedWithItsReason(t *testing.T) {
 	}{
 		{"reserve on 9.5", func() (string, error) { return Version(90500).CreateSlot("s", true, false) }, 90600},
 		{"temporary on 9.6", func() (string, error) { return Version(90600).CreateSlot("s", true, true) }, 100000},
-		{"copy on 11", func() (string, error) { return Version(110000).CopySlot("a", "b", false) }, 120000},
 		{"file settings on 9.4", Version(90400).FileSettingsQuery, 90500},
 		{"hba rules on 9.6", Version(90600).HBARulesQuery, 100000},
 	} {
@@ -251,9 +255,6 @@ func TestSlotNamesAreCheckedInSQL(t *testing.T) {
 		}
 		if q, err := v.DropSlot(name); err == nil {
 			t.Errorf("dropped: %s", q)
-		}
-		if q, err := v.CopySlot("a", name, false); err == nil {
-			t.Errorf("copied: %s", q)
 		}
 	}
 }

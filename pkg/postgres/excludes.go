@@ -3,6 +3,7 @@ package postgres
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -16,6 +17,9 @@ const (
 	// PendingControlFile holds the fetched control file until the copy is
 	// complete: without global/pg_control no server starts on it.
 	PendingControlFile = "global/pg_control.pgrepctl.tmp"
+	// OldControlFile is global/pg_control of data that are to be overwritten: it is
+	// put back if they never are, and deleted by the copy.
+	OldControlFile = "global/pg_control.pgrepctl.old"
 )
 
 // Exclude is one path of a data directory that a copy leaves out.
@@ -163,4 +167,42 @@ func (v Version) RequiredDirs() []string {
 		dirs = append(dirs, v.XactDir())
 	}
 	return dirs
+}
+
+// Excluded reports whether rsync leaves a file out that has that path in the tree, for
+// patterns as those above: with a leading slash of the whole path, or of a directory
+// that the file is in; without one of any part of it. It is for sizes, not for what is
+// copied.
+func Excluded(patterns []string) func(name string) bool {
+	anchored, any := [][]string{}, []string{}
+	for _, p := range patterns {
+		if rest, ok := strings.CutPrefix(p, "/"); ok {
+			anchored = append(anchored, strings.Split(rest, "/"))
+		} else {
+			any = append(any, p)
+		}
+	}
+	return func(name string) bool {
+		parts := strings.Split(name, "/")
+		for _, p := range anchored {
+			if len(p) <= len(parts) && allMatch(p, parts) {
+				return true
+			}
+		}
+		for _, p := range any {
+			if slices.ContainsFunc(parts, func(part string) bool { return allMatch([]string{p}, []string{part}) }) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+func allMatch(patterns, parts []string) bool {
+	for i, p := range patterns {
+		if ok, err := path.Match(p, parts[i]); err != nil || !ok {
+			return false
+		}
+	}
+	return true
 }

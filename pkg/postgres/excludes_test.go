@@ -97,3 +97,22 @@ func TestExcludePathIsAnchoredAndEscaped(t *testing.T) {
 		t.Errorf("a newline gives %q", x.Pattern)
 	}
 }
+
+// The sizes of what is not copied would have the streams of a copy share it: a full
+// pg_wal, and one of two streams had next to nothing to do.
+func TestWhatIsExcludedHasNoSize(t *testing.T) {
+	var patterns []string
+	for _, x := range Version(150000).BackupExcludes() {
+		patterns = append(patterns, x.Pattern)
+	}
+	excluded := Excluded(append(patterns, "/log", `/odd\*name`))
+	for name, want := range map[string]bool{
+		"pg_wal/000000010000000000000001": true, "pg_wal/archive_status/x.done": true, "pg_wal2/x": false, "base/5/pg_wal": false,
+		"base/5/1259": false, "base/5/t3_16384": true, "base/5/16384.1": false, "base/pgsql_tmp/pgsql_tmp12.0": true, "global/pg_control": true, "global/pg_filenode.map": false,
+		"base/5/pg_internal.init.77": true, "pg_notify/0000": true, "log/a.log": true, "log": true, "logs": false, "odd*name": true, "oddxname": false, "PG_VERSION": false,
+	} {
+		if got := excluded(name); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -20,4 +20,5 @@ func TryClusterLock() string {
 // two-key form have objsubid 2; those of other databases are not ours.
 const ClusterLockHolder = `select a.pid, a.application_name as application, to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ') as since
 	from pg_locks l join pg_stat_activity a using (pid)
-	where l.locktype = 'advisory' and l.granted and l.classid = 1885827685 and l.objid = 1 and l.objsubid = 2`
+	where l.locktype = 'advisory' and l.granted and l.classid = 1885827685 and l.objid = 1 and l.objsubid = 2
+		and l.database = (select oid from pg_database where datname = current_database())`

@@ -11,7 +11,7 @@ func (v Version) Identity() string {
 	system, timeline := "''", "0"
 	if v.ControlFunctions() {
 		system = "(select system_identifier::text from pg_control_system())"
-		timeline = "(select case when pg_is_in_recovery() then coalesce((select received_tli from pg_stat_wal_receiver), timeline_id) else timeline_id end from pg_control_checkpoint())"
+		timeline = "case when pg_is_in_recovery() then coalesce((select received_tli from pg_stat_wal_receiver), (select timeline_id from pg_control_checkpoint())) else " + v.writtenTimeline() + " end"
 	}
 	return "select " + system + " as system, " + timeline + " as timeline, pg_is_in_recovery() as recovery, " +
 		"case when pg_is_in_recovery() then " + v.IsReplayPaused() + " else false end as paused"

@@ -47,9 +47,9 @@ func (v Version) SenderProgress() string {
 
 // Slots selects pg_replication_slots: slot_name, plugin, slot_type, database,
 // temporary, active, active_pid, xmin, catalog_xmin, restart_lsn,
-// confirmed_flush_lsn, wal_status, safe_wal_size, invalidation_reason,
-// inactive_since. What a version does not have is NULL, except temporary, which
-// is then false.
+// confirmed_flush_lsn, wal_status, safe_wal_size, invalidation_reason, synced,
+// inactive_since. What a version does not have is NULL, except temporary and synced,
+// which are then false.
 func (v Version) Slots() string {
 	return selectFrom("pg_replication_slots", "slot_name",
 		"slot_name", "plugin", "slot_type", "database",
@@ -62,6 +62,7 @@ func (v Version) Slots() string {
 		column("wal_status", since(v.AtLeast(13), "wal_status", "null::text")),
 		column("safe_wal_size", since(v.AtLeast(13), "safe_wal_size", "null::int8")),
 		column("invalidation_reason", since(v.AtLeast(17), "invalidation_reason", "null::text")),
+		column("synced", since(v.AtLeast(17), "synced", "false")),
 		column("inactive_since", since(v.AtLeast(17), "inactive_since::text", "null::text")))
 }
 
@@ -102,6 +103,26 @@ func (v Version) FileSettingsQuery() (string, error) {
 	}
 	return selectFrom("pg_file_settings", "seqno",
 		"sourcefile", "sourceline", "seqno", "name", "setting", "applied", "error"), nil
+}
+
+// ConfigErrorsQuery selects what the server would refuse in its files as they are
+// on disk: file, line, name, message. There is no such query before 9.5, and before
+// 10 it knows nothing of pg_hba.conf. A changed setting that needs a restart carries
+// the same error text as a bad value, so those of context postmaster are left out;
+// `postgres -C` tells them apart.
+func (v Version) ConfigErrorsQuery() (string, bool) {
+	files, err := v.FileSettingsQuery()
+	if err != nil {
+		return "", false
+	}
+	q := "select coalesce(f.sourcefile, '') as file, coalesce(f.sourceline, 0) as line, coalesce(f.name, '') as name, f.error as message" +
+		" from (" + files + ") f left join pg_settings s on lower(s.name) = lower(f.name)" +
+		" where f.error is not null and s.context is distinct from 'postmaster'"
+	if rules, err := v.HBARulesQuery(); err == nil {
+		q += " union all select coalesce(h.file_name, current_setting('hba_file')), coalesce(h.line_number, 0), '', h.error" +
+			" from (" + rules + ") h where h.error is not null"
+	}
+	return q + " order by 1, 2, 3", true
 }
 
 // HBARulesQuery selects pg_hba.conf as the server would read it: file_name,

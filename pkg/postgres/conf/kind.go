@@ -53,6 +53,9 @@ func (k Kind) Compare(a, b string) (int, error) {
 	return cmp.Compare(x, y), nil
 }
 
+// Number is a value in the parameter's unit. Other kinds have none.
+func (k Kind) Number(s string) (float64, error) { return k.number(s) }
+
 // number reads a value as parse_int and parse_real of guc.c do since 12, in the
 // parameter's unit. Earlier releases read no fractions of an integer.
 func (k Kind) number(s string) (float64, error) {

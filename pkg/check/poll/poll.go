@@ -1,0 +1,162 @@
+// Package poll looks at hosts for the check: one connection a host, kept, and made
+// again when it is lost. It only reads.
+package poll
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/check"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/facts/live"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/journal"
+)
+
+// Dialer connects hosts, and dials one again whose login was refused when it is told
+// to.
+type Dialer interface {
+	host.Dialer
+	Forgive(name string)
+}
+
+// forgiveAfter is how long a refused login is not repeated: sshd may lock us out for
+// it (PerSourcePenalties of OpenSSH 9.8).
+const forgiveAfter = time.Minute
+
+// Host looks at one host, again and again. It is for one goroutine at a time.
+type Host struct {
+	dialer  Dialer
+	inv     *inventory.Host
+	cluster string
+	now     func() time.Time
+
+	conn host.Host
+	live *live.Gatherer
+	runs string // the directory of the copies of journals, empty until found
+	// refused is when the login was refused first, zero when it was not.
+	refused time.Time
+}
+
+// New looks at the host that the inventory calls inv. Nothing is dialed yet.
+func New(d Dialer, cluster string, inv *inventory.Host, now func() time.Time) *Host {
+	return &Host{dialer: d, inv: inv, cluster: cluster, now: now}
+}
+
+// Name of the host.
+func (h *Host) Name() string { return h.inv.Name }
+
+// Look asks the host once. What goes wrong is in the observation.
+func (h *Host) Look(ctx context.Context) check.Observation {
+	at := h.now()
+	s, err := h.pulse(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return check.Observe(h.inv.Name, at, s, err)
+}
+
+func (h *Host) pulse(ctx context.Context) (facts.Server, error) {
+	if err := h.connect(ctx); err != nil {
+		return facts.Server{}, err
+	}
+	return h.live.Pulse(ctx)
+}
+
+func (h *Host) connect(ctx context.Context) error {
+	if !h.refused.IsZero() && h.now().Sub(h.refused) >= forgiveAfter {
+		h.refused = time.Time{}
+		h.dialer.Forgive(h.inv.Name)
+	}
+	c, err := h.dialer.Dial(ctx, h.inv.Name)
+	if err != nil {
+		if fault.ClassOf(err) == fault.Auth && h.refused.IsZero() {
+			h.refused = h.now()
+		}
+		return err
+	}
+	if c != h.conn { // the last one was lost
+		h.conn, h.live = c, live.New(c, h.inv)
+	}
+	return nil
+}
+
+// maxJournal bounds the bytes of a journal that is read.
+const maxJournal = 32 << 20
+
+// Plans reads from the primary what runs did to hosts of the cluster: runs that
+// are going on, or were interrupted, keep a copy of their journal there. seen is
+// the last answer of its server, which says who holds the cluster lock.
+func (h *Host) Plans(ctx context.Context, seen facts.Server, members []check.Member) (map[string]check.Plan, error) {
+	if err := h.connect(ctx); err != nil {
+		return nil, err
+	}
+	as := h.inv.Postgres.OSUser
+	if h.runs == "" {
+		dir, err := home(ctx, h.conn, as)
+		if err != nil {
+			return nil, err
+		}
+		h.runs = path.Join(dir, ".pgrepctl")
+	}
+	files := h.conn.Files(as)
+	entries, err := files.List(ctx, h.runs)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // before the first run
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the copies of journals on %s: %w", h.inv.Name, err)
+	}
+	out := map[string]check.Plan{}
+	for _, e := range entries {
+		if !e.Mode.IsDir() {
+			continue
+		}
+		f, err := files.ReadSome(ctx, path.Join(h.runs, e.Name, "journal.jsonl"), maxJournal)
+		if err != nil {
+			return nil, fmt.Errorf("read the copies of journals on %s: %w", h.inv.Name, err)
+		}
+		if !f.Exists {
+			continue
+		}
+		recs, _, err := journal.Parse(e.Name, f.Data)
+		if err != nil || recs[0].Run.ID != e.Name || recs[0].Run.Cluster != h.cluster {
+			continue // none of ours
+		}
+		for name, p := range check.PlansOf(recs, seen.Holds(recs[0].Run.ID), members) {
+			out[name] = p
+		}
+	}
+	return out, nil
+}
+
+// home is the home directory of an OS user there. Small systems have no getent.
+func home(ctx context.Context, r host.Runner, user string) (string, error) {
+	b, err := host.Output(ctx, r, host.Cmd{Argv: []string{"getent", "passwd", user}})
+	var exit *host.ExitError
+	if errors.As(err, &exit) {
+		b, err = host.Output(ctx, r, host.Cmd{Argv: []string{"awk", "-F:", "-v", "u=" + user, "$1 == u", "/etc/passwd"}})
+	}
+	if err != nil {
+		return "", fmt.Errorf("find the home directory of %s: %w", user, err)
+	}
+	f := strings.Split(strings.TrimSpace(string(b)), ":")
+	if len(f) != 7 || !path.IsAbs(f[5]) {
+		return "", fmt.Errorf("find the home directory of %s: %q", user, b)
+	}
+	return f[5], nil
+}
+
+// Close ends the SQL session.
+func (h *Host) Close(ctx context.Context) {
+	if h.live != nil {
+		_ = h.live.Close(ctx)
+	}
+}

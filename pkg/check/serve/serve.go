@@ -1,0 +1,317 @@
+// Package serve answers load balancers and monitoring from what a check remembers.
+// Hosts are looked at in the background, each by a goroutine of its own; an answer
+// never waits for one of them.
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/check"
+	"github.com/pgrepctl/pgrepctl/pkg/check/store"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+)
+
+// Looker looks at one host. Look returns within its context, with what went wrong
+// in the observation.
+type Looker interface {
+	Name() string
+	Look(ctx context.Context) check.Observation
+	// Plans are what runs did to hosts, as the primary knows it.
+	Plans(ctx context.Context, seen facts.Server, members []check.Member) (map[string]check.Plan, error)
+	Close(ctx context.Context)
+}
+
+// Memory keeps what is remembered while nobody serves. *store.File does.
+type Memory interface {
+	Write(check.Memory) error
+}
+
+// Options of a Server.
+type Options struct {
+	Cluster string
+	Lookers []Looker
+	// Interval is from one look at a host to the next, Timeout the most that one
+	// may take, Stale the number of intervals after which a look says nothing.
+	Interval, Timeout time.Duration
+	Stale             int
+	// Textfile is written for the node exporter's textfile collector, if not empty.
+	Textfile string
+	Memory   Memory // may be nil
+	Now      func() time.Time
+	// Say takes a line for the log: a host that went in or out, or trouble with a
+	// file. host may be empty. Safe for concurrent use.
+	Say func(at time.Time, host, text string)
+}
+
+// Server knows the state of a cluster, and answers.
+type Server struct {
+	o      Options
+	policy check.Policy
+
+	mu      sync.RWMutex
+	board   *check.Board
+	changes map[string]int
+	turns   map[string]time.Time // when each host was last looked at, whatever came of it
+	said    map[string]string    // trouble that is in the log already
+
+	// began is when the server was made; bridged: what is remembered is of just before.
+	began   time.Time
+	bridged bool
+
+	dirty chan struct{} // there is something to remember
+}
+
+// New returns a Server that goes on with board. Nothing is looked at before Run.
+func New(board *check.Board, p check.Policy, o Options) *Server {
+	s := &Server{o: o, policy: p, board: board, changes: map[string]int{}, turns: map[string]time.Time{}, said: map[string]string{}, dirty: make(chan struct{}, 1), began: o.Now()}
+	s.bridged = s.began.Sub(board.Memory().At) <= bridgeMost
+	for _, l := range o.Lookers {
+		s.turns[l.Name()] = time.Time{}
+	}
+	return s
+}
+
+// bridgeMost is how old what is remembered may be to count until the first look at a
+// host has ended: a restart of the check must not take every host out.
+const bridgeMost = time.Minute
+
+// stale is how old a look at a host may be; 0 is no limit.
+func (s *Server) stale(host string) time.Duration {
+	if s.bridged && s.turns[host].IsZero() && s.o.Now().Sub(s.began) <= s.o.Timeout {
+		return 0
+	}
+	return time.Duration(s.o.Stale) * s.o.Interval
+}
+
+// Run looks at the hosts until ctx ends, and then writes down what is remembered.
+func (s *Server) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, l := range s.o.Lookers {
+		wg.Go(func() { s.watch(ctx, l) })
+	}
+	wg.Go(func() { s.keep(ctx) })
+	wg.Wait()
+	return s.remember()
+}
+
+// retryMost bounds the pause before a host that gives no answer is asked again.
+const retryMost = 15 * time.Second
+
+// watch looks at one host at every interval; at one that gives no answer at longer
+// and longer ones.
+func (s *Server) watch(ctx context.Context, l Looker) {
+	defer func() {
+		// The host may be gone.
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		l.Close(closing)
+	}()
+	// Not all at the same instant.
+	if !sleep(ctx, rand.N(s.o.Interval/4+1)) {
+		return
+	}
+	retry := s.o.Interval
+	for {
+		began := s.o.Now()
+		looking, cancel := context.WithTimeoutCause(ctx, s.o.Timeout, fmt.Errorf("no answer within %s", s.o.Timeout))
+		o := l.Look(looking)
+		if ctx.Err() != nil {
+			cancel()
+			return
+		}
+		var plans map[string]check.Plan
+		var err error
+		asked := o.Err == "" && s.isPrimary(l.Name())
+		if asked {
+			plans, err = l.Plans(looking, o.Server, s.board.Members())
+		}
+		cancel()
+		s.trouble("plans", l.Name(), err)
+		s.take(o, plans, asked && err == nil)
+		pause := s.o.Interval - s.o.Now().Sub(began)
+		if o.Err != "" {
+			pause = retry/2 + rand.N(retry/2+1)
+			retry = min(2*retry, max(retryMost, s.o.Interval))
+		} else {
+			retry = s.o.Interval
+		}
+		if !sleep(ctx, max(pause, 0)) {
+			return
+		}
+	}
+}
+
+// isPrimary: the members of a board do not change.
+func (s *Server) isPrimary(name string) bool {
+	for _, m := range s.board.Members() {
+		if m.Name == name {
+			return m.Role == inventory.Primary
+		}
+	}
+	return false
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+func (s *Server) take(o check.Observation, plans map[string]check.Plan, planned bool) {
+	s.mu.Lock()
+	if planned {
+		s.board.Plan(plans)
+	}
+	changes := s.board.Take(o)
+	s.turns[o.Host] = s.o.Now()
+	for _, c := range changes {
+		s.changes[c.Host]++
+	}
+	s.mu.Unlock()
+	for _, c := range changes {
+		word := "out: "
+		if c.In {
+			word = "in: "
+		}
+		s.o.Say(c.At, c.Host, word+c.Why)
+	}
+	if o.Err != "" {
+		s.trouble("look", o.Host, errors.New(o.Err))
+	} else {
+		s.trouble("look", o.Host, nil)
+	}
+	if len(changes) > 0 {
+		select {
+		case s.dirty <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// trouble is said once, until it is another.
+func (s *Server) trouble(what, host string, err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	key := what + " " + host
+	s.mu.Lock()
+	news := s.said[key] != text
+	s.said[key] = text
+	s.mu.Unlock()
+	switch {
+	case news && text != "":
+		s.o.Say(s.o.Now(), host, what+": "+text)
+	case news:
+		s.o.Say(s.o.Now(), host, what+": it works")
+	}
+}
+
+// rememberEvery bounds what a crash forgets.
+const rememberEvery = 10 * time.Second
+
+// keep writes the memory and the text file.
+func (s *Server) keep(ctx context.Context) {
+	tick := time.NewTicker(s.o.Interval)
+	defer tick.Stop()
+	var last time.Time
+	for {
+		changed := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-s.dirty:
+			changed = true
+		}
+		if s.o.Textfile != "" {
+			s.trouble("textfile", "", store.Replace(s.o.Textfile, []byte(s.Metrics()), 0o644))
+		}
+		if now := s.o.Now(); changed || now.Sub(last) >= rememberEvery {
+			last = now
+			s.trouble("memory", "", s.remember())
+		}
+	}
+}
+
+func (s *Server) remember() error {
+	if s.o.Memory == nil {
+		return nil
+	}
+	s.mu.RLock()
+	m := s.board.Memory()
+	s.mu.RUnlock()
+	return s.o.Memory.Write(m)
+}
+
+// State is what is said of a host now, under a limit.
+func (s *Server) State(host string, l check.Limit) check.State {
+	now := s.o.Now()
+	if l == (check.Limit{}) {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		return s.board.State(host, now, s.stale(host)).Public()
+	}
+	s.mu.Lock() // a limit that nobody asked for yet is noted
+	defer s.mu.Unlock()
+	return s.board.Under(l, host, now, s.stale(host)).Public()
+}
+
+// States are those of all hosts, in the inventory's order.
+func (s *Server) States() []check.State {
+	var out []check.State
+	for _, m := range s.board.Members() {
+		out = append(out, s.State(m.Name, check.Limit{}))
+	}
+	return out
+}
+
+// Metrics is the text for Prometheus.
+func (s *Server) Metrics() string {
+	now := s.o.Now()
+	s.mu.RLock()
+	var rows []check.Row
+	for _, m := range s.board.Members() {
+		r := check.Row{State: s.board.State(m.Name, now, s.stale(m.Name))}
+		if o, ok := s.board.Seen(m.Name); ok && check.AskHealth.Answer(r.State) {
+			r.Slots = o.Server.Slots
+		}
+		rows = append(rows, r)
+	}
+	changes := maps.Clone(s.changes)
+	s.mu.RUnlock()
+	return check.Metrics(s.o.Cluster, rows, changes, now)
+}
+
+// deadTurn is how long a host may not have been looked at before it is this process
+// that is ill: longer than any look and any pause before the next.
+const deadTurn = 2 * time.Minute
+
+// alive reports whether every host has had its turn lately; ready, whether every one
+// has had one at all.
+func (s *Server) alive() (alive, ready bool) {
+	now := s.o.Now()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	alive, ready = true, true
+	for _, at := range s.turns {
+		if at.IsZero() {
+			ready = false
+		} else if now.Sub(at) > deadTurn+s.o.Timeout+s.o.Interval {
+			alive = false
+		}
+	}
+	return alive, ready
+}

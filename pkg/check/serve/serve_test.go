@@ -1,0 +1,299 @@
+package serve
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/pgrepctl/pgrepctl/pkg/check"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fake is a host that answers what it is told to, or not at all.
+type fake struct {
+	name string
+	mu   sync.Mutex
+	do   func(ctx context.Context) (facts.Server, error)
+	n    int
+}
+
+func (f *fake) Name() string { return f.name }
+
+func (f *fake) Look(ctx context.Context) check.Observation {
+	f.mu.Lock()
+	do := f.do
+	f.n++
+	f.mu.Unlock()
+	at := time.Now()
+	s, err := do(ctx)
+	return check.Observe(f.name, at, s, err)
+}
+
+func (f *fake) Plans(context.Context, facts.Server, []check.Member) (map[string]check.Plan, error) {
+	return nil, nil
+}
+func (f *fake) Close(context.Context) {}
+
+func (f *fake) set(do func(ctx context.Context) (facts.Server, error)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.do = do
+}
+
+func runs(s facts.Server) func(context.Context) (facts.Server, error) {
+	return func(context.Context) (facts.Server, error) { return s, nil }
+}
+
+// dead is a host that swallows what is sent to it.
+func dead(ctx context.Context) (facts.Server, error) {
+	<-ctx.Done()
+	return facts.Server{}, context.Cause(ctx)
+}
+
+func primary() facts.Server {
+	return facts.Server{Running: true, SystemID: "7", Timeline: 1, LSN: 1000, Senders: []facts.Sender{{Application: "pg2", SyncState: "sync"}}}
+}
+
+func standby(replay postgres.LSN) facts.Server {
+	return facts.Server{Running: true, InRecovery: true, SystemID: "7", Timeline: 1, Replay: facts.Replay{ReceiverStatus: "streaming", Receive: &replay, Replay: &replay}}
+}
+
+type memory struct {
+	mu   sync.Mutex
+	last check.Memory
+}
+
+func (m *memory) Write(x check.Memory) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = x
+	return nil
+}
+
+// serving runs a server of pg1 (primary), pg2 (standby) and pg3, until the test ends.
+func serving(t *testing.T, third func(context.Context) (facts.Server, error)) (*Server, map[string]*fake) {
+	t.Helper()
+	hosts := map[string]*fake{"pg1": {name: "pg1", do: runs(primary())}, "pg2": {name: "pg2", do: runs(standby(1000))}, "pg3": {name: "pg3", do: third}}
+	members := []check.Member{{Name: "pg1", Role: inventory.Primary, Server: "pg1"}, {Name: "pg2", Role: inventory.Standby, Server: "read-2", Upstream: "pg1"}, {Name: "pg3", Role: inventory.Standby, Server: "pg3", Upstream: "pg1"}}
+	p := check.Policy{MaxBytes: 100, MinBytes: 10, Grace: time.Second}
+	o := Options{Cluster: "shop", Interval: 5 * time.Millisecond, Timeout: 10 * time.Second, Stale: 200, Memory: &memory{}, Now: time.Now, Say: func(time.Time, string, string) {}}
+	for _, n := range []string{"pg1", "pg2", "pg3"} {
+		o.Lookers = append(o.Lookers, hosts[n])
+	}
+	s := New(check.NewBoard(members, p, check.NewMemory("shop")), p, o)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		m := o.Memory.(*memory)
+		if len(m.last.Hosts) < 2 {
+			t.Errorf("remembered at the end: %+v", m.last)
+		}
+	})
+	await(t, "first looks", func() bool {
+		// That it is synchronous is known by a look at pg1 before it.
+		return !s.State("pg1", check.Limit{}).Seen.IsZero() && s.State("pg2", check.Limit{}).Sync == "sync"
+	})
+	return s, hosts
+}
+
+func await(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if done() {
+			return
+		}
+	}
+	t.Fatalf("not within ten seconds: %s", what)
+}
+
+func ask(s *Server, method, target, host string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, nil)
+	r.Host = host
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	return w
+}
+
+func TestHTTPAnswersOnThePathsOfPatroni(t *testing.T) {
+	s, _ := serving(t, func(context.Context) (facts.Server, error) {
+		return facts.Server{}, fmt.Errorf("pg3: connect: key /home/anna/.ssh/id refused at 10.0.0.13")
+	})
+	await(t, "every host had its turn", func() bool { _, ready := s.alive(); return ready })
+	for _, c := range []struct {
+		path, host string
+		code       int
+	}{
+		{"/pg1/primary", "", 200}, {"/pg1/master", "", 200}, {"/pg1/replica", "", 503}, {"/pg1/read-only", "", 200}, {"/pg1/health", "", 200},
+		{"/pg2/primary", "", 503}, {"/pg2/replica", "", 200}, {"/pg2/read-only", "", 200}, {"/pg2/synchronous", "", 200}, {"/pg2/asynchronous", "", 503}, {"/pg2/readiness", "", 200},
+		{"/pg2/replica?lag=16MB", "", 200}, {"/pg2/replica?lag=10s", "", 200}, {"/pg2/replica?lag=rubbish", "", 400}, {"/read-2/replica", "", 200},
+		{"/replica", "pg2", 200}, {"/replica", "read-2:8008", 200}, {"/replica", "pg1", 503}, {"/replica", "", 404}, {"/replica", "127.0.0.1:8008", 404},
+		{"/pg3/replica", "", 503}, {"/pg3/health", "", 503}, {"/pg3", "", 200}, {"/pg9/replica", "", 404}, {"/pg2/config", "", 404}, {"/pg2/replica/more", "", 404}, {"/patroni", "", 404},
+		{"/liveness", "", 200}, {"/pg3/liveness", "", 200}, {"/readiness", "", 200}, {"/metrics", "", 200}, {"/", "", 200}, {"//pg2//replica/", "", 200},
+	} {
+		for _, method := range []string{"GET", "HEAD", "OPTIONS"} {
+			w := ask(s, method, c.path, c.host)
+			if w.Code != c.code {
+				t.Errorf("%s %s of %q: %d, want %d: %s", method, c.path, c.host, w.Code, c.code, w.Body)
+			}
+			if c.path != "/metrics" && !json.Valid(w.Body.Bytes()) {
+				t.Errorf("%s %s: %s", method, c.path, w.Body)
+			}
+			if text := w.Body.String(); strings.Contains(text, "anna") || strings.Contains(text, "10.0.0.13") {
+				t.Errorf("%s tells what is ours: %s", c.path, text)
+			}
+		}
+	}
+	if w := ask(s, "POST", "/pg2/replica", ""); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") == "" {
+		t.Errorf("POST: %d", w.Code)
+	}
+	var said check.Said
+	if err := json.Unmarshal(ask(s, "GET", "/pg2/replica", "").Body.Bytes(), &said); err != nil || said.Host != "pg2" || said.OK == nil || !*said.OK || said.Reason != check.OK || said.Sync != "sync" {
+		t.Errorf("%+v, %v", said, err)
+	}
+}
+
+func TestADeadHostDelaysNeitherAnswersNorOtherHosts(t *testing.T) {
+	s, hosts := serving(t, dead)
+	hosts["pg2"].mu.Lock()
+	was := hosts["pg2"].n
+	hosts["pg2"].mu.Unlock()
+	await(t, "pg2 is looked at twenty times meanwhile", func() bool {
+		hosts["pg2"].mu.Lock()
+		defer hosts["pg2"].mu.Unlock()
+		return hosts["pg2"].n > was+20
+	})
+	thaw := make(chan struct{})
+	frozen := func(ctx context.Context) (facts.Server, error) {
+		select {
+		case <-thaw:
+			return facts.Server{}, io.ErrUnexpectedEOF
+		case <-ctx.Done():
+			return dead(ctx)
+		}
+	}
+	hosts["pg1"].set(frozen)
+	hosts["pg2"].set(frozen)
+	for range 200 {
+		began := time.Now()
+		if w := ask(s, "GET", "/pg3/replica", ""); w.Code != 503 {
+			t.Fatalf("%d", w.Code)
+		}
+		if took := time.Since(began); took > 20*time.Second {
+			t.Fatalf("an answer took %s, as if it waited for a host", took)
+		}
+	}
+	await(t, "a host that gives no answer any more is out", func() bool { return ask(s, "GET", "/pg2/replica", "").Code == 503 })
+	if st := s.State("pg2", check.Limit{}); st.Reason != check.Stale && st.Reason != check.Unreachable || strings.Contains(st.Why, "within") {
+		t.Errorf("%+v", st)
+	}
+	await(t, "and the primary", func() bool { return ask(s, "GET", "/pg1/primary", "").Code == 503 })
+	hosts["pg2"].set(runs(standby(1000)))
+	close(thaw)
+	await(t, "it is in again", func() bool { return ask(s, "GET", "/pg2/replica", "").Code == 200 })
+}
+
+func TestALateStandbyGoesOutAndALimitOfOnesOwnCounts(t *testing.T) {
+	s, hosts := serving(t, runs(standby(1000)))
+	if ask(s, "GET", "/pg2/replica?lag=5", "").Code != 200 {
+		t.Error("it is not late")
+	}
+	hosts["pg2"].set(runs(standby(950))) // 50 of 100 bytes
+	await(t, "out under a limit of 5 bytes", func() bool { return ask(s, "GET", "/pg2/replica?lag=5", "").Code == 503 })
+	if ask(s, "GET", "/pg2/replica", "").Code != 200 {
+		t.Error("out below the maximum")
+	}
+	hosts["pg2"].set(runs(standby(800)))
+	await(t, "out above the maximum", func() bool { return ask(s, "GET", "/pg2/replica", "").Code == 503 })
+	if text := s.Metrics(); !strings.Contains(text, `pgrepctl_in{cluster="shop",host="pg2"} 0`) {
+		t.Error(text)
+	}
+}
+
+func TestTheAgentAnswersOneLine(t *testing.T) {
+	s, _ := serving(t, runs(standby(1000)))
+	// serving does not wait for pg3, which other tests have dead.
+	await(t, "first look at pg3", func() bool { return !s.State("pg3", check.Limit{}).Seen.IsZero() })
+	talk := func(fixed, send string) string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.ServeAgent(ctx, l, fixed) }()
+		defer func() {
+			cancel()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}()
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, send); err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(c).ReadString('\n')
+		if err != nil && err != io.EOF {
+			t.Errorf("%q: %v", send, err)
+		}
+		return line
+	}
+	for _, c := range []struct{ fixed, send, want string }{
+		{"", "pg2\n", "up 100%\n"}, {"", "reads/pg2\n", "up 100%\n"}, {"", "read-2\n", "up 100%\n"}, {"", "pg1\n", "down #takes writes, and reads are asked for\n"},
+		{"", "pg1 primary\n", "up 100%\n"}, {"", "pg2 primary\n", "down #takes no writes\n"},
+		{"", "pg9\n", "fail #no such host in the inventory\n"}, {"", "pg2 nonsense\n", "fail #no such question\n"}, {"", "\n", "fail #want agent-send \"HOST\\n\"\n"},
+		{"", strings.Repeat("x", 4*agentLine) + "\n", "fail #no such host in the inventory\n"},
+		{"pg2", "", "up 100%\n"}, {"pg3", "pg2\n", "up 100%\n"},
+	} {
+		if got := talk(c.fixed, c.send); got != c.want {
+			t.Errorf("%q to the agent of %q: %q, want %q", c.send, c.fixed, got, c.want)
+		}
+	}
+}
+
+func TestARestartTakesNobodyOut(t *testing.T) {
+	members := []check.Member{{Name: "pg1", Role: inventory.Primary, Server: "pg1"}, {Name: "pg2", Role: inventory.Standby, Server: "pg2", Upstream: "pg1"}}
+	p := check.Policy{MaxBytes: 100, MinBytes: 10, Grace: time.Second}
+	then := time.Now().Add(-20 * time.Second)
+	board := check.NewBoard(members, p, check.NewMemory("shop"))
+	board.Take(check.Observe("pg1", then, primary(), nil), check.Observe("pg2", then, standby(1000), nil))
+	now := time.Now()
+	o := Options{Interval: time.Second, Timeout: 5 * time.Second, Stale: 3, Now: func() time.Time { return now }, Say: func(time.Time, string, string) {}}
+	s := New(check.NewBoard(members, p, board.Memory()), p, o)
+	if w := ask(s, "GET", "/pg2/replica", ""); w.Code != 200 {
+		t.Errorf("before the first look: %s", w.Body)
+	}
+	now = now.Add(6 * time.Second)
+	if w := ask(s, "GET", "/pg2/replica", ""); w.Code != 503 {
+		t.Errorf("the first look does not end: %s", w.Body)
+	}
+	// What was said an hour ago is no bridge.
+	now = now.Add(time.Hour)
+	s = New(check.NewBoard(members, p, board.Memory()), p, o)
+	if w := ask(s, "GET", "/pg2/replica", ""); w.Code != 503 {
+		t.Errorf("an hour later: %s", w.Body)
+	}
+}
