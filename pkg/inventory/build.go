@@ -21,9 +21,12 @@ func built(file string, doc *document, drafts []*draft) *Cluster {
 			Pos:         doc.Replication.at,
 		},
 	}
+	c.Traffic = doc.Traffic.traffic(&doc.SSH)
+	c.Archives = doc.Archive.archives()
 	for _, d := range drafts {
 		c.Hosts = append(c.Hosts, d.host())
 	}
+	c.Replication.Synchronous = c.syncRule(doc.Replication.Synchronous.Value)
 	return c
 }
 
@@ -34,9 +37,12 @@ func (d *draft) host() *Host {
 		Role:         Role(d.Role.Value),
 		UpstreamName: d.Upstream.Value,
 		ApplyDelay:   timeOf(d.ApplyDelay.Value),
+		Synchronous:  d.Synchronous.Value == "true",
+		Relay:        d.Copy.Value == copyRelay,
 		Slot:         d.Slot.Value,
 		Postgres:     d.pg.postgres(),
 		SSH:          d.ssh.ssh(),
+		Copying:      Copying{Streams: d.CopyStreams.Value, Compress: d.CopyZstd.Value, BWLimit: d.CopyLimit.Value, CommitLimit: d.CommitLimit.Value},
 		Traffic:      d.Traffic.Value,
 		Pos:          d.nameAt,
 	}

@@ -21,6 +21,7 @@ type checker struct {
 
 func (c *checker) all() {
 	c.replication()
+	c.archives()
 	if c.doc.Hosts.place().Line != 0 && len(c.drafts) > 0 {
 		c.roles()
 		c.upstreams()
@@ -29,6 +30,8 @@ func (c *checker) all() {
 		c.names()
 		c.slots()
 		c.addresses()
+		c.balancers()
+		c.synchronous()
 	}
 	for _, d := range c.drafts {
 		c.delay(d)

@@ -295,7 +295,7 @@ func TestGraphIndentsEachHostBelowItsUpstream(t *testing.T) {
 	t.Parallel()
 	want := `shop
   pg1  primary 10.0.0.11 port 5432
-    pg2  standby 10.0.0.12 port 5432 slot pg2
+    pg2  standby 10.0.0.12 port 5432 slot pg2 synchronous
       pg3  standby 10.1.0.13 port 5432 slot pg3
     pg4-delayed  standby pg4.example.org port 5433 slot late delay 2h traffic none
 `

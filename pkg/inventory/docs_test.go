@@ -20,7 +20,8 @@ func TestDocsShowEveryKeyOfTheDocument(t *testing.T) {
 	text := string(data)
 	for name, section := range map[string]field{
 		"top": &document{}, "postgres": &postgresSection{}, "service": &serviceSection{},
-		"replication": &replicationSection{}, "ssh": &sshSection{}, "host": &hostSection{},
+		"replication": &replicationSection{}, "ssh": &sshSection{}, "host": &hostSection{}, "archive": &archiveSection{},
+		"traffic": &trafficSection{}, "balancer": &balancerSection{},
 	} {
 		begin, end := "<!-- begin: "+name+" -->\n", "<!-- end: "+name+" -->"
 		before, rest, ok := strings.Cut(text, begin)
@@ -80,8 +81,12 @@ func label(f field) string {
 		return "mapping: path to path"
 	case *textMap:
 		return "mapping: name to text"
+	case *archiveList:
+		return "list of archives"
 	case *hostMap:
 		return "mapping: name to host"
+	case *balancerMap:
+		return "mapping: name to balancer"
 	case interface{ form() form }:
 		if strings.Contains(fmt.Sprintf("%T", f), "list[") {
 			return of(v.form()) + ", or a list of them"

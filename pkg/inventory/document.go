@@ -19,12 +19,14 @@ type document struct {
 	Postgres    postgresSection    `yaml:"postgres" doc:"the servers; every key can be overridden per host"`
 	Replication replicationSection `yaml:"replication" doc:"how standbys log in to their upstreams"`
 	SSH         sshSection         `yaml:"ssh" doc:"how hosts are reached; every key can be overridden per host"`
+	Traffic     trafficSection     `yaml:"traffic" derived:"none: nothing routes reads to the standbys" doc:"what routes reads to the standbys"`
+	Archive     archiveList        `yaml:"archive" derived:"none" doc:"where WAL files are kept that an upstream has no longer: one or two, tried in this order"`
 	Hosts       hostMap            `yaml:"hosts" required:"true" doc:"the hosts by name, one of them the primary"`
 }
 
 type postgresSection struct {
 	section
-	Version         value[version]  `yaml:"version" derived:"required" doc:"major version, the same on every host"`
+	Version         value[version]  `yaml:"version" derived:"required" doc:"major version, 9.4 to 18, the same on every host"`
 	DataDirectory   value[absPath]  `yaml:"data_directory" derived:"required" doc:"the data directory"`
 	ConfigDirectory value[absPath]  `yaml:"config_directory" derived:"data_directory" doc:"where postgresql.conf and pg_hba.conf are"`
 	BinDirectory    value[absPath]  `yaml:"bin_directory" derived:"found on the host" doc:"where pg_ctl and postgres are"`
@@ -56,6 +58,7 @@ type replicationSection struct {
 	SSLMode     value[sslMode]  `yaml:"sslmode" default:"require" doc:"sslmode of the replication connections"`
 	SSLRootCert value[rootCert] `yaml:"sslrootcert" derived:"none" doc:"CA certificates on the standbys, or system (libpq 16 or later); needed by verify-ca and verify-full"`
 	Slots       value[boolean]  `yaml:"slots" default:"true" doc:"give each standby a replication slot on its upstream"`
+	Synchronous value[syncRule] `yaml:"synchronous" derived:"first 1 when a host is synchronous" doc:"how many of the synchronous hosts a commit waits for: the first N of them in the order of the file, or any N"`
 }
 
 type sshSection struct {
@@ -80,21 +83,55 @@ type secretSection struct {
 	Command argv             `yaml:"command" doc:"a command that prints it; no shell, no input"`
 }
 
+type trafficSection struct {
+	section
+	ClientsRetry       value[boolean]  `yaml:"clients_retry" default:"false" doc:"clients try a read once more on another connection when theirs is cut; idle sessions that outlive a drain may then be cut"`
+	ConnectionLifetime value[duration] `yaml:"connection_lifetime" derived:"unlimited" doc:"after how long clients, or their pools, end a connection by themselves"`
+	DrainTimeout       value[duration] `yaml:"drain_timeout" default:"10min" doc:"how long a drain waits for the last session to end"`
+	IgnoreUsers        list[roleName]  `yaml:"ignore_users" derived:"none" doc:"database roles of monitoring, whose sessions do not keep a standby from being drained"`
+	Balancers          balancerMap     `yaml:"balancers" required:"true" doc:"the balancers by name, in the order in which a drain talks to them"`
+}
+
+type balancerSection struct {
+	section
+	Kind            value[balancerKind] `yaml:"kind" required:"true" doc:"what it is"`
+	Address         value[address]      `yaml:"address" derived:"the balancer's name; the standby itself for kind file" doc:"host name or IP address, for SSH"`
+	SSH             sshSection          `yaml:"ssh" doc:"overrides of ssh: for this balancer"`
+	OSUser          value[osUser]       `yaml:"os_user" derived:"the user that logs in; for pgbouncer postgres" doc:"operating system user that may use its socket, or runs the commands"`
+	Socket          value[absPath]      `yaml:"socket" derived:"required" doc:"haproxy: its stats socket, with level admin"`
+	Backend         value[backendName]  `yaml:"backend" derived:"required" doc:"haproxy: the backend that reads go to"`
+	SocketDirectory value[absPath]      `yaml:"socket_directory" derived:"/var/run/postgresql" doc:"pgbouncer: directory of its unix socket"`
+	Port            value[port]         `yaml:"port" derived:"6432" doc:"pgbouncer: its port"`
+	ConsoleUser     value[roleName]     `yaml:"console_user" derived:"pgbouncer, which needs os_user to be the user that runs it" doc:"pgbouncer: user of its console"`
+	Databases       list[poolName]      `yaml:"databases" derived:"all" doc:"pgbouncer: databases whose connections go through the balancers before it"`
+	Path            value[absPath]      `yaml:"path" derived:"required" doc:"file: the file on the standby whose presence keeps reads away"`
+	Drain           argv                `yaml:"drain" doc:"command: keeps reads away; %h is the standby's name at the balancer"`
+	Restore         argv                `yaml:"restore" doc:"command: lets reads in again"`
+	Status          argv                `yaml:"status" doc:"command: prints drained, or serving, and perhaps the number of sessions behind it"`
+}
+
 type hostSection struct {
 	section
-	Address    value[address]     `yaml:"address" derived:"the host's name" doc:"host name or IP address, for SSH and for its standbys"`
-	Role       value[role]        `yaml:"role" required:"true" doc:"what the host is meant to be"`
-	Upstream   value[hostName]    `yaml:"upstream" derived:"the primary" doc:"host that a standby streams from"`
-	ApplyDelay value[duration]    `yaml:"apply_delay" derived:"none" doc:"how far a standby stays behind on purpose"`
-	Slot       value[slotName]    `yaml:"slot" derived:"the name of the host, in lower case, other characters as _" doc:"replication slot of a standby on its upstream"`
-	Postgres   postgresSection    `yaml:"postgres" doc:"overrides of postgres: for this host"`
-	SSH        sshSection         `yaml:"ssh" doc:"overrides of ssh: for this host"`
-	Labels     textMap            `yaml:"labels" doc:"names and values to select hosts by"`
-	Traffic    value[trafficName] `yaml:"traffic" derived:"the host's name" doc:"name of the host's server at the load balancer; none keeps reads away"`
+	Address     value[address]     `yaml:"address" derived:"the host's name" doc:"host name or IP address, for SSH and for its standbys"`
+	Role        value[role]        `yaml:"role" required:"true" doc:"what the host is meant to be"`
+	Upstream    value[hostName]    `yaml:"upstream" derived:"the primary" doc:"host that a standby streams from"`
+	ApplyDelay  value[duration]    `yaml:"apply_delay" derived:"none" doc:"how far a standby stays behind on purpose"`
+	Synchronous value[boolean]     `yaml:"synchronous" derived:"false" doc:"commits on the primary wait for this standby, as replication.synchronous says"`
+	Copy        value[copyWay]     `yaml:"copy" derived:"direct" doc:"how data come to it: direct, over SSH from the host that has them; or relay, through the machine of the operator, where the hosts cannot meet"`
+	Slot        value[slotName]    `yaml:"slot" derived:"the name of the host, in lower case, other characters as _" doc:"replication slot of a standby on its upstream"`
+	Postgres    postgresSection    `yaml:"postgres" doc:"overrides of postgres: for this host"`
+	SSH         sshSection         `yaml:"ssh" doc:"overrides of ssh: for this host"`
+	CopyStreams value[streams]     `yaml:"copy_streams" default:"auto" doc:"how many rsync processes copy to it at a time, 1 to 4; auto is one for each core of the smaller end"`
+	CopyZstd    value[compression] `yaml:"copy_compress" default:"auto" doc:"auto compresses by zstd, and tries a stream without it in a long copy; zstd, or none"`
+	CopyLimit   value[copyRate]    `yaml:"copy_bwlimit" default:"none" doc:"bytes a second of all streams of a copy together, such as 50MB, or none"`
+	CommitLimit value[commitLimit] `yaml:"copy_commit_limit" default:"auto" doc:"how long a commit on the upstream may take before a copy slows down, such as 20ms; auto is twice as long as before the copy; none"`
+	Labels      textMap            `yaml:"labels" doc:"names and values to select hosts by"`
+	Traffic     value[trafficName] `yaml:"traffic" derived:"the host's name" doc:"name of the host's server at the load balancer; none keeps reads away"`
 }
 
 func (s *document) decode(d *decoder, n *yaml.Node, path string)           { d.into(n, path, s) }
 func (s *postgresSection) decode(d *decoder, n *yaml.Node, path string)    { d.into(n, path, s) }
 func (s *replicationSection) decode(d *decoder, n *yaml.Node, path string) { d.into(n, path, s) }
 func (s *sshSection) decode(d *decoder, n *yaml.Node, path string)         { d.into(n, path, s) }
+func (s *trafficSection) decode(d *decoder, n *yaml.Node, path string)     { d.into(n, path, s) }
 func (s *hostSection) decode(d *decoder, n *yaml.Node, path string)        { d.into(n, path, s) }

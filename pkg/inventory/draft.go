@@ -73,6 +73,7 @@ func fillDefaults(s field) {
 // drafted merges the cluster's sections into the hosts and fills defaults.
 func drafted(doc *document) []*draft {
 	fillDefaults(&doc.Replication)
+	fillDefaults(&doc.Traffic)
 	primary := ""
 	for _, h := range doc.Hosts.items {
 		if h.Role.Value == string(Primary) {

@@ -24,6 +24,9 @@ func (c *Cluster) draw(b *strings.Builder, h *Host, depth int) {
 	if h.ApplyDelay != 0 {
 		fmt.Fprintf(b, " delay %s", formatDuration(h.ApplyDelay))
 	}
+	if h.Synchronous {
+		b.WriteString(" synchronous")
+	}
 	if h.Traffic != "" {
 		fmt.Fprintf(b, " traffic %s", h.Traffic)
 	}

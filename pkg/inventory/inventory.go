@@ -2,7 +2,11 @@ package inventory
 
 import (
 	"fmt"
+	"net/netip"
+	"path"
 	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // Role is what a host is meant to be. What it is, only the host can say.
@@ -34,9 +38,13 @@ func (p Pos) String() string {
 type Cluster struct {
 	Name        string
 	Replication Replication
+	Traffic     Traffic
 	Hosts       []*Host // in file order
-	File        string
-	Pos         Pos
+	// Archives are where WAL files are kept for standbys whose upstream has
+	// them no longer; none, one or two, in the order in which they are tried.
+	Archives []Archive
+	File     string
+	Pos      Pos
 }
 
 // Host is one PostgreSQL server. Postgres and SSH are its own: defaults and
@@ -47,16 +55,31 @@ type Host struct {
 	Role    Role
 	// UpstreamName is the host that it streams from; "" for the primary.
 	UpstreamName string
+	// Relay: data are copied to it through the operator's machine.
+	Relay bool
 	// ApplyDelay is recovery_min_apply_delay; 0 is none.
 	ApplyDelay time.Duration
+	// Synchronous: commits on the primary wait for it, as
+	// Replication.Synchronous says.
+	Synchronous bool
 	// Slot is its replication slot on the upstream; "" for the primary, and
 	// for all when replication.slots is false.
 	Slot     string
 	Postgres Postgres
 	SSH      SSH
-	Labels   map[string]string
-	Traffic  string // "none" keeps reads away; "" is the default
-	Pos      Pos
+	// Copying is how data are copied to it.
+	Copying Copying
+	Labels  map[string]string
+	Traffic string // see BalancedName
+	Pos     Pos
+}
+
+// Copying is how a copy goes over the link, in the words of the rsync step.
+type Copying struct {
+	Streams     string // auto, or a number
+	Compress    string // auto, zstd, none
+	BWLimit     string // bytes a second, as 50MB, or none
+	CommitLimit string // auto, 20ms, none
 }
 
 // Postgres is where a server lives and how it is run.
@@ -74,6 +97,14 @@ type Postgres struct {
 	Settings        []Setting
 	// Tablespaces maps a location on the source to the one on this host.
 	Tablespaces map[string]string
+}
+
+// WALAt is where the server of a version keeps its WAL.
+func (p *Postgres) WALAt(v postgres.Version) string {
+	if p.WALDirectory != "" {
+		return p.WALDirectory
+	}
+	return path.Join(p.DataDirectory, v.WALDir())
 }
 
 // Setting is a postgresql.conf setting that the cluster must have.
@@ -107,6 +138,9 @@ type Replication struct {
 	SSLMode     string    // as libpq's sslmode
 	SSLRootCert string    // path on the standbys, or "system" (libpq 16)
 	Slots       bool      // each standby has a physical slot on its upstream
+	// Synchronous is how many of the synchronous standbys a commit waits for;
+	// zero when no host is one.
+	Synchronous SyncRule
 	Pos         Pos
 }
 
@@ -169,6 +203,16 @@ func (c *Cluster) Host(name string) (*Host, bool) {
 	return nil, false
 }
 
+// CIDR is the host's address as pg_hba.conf wants it: of an IP address the
+// network of that address alone, else the host name.
+func (h *Host) CIDR() string {
+	a, err := netip.ParseAddr(h.Address)
+	if err != nil {
+		return h.Address
+	}
+	return netip.PrefixFrom(a, a.BitLen()).String()
+}
+
 // Primary returns the primary. A Cluster from Parse always has one.
 func (c *Cluster) Primary() *Host {
 	for _, h := range c.Hosts {
@@ -209,3 +253,9 @@ func (c *Cluster) Downstreams(h *Host) []*Host {
 	}
 	return down
 }
+
+// How data come to a host.
+const (
+	copyDirect = "direct"
+	copyRelay  = "relay"
+)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -57,6 +58,36 @@ func (role) form() form {
 	return form{Label: "role", Enum: []string{string(Primary), string(Standby)}}
 }
 
+type copyWay struct{}
+
+func (copyWay) form() form {
+	return form{Label: "way of a copy", Enum: []string{copyDirect, copyRelay}}
+}
+
+type streams struct{}
+
+func (streams) form() form {
+	return form{Label: "number of streams", Want: "auto, or a number from 1 to 4", Pattern: `^(auto|[1-4])$`, JSON: []string{"string", "integer"}}
+}
+
+type compression struct{}
+
+func (compression) form() form {
+	return form{Label: "compression", Enum: []string{"auto", "zstd", "none"}}
+}
+
+type copyRate struct{}
+
+func (copyRate) form() form {
+	return form{Label: "rate", Want: "bytes a second with kB, MB or GB, such as 50MB, or none", Pattern: `^(none|[1-9][0-9]{0,8}(kB|MB|GB))$`}
+}
+
+type commitLimit struct{}
+
+func (commitLimit) form() form {
+	return form{Label: "limit", Want: "a time in us, ms or s, such as 20ms, auto or none", Pattern: `^(auto|none|[1-9][0-9]{0,5}(us|ms|s))$`}
+}
+
 type duration struct{}
 
 func (duration) form() form {
@@ -79,22 +110,25 @@ type version struct{}
 func (version) form() form {
 	return form{
 		Label:   "major version",
-		Want:    "9.6, or 10 to 18",
-		Pattern: `^(9\.6|1[0-8])$`,
+		Want:    "9.4, 9.5, 9.6, or 10 to 18",
+		Pattern: `^(9\.[456]|1[0-8])$`,
 		JSON:    []string{"string", "number"},
 		more: func(text string) (string, string) {
-			major, _, minor := strings.Cut(text, ".")
+			const known = "9.4 is the oldest, 18 the newest"
+			major, rest, minor := strings.Cut(text, ".")
+			second, _, _ := strings.Cut(rest, ".")
 			n, err := strconv.Atoi(major)
 			switch {
-			case err != nil:
-			case n < 9 || n == 9 && text != "9.6" && !strings.HasPrefix(text, "9.6."):
-				// pg_start_backup's non-exclusive mode, which survives the
-				// death of its client, is new in 9.6.
-				return fmt.Sprintf("version %s is not supported", text), "9.6 is the oldest, 18 the newest"
+			case err != nil || text == "9."+second && slices.Contains([]string{"4", "5", "6"}, second):
+			case n < 9 || n == 9 && slices.Contains([]string{"0", "1", "2", "3"}, second):
+				// Replication slots are new in 9.4.
+				return fmt.Sprintf("version %s is not supported", text), known
 			case n > 18:
-				return fmt.Sprintf("version %s is not known to this pgrepctl", text), "9.6 is the oldest, 18 the newest"
-			case n == 9 && text != "9.6":
-				return fmt.Sprintf("%q is not a major version", text), "write 9.6"
+				return fmt.Sprintf("version %s is not known to this pgrepctl", text), known
+			case n == 9 && slices.Contains([]string{"4", "5", "6"}, second):
+				return fmt.Sprintf("%q is not a major version", text), "write 9." + second
+			case n == 9:
+				return fmt.Sprintf("%q is not a major version", text), "write 9.4, 9.5 or 9.6"
 			case n >= 10 && minor:
 				return fmt.Sprintf("%q is not a major version", text), "write " + major
 			}

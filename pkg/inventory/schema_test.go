@@ -3,6 +3,7 @@ package inventory
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -97,13 +98,13 @@ func generatedSchema(t *testing.T) []byte {
 		RequiredFromJSONSchemaTags: true,
 	}
 	root := r.ReflectFromType(reflect.TypeFor[document]())
-	for name, def := range r.ReflectFromType(reflect.TypeFor[hostSection]()).Definitions {
-		root.Definitions[name] = def
+	for _, listed := range []reflect.Type{reflect.TypeFor[hostSection](), reflect.TypeFor[archiveSection](), reflect.TypeFor[balancerSection]()} {
+		maps.Copy(root.Definitions, r.ReflectFromType(listed).Definitions)
 	}
 	for name, section := range map[string]field{
 		"document": &document{}, "postgres": &postgresSection{}, "service": &serviceSection{},
 		"replication": &replicationSection{}, "ssh": &sshSection{}, "secret": &secretSection{},
-		"host": &hostSection{},
+		"host": &hostSection{}, "archive": &archiveSection{}, "traffic": &trafficSection{}, "balancer": &balancerSection{},
 	} {
 		def, ok := root.Definitions[name]
 		if !ok {
@@ -159,10 +160,19 @@ func mapped(t reflect.Type) *jsonschema.Schema {
 		return object(absPath{}.form(), formSchema(absPath{}.form()))
 	case *textMap:
 		return object(labelName{}.form(), formSchema(labelText{}.form()))
+	case *archiveList:
+		two := uint64(2)
+		list := array(&jsonschema.Schema{Ref: "#/$defs/archive"})
+		list.MaxItems = &two
+		return list
 	case *hostMap:
 		hosts := object(hostName{}.form(), &jsonschema.Schema{Ref: "#/$defs/host"})
 		hosts.MinProperties = &one
 		return hosts
+	case *balancerMap:
+		balancers := object(hostName{}.form(), &jsonschema.Schema{Ref: "#/$defs/balancer"})
+		balancers.MinProperties = &one
+		return balancers
 	case interface {
 		field
 		form() form

@@ -268,17 +268,36 @@ type hostMap struct {
 }
 
 func (m *hostMap) decode(d *decoder, n *yaml.Node, path string) {
-	entries, ok := d.mapping(n, path, false)
-	if ok && len(n.Content) == 0 {
+	if isEmpty(n) {
 		d.problems.add(m.at, path, "name at least the primary", "has no host")
 	}
+	d.named(n, path, func(name string, at Pos) namedEntry {
+		h := &hostEntry{name: name, nameAt: at}
+		m.items = append(m.items, h)
+		return h
+	})
+}
+
+// isEmpty reports a mapping without an entry.
+func isEmpty(n *yaml.Node) bool { return n.Kind == yaml.MappingNode && len(n.Content) == 0 }
+
+// namedEntry is a section that stands under a name of its own.
+type namedEntry interface {
+	mark(at Pos)
+	decode(d *decoder, n *yaml.Node, path string)
+}
+
+// named decodes the entries of a mapping from names of hosts to sections; add keeps one.
+func (d *decoder) named(n *yaml.Node, path string, add func(name string, at Pos) namedEntry) {
+	entries, _ := d.mapping(n, path, false)
 	for _, e := range entries {
-		h := &hostEntry{name: e.name, nameAt: d.pos(e.key)}
-		if d.check(hostName{}.form(), e.name, e.key, join(path, e.name)) {
-			d.name(e, path)
-			h.mark(h.nameAt)
-			h.decode(d, e.val, join(path, e.name))
-			m.items = append(m.items, h)
+		if !d.check(hostName{}.form(), e.name, e.key, join(path, e.name)) {
+			continue
 		}
+		d.name(e, path)
+		at := d.pos(e.key)
+		x := add(e.name, at)
+		x.mark(at)
+		x.decode(d, e.val, join(path, e.name))
 	}
 }

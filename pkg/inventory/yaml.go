@@ -22,7 +22,14 @@ func (c *Cluster) YAML() ([]byte, error) {
 	r.text("sslmode", c.Replication.SSLMode)
 	r.text("sslrootcert", c.Replication.SSLRootCert)
 	r.plain("slots", strconv.FormatBool(c.Replication.Slots))
+	r.text("synchronous", c.Replication.Synchronous.String())
 	top.set("replication", r.node)
+	if len(c.Traffic.Balancers) > 0 {
+		top.set("traffic", c.Traffic.node())
+	}
+	if len(c.Archives) > 0 {
+		top.set("archive", archiveNodes(c.Archives))
+	}
 	hosts := newMapping()
 	for _, h := range c.Hosts {
 		hosts.set(h.Name, h.node())
@@ -42,6 +49,12 @@ func (h *Host) node() *yaml.Node {
 	m.text("upstream", h.UpstreamName)
 	if h.ApplyDelay != 0 {
 		m.text("apply_delay", formatDuration(h.ApplyDelay))
+	}
+	if h.Synchronous {
+		m.plain("synchronous", "true")
+	}
+	if h.Relay {
+		m.text("copy", copyRelay)
 	}
 	m.text("slot", h.Slot)
 	m.set("postgres", h.Postgres.node())
