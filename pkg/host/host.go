@@ -147,6 +147,6 @@ type Files interface {
 	Chmod(ctx context.Context, path string, mode fs.FileMode) error
 	// Symlink makes a symlink at path that points to target.
 	Symlink(ctx context.Context, target, path string) error
-	// Rename replaces newpath, in one step.
+	// Rename replaces newpath, in one step, and makes that durable.
 	Rename(ctx context.Context, oldpath, newpath string) error
 }

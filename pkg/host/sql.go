@@ -50,12 +50,20 @@ type SQL interface {
 	Close(ctx context.Context) error
 }
 
+// Console is a session with something that speaks PostgreSQL's protocol and no SQL.
+type Console interface {
+	// Show sends a command as it is, and returns its rows by the names of their columns.
+	Show(ctx context.Context, command string) ([]map[string]string, error)
+}
+
 // SQLError is an error that the server reported.
 type SQLError struct {
 	Code    string // SQLSTATE
 	Message string
 	Detail  string
 	Hint    string
+	// Position is that of a character of the statement, from 1; 0: none.
+	Position int
 }
 
 func (e *SQLError) Error() string {
@@ -75,13 +83,16 @@ type Login struct {
 	Password    secret.Value
 	SSLMode     string // as libpq's
 	SSLRootCert []byte // PEM, for verify-ca and verify-full
+	// Slot, if set, is a physical slot to stream from for a moment, so that it keeps
+	// the WAL from the flush position on.
+	Slot string
 }
 
 // System is the answer to IDENTIFY_SYSTEM.
 type System struct {
 	ID       string // system identifier
 	Timeline int
-	LSN      string // flush position
+	LSN      string // flush position; from here on Login.Slot keeps WAL
 }
 
 // Host is one database host, connected.
@@ -92,8 +103,13 @@ type Host interface {
 	Files(as string) Files
 	// SQL opens a session through the server's unix socket.
 	SQL(ctx context.Context, db Database) (SQL, error)
+	// AskSocket connects to a unix socket on the host as OS user as, writes a line, and
+	// returns what is answered until the other side hangs up. Each question has a
+	// connection of its own. Nothing listening there is ErrNoServer.
+	AskSocket(ctx context.Context, as, path, question string) (string, error)
 	// ReplicationLogin logs in from this host over TCP with replication=1,
-	// runs IDENTIFY_SYSTEM and leaves.
+	// runs IDENTIFY_SYSTEM, begins to stream from a slot if one is named, and
+	// leaves.
 	ReplicationLogin(ctx context.Context, l Login) (System, error)
 	// HostKey is the verified host key, as "ssh-ed25519 AAAA…".
 	HostKey() string

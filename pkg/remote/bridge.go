@@ -49,18 +49,6 @@ func (e *bridgeError) Unwrap() error {
 	return nil
 }
 
-// DialSocket connects to a unix socket on the host as OS user as, over a bridge
-// process: peer authentication sees as, and it works where sshd forbids
-// forwarding. Deadlines work. Nothing listening there is host.ErrNoServer.
-// ctx bounds the connecting only.
-func (c *Conn) DialSocket(ctx context.Context, as, path string) (net.Conn, error) {
-	b, err := c.bridge(ctx, as, &net.UnixAddr{Name: path, Net: "unix"}, "unix", path)
-	if err != nil {
-		return nil, err
-	}
-	return b, nil
-}
-
 // dialTCP connects from the host to an address, as the login user.
 func (c *Conn) dialTCP(ctx context.Context, address string) (*bridged, error) {
 	h, port, err := net.SplitHostPort(address)
@@ -76,13 +64,29 @@ type tcpAddr string
 func (tcpAddr) Network() string  { return "tcp" }
 func (a tcpAddr) String() string { return string(a) }
 
+// bridge joins a process on the host with a socket there, as OS user as: peer
+// authentication sees as, and it works where sshd forbids forwarding. It is a net.Conn,
+// with deadlines that work. Nothing listening there is host.ErrNoServer. ctx bounds the
+// connecting only.
 func (c *Conn) bridge(ctx context.Context, as string, addr net.Addr, to ...string) (*bridged, error) {
 	e, err := c.elevation(ctx, as)
 	if err != nil {
 		return nil, err
 	}
+	const name = "pgrepctl-bridge"
 	mark := nonce()
-	argv := append([]string{"/bin/sh", "-c", bridgeScript, "pgrepctl-bridge", mark, bridgePerl, bridgePython}, to...)
+	b, err := c.bridgeBy(ctx, e, as, addr, mark, interpreted(name, bridgeScript, bridgePerl, bridgePython, mark, to...))
+	if !cannotRun(err) {
+		return b, err
+	}
+	b, again := c.bridgeBy(ctx, e, as, addr, mark, withoutPerl(name, bridgeScript, bridgePython, mark, to...))
+	if errors.Is(again, errNoInterpreter) {
+		return nil, err // which says what is wrong with the one that is there
+	}
+	return b, again
+}
+
+func (c *Conn) bridgeBy(ctx context.Context, e elevation, as string, addr net.Addr, mark string, argv []string) (*bridged, error) {
 	p, err := c.start(ctx, e, host.Cmd{Argv: []string{"socket bridge"}, As: as}, argv, nil)
 	if err != nil {
 		return nil, err
@@ -116,16 +120,20 @@ func (c *Conn) bridge(ctx context.Context, as string, addr net.Addr, to ...strin
 		return nil, c.bridgeFault(as, &bridgeError{to: addr.String(), errno: errno, text: text})
 	case "none":
 		_ = p.stdin.Close()
-		return nil, &fault.Error{
-			Class: fault.Failed, Host: c.Name(), Op: "connect " + addr.String(),
-			Err:  errors.New("no perl, python3 or socat on the host"),
-			Hint: "install one of them, perl-base is enough",
-		}
+		return nil, c.noBridge(addr)
 	}
 	if err := p.result(ctx); err != nil {
 		return nil, err
 	}
-	return nil, fmt.Errorf("connect %s: the bridge ended: %s", addr, host.Tail(p.stderr.String(), 1))
+	return nil, fmt.Errorf("connect %s: the bridge: %w: %s", addr, errMute, host.Tail(p.stderr.String(), 1))
+}
+
+func (c *Conn) noBridge(to net.Addr) error {
+	return &fault.Error{
+		Class: fault.Failed, Host: c.Name(), Op: "connect " + to.String(),
+		Err:  errNoInterpreter,
+		Hint: "install one of them, perl-base is enough",
+	}
 }
 
 func (c *Conn) bridgeFault(as string, e *bridgeError) error {
@@ -167,8 +175,8 @@ type bridged struct {
 }
 
 const (
-	chunkSize  = 32 << 10
-	heldChunks = 4
+	chunkSize  = 8 << 10
+	heldChunks = 16
 )
 
 func newBridged(p *process, addr net.Addr) *bridged {
@@ -201,7 +209,7 @@ func newBridged(p *process, addr net.Addr) *bridged {
 		}
 	})
 	b.pumps.Go(func() {
-		_, _ = io.Copy(p.stdin, far)
+		_, _ = io.CopyBuffer(p.stdin, far, make([]byte, chunkSize))
 		_ = p.stdin.Close()
 	})
 	return b

@@ -1,8 +1,5 @@
-mark=$1 perl=$2 python=$3
-shift 3
-if command -v perl >/dev/null 2>&1 && perl -MSocket -MErrno -e 1 2>/dev/null; then
-	exec perl -e "$perl" -- "$mark" "$@"
-fi
+mark=$1 python=$2
+shift 2
 for p in python3 /usr/bin/python3 /usr/libexec/platform-python; do
 	if command -v "$p" >/dev/null 2>&1; then
 		exec "$p" -c "$python" "$mark" "$@"

@@ -1,7 +1,9 @@
 package remote_test
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -29,6 +31,34 @@ func only(t *testing.T, name string, lookup ...string) []string {
 		t.Fatal(err)
 	}
 	return []string{"PATH=" + dir}
+}
+
+// without adds a perl that finds no module.
+func without(t *testing.T, env []string) []string {
+	t.Helper()
+	perl, err := exec.LookPath("perl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := `#!/bin/sh
+code=$2
+shift 3
+exec ` + perl + ` -e 'BEGIN { @INC = () } my $code = shift; eval $code; print "perl ran: $@\n"' -- "$code" "$@"
+`
+	if err := os.WriteFile(filepath.Join(strings.TrimPrefix(env[0], "PATH="), "perl"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return env
+}
+
+// broken adds a perl that cannot run, and ends as the dynamic loader does without a library.
+func broken(t *testing.T, env []string) []string {
+	t.Helper()
+	script := "#!/bin/sh\necho 'perl: cannot open shared object file' >&2\nexit 127\n"
+	if err := os.WriteFile(filepath.Join(strings.TrimPrefix(env[0], "PATH="), "perl"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return env
 }
 
 // listen serves a unix socket whose connections are handled by serve.
@@ -66,8 +96,10 @@ func listen(t *testing.T, serve func(*net.UnixConn)) string {
 func TestBridgeByEachInterpreter(t *testing.T) {
 	t.Parallel()
 	for name, env := range map[string][]string{
-		"perl":    only(t, "perl", "/bin/sh", "-c", "command -v perl"),
-		"python3": only(t, "python3", "python3", "-c", "import sys; print(sys.executable)"),
+		"perl":                             only(t, "perl", "/bin/sh", "-c", "command -v perl"),
+		"python3":                          only(t, "python3", "python3", "-c", "import sys; print(sys.executable)"),
+		"python3, for perl cannot run":     broken(t, only(t, "python3", "python3", "-c", "import sys; print(sys.executable)")),
+		"python3, for perl has no modules": without(t, only(t, "python3", "python3", "-c", "import sys; print(sys.executable)")),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -78,6 +110,8 @@ func TestBridgeByEachInterpreter(t *testing.T) {
 			t.Run("the last bytes of the server arrive", func(t *testing.T) { bridgeEnds(t, c) })
 			t.Run("closing ends the server's connection", func(t *testing.T) { bridgeCloses(t, c) })
 			t.Run("nobody there is ErrNoServer", func(t *testing.T) { bridgeFinds(t, c) })
+			t.Run("each question has a connection of its own", func(t *testing.T) { socketIsAsked(t, c) })
+			t.Run("a socket that does not answer holds up nobody for longer than its context", func(t *testing.T) { socketIsMute(t, c) })
 		})
 	}
 }
@@ -172,5 +206,55 @@ func bridgeFinds(t *testing.T, c *remote.Conn) {
 	_ = l.Close()
 	if _, err := c.DialSocket(limited(t), "", sock+"/s"); !errors.Is(err, host.ErrNoServer) {
 		t.Errorf("deserted: got %v", err)
+	}
+}
+
+// socketIsAsked: what listens is replaced between two questions, and the same process
+// on the host asks both.
+func socketIsAsked(t *testing.T, c *remote.Conn) {
+	dir, err := os.MkdirTemp("", "sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "s")
+	if _, err := c.AskSocket(limited(t), "", path, "nobody"); !errors.Is(err, host.ErrNoServer) {
+		t.Errorf("nobody there: %v", err)
+	}
+	filler := strings.Repeat("no line break ", 20000)
+	for _, who := range []string{"first", "second"} {
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				line, _ := bufio.NewReader(conn).ReadString('\n')
+				_, _ = io.WriteString(conn, who+" "+line+filler)
+				_ = conn.Close()
+			}
+		}()
+		for _, q := range []string{"how are you; and you", "x"} {
+			if got, err := c.AskSocket(limited(t), "", path, q); err != nil || got != who+" "+q+"\n"+filler {
+				t.Errorf("got %.60q, %v", got, err)
+			}
+		}
+		_ = l.Close()
+	}
+	if _, err := c.AskSocket(limited(t), "", path, "two\nlines"); err == nil {
+		t.Error("two lines are one question")
+	}
+}
+
+func socketIsMute(t *testing.T, c *remote.Conn) {
+	path := listen(t, func(conn *net.UnixConn) { _, _ = io.Copy(io.Discard, conn) })
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if got, err := c.AskSocket(ctx, "", path, "hello"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %q, %v", got, err)
 	}
 }

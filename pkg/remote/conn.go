@@ -1,8 +1,6 @@
 package remote
 
 import (
-	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -11,10 +9,6 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 )
-
-// maxSessions keeps below sshd's default of MaxSessions 10: the eleventh
-// session fails with a message that names no cause.
-const maxSessions = 9
 
 // Conn is one SSH connection to a host.
 type Conn struct {
@@ -34,9 +28,14 @@ type Conn struct {
 	guardOnce sync.Once
 	guards    sync.WaitGroup
 
+	nextMu sync.Mutex
+	next   *Conn // to the same host, for the sessions that this one has no room for
+
 	mu      sync.Mutex
 	files   map[string]*files
 	elevate map[string]elevation
+	askers  map[string]*asker // by OS user and socket
+	ahead   *ahead            // nil when none is asked for
 }
 
 var _ host.Host = (*Conn)(nil)
@@ -50,6 +49,7 @@ func newConn(d *dialer, t Target, l *login) *Conn {
 		lost:     make(chan struct{}),
 		files:    map[string]*files{},
 		elevate:  map[string]elevation{},
+		askers:   map[string]*asker{},
 	}
 	c.stop = keepAlive(l.client, t.KeepAlive, c.lost)
 	d.remember(c)
@@ -86,25 +86,10 @@ func (c *Conn) Close() error {
 	for _, f := range open {
 		f.wait()
 	}
+	c.closeNext()
+	c.takeAhead().drop()
 	if c.owns != nil {
 		c.owns.close()
 	}
 	return nil
-}
-
-// slot waits for one of the sessions that sshd grants a connection.
-func (c *Conn) slot(ctx context.Context) (release func(), _ error) {
-	select {
-	case c.slots <- struct{}{}:
-		return sync.OnceFunc(func() { <-c.slots }), nil
-	default:
-	}
-	select {
-	case c.slots <- struct{}{}:
-		return sync.OnceFunc(func() { <-c.slots }), nil
-	case <-c.lost:
-		return nil, c.lostError(nil)
-	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for a free SSH session (all %d are in use): %w", maxSessions, context.Cause(ctx))
-	}
 }

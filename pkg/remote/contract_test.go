@@ -1,7 +1,10 @@
 package remote_test
 
 import (
+	"fmt"
+	"os"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -10,7 +13,20 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/remote/remotetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain waits for what was given up to end: on a busy machine a server that was cut
+// off needs longer than goleak waits by itself.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	err := goleak.Find()
+	for deadline := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(deadline); {
+		err = goleak.Find()
+	}
+	if err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, "goleak:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 // target reaches an in-process server and nothing of the tester's own ssh.
 func target(s *remotetest.Server) remote.Target {

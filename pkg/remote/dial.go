@@ -39,6 +39,9 @@ type dialer struct {
 	bastions map[string]*bastion
 	conns    map[*Conn]struct{} // open ones
 	dialed   func(name string)  // counts; may be nil
+	known    knownFiles
+	config   answers
+	logins   map[string]chan struct{} // one token for each login that goes on, by settings.door
 }
 
 // bastion is one jump host, dialed by the first who needs it.
@@ -60,6 +63,31 @@ func (d *dialer) dial(ctx context.Context, t Target) (*Conn, error) {
 	return newConn(d, t, l), nil
 }
 
+// loginLimit is how many connections one sshd sees that are not logged in yet: it
+// begins to drop them at ten (MaxStartups 10:30:100).
+const loginLimit = 8
+
+// enter waits for a turn at the sshd that s leads to.
+func (d *dialer) enter(ctx context.Context, t Target, s settings) (leave func(), _ error) {
+	d.mu.Lock()
+	if d.logins == nil {
+		d.logins = map[string]chan struct{}{}
+	}
+	door := s.door()
+	turns := d.logins[door]
+	if turns == nil {
+		turns = make(chan struct{}, loginLimit)
+		d.logins[door] = turns
+	}
+	d.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return nil, fmt.Errorf("dial %s: %w", t.Name, context.Cause(ctx))
+	case turns <- struct{}{}:
+	}
+	return func() { <-turns }, nil
+}
+
 // login is an authenticated SSH connection.
 type login struct {
 	client   *ssh.Client
@@ -73,7 +101,7 @@ func (d *dialer) login(ctx context.Context, t Target, chain []string) (*login, e
 	if err := t.check(); err != nil {
 		return nil, &fault.Error{Class: fault.Invalid, Host: t.Name, Op: "connect", Err: err}
 	}
-	s, err := resolve(ctx, t)
+	s, err := resolve(ctx, t, &d.config)
 	if err != nil {
 		return nil, &fault.Error{Class: fault.Invalid, Host: t.Name, Op: "connect", Err: err}
 	}
@@ -84,7 +112,7 @@ func (d *dialer) login(ctx context.Context, t Target, chain []string) (*login, e
 			Hint: "set ProxyJump none for the jump host in the ssh configuration",
 		}
 	}
-	keys, err := newHostKeys(s, t.HostKey)
+	keys, err := newHostKeys(s, t.HostKey, &d.known)
 	if err != nil {
 		return nil, &fault.Error{Class: fault.Invalid, Host: t.Name, Op: "connect", Err: err}
 	}
@@ -132,6 +160,11 @@ func (d *dialer) attempts(ctx context.Context, t Target, s settings, keys *hostK
 // before it showed a host key: asking again after a refused login could lock
 // us out (PerSourcePenalties of OpenSSH 9.8).
 func (d *dialer) attempt(ctx context.Context, t Target, s settings, keys *hostKeys, chain []string) (_ *login, retry bool, _ error) {
+	leave, err := d.enter(ctx, t, s)
+	if err != nil {
+		return nil, false, err
+	}
+	defer leave()
 	hop := ctx
 	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, errTimeout)
 	defer cancel()
@@ -151,7 +184,8 @@ func (d *dialer) attempt(ctx context.Context, t Target, s settings, keys *hostKe
 	}
 	// ssh.Dial's own timeout covers TCP only; a mute server would hold the
 	// handshake for ever (go#51926).
-	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	// And an agent may wait for its user.
+	stop := context.AfterFunc(ctx, func() { _ = errors.Join(raw.Close(), ring.Close()) })
 	var seen ssh.PublicKey
 	verified := false
 	cfg := &ssh.ClientConfig{
@@ -196,7 +230,7 @@ func dropped(err error) bool {
 
 func (d *dialer) transport(hop, ctx context.Context, t Target, s settings, chain []string) (net.Conn, error) {
 	switch {
-	case len(s.proxyArgv) > 0 || s.proxyCommand != "" && s.jump == "":
+	case s.proxied():
 		return dialProxy(s, t.address())
 	case s.jump != "":
 		via, err := d.via(hop, t, s.jump, chain)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
 	"github.com/pgrepctl/pgrepctl/pkg/remote"
 	"github.com/pgrepctl/pgrepctl/pkg/remote/remotetest"
 )
@@ -84,6 +86,82 @@ func TestDroppedConnectionsAreTriedAgain(t *testing.T) {
 	}
 	s.SetFaults(remotetest.Faults{Drop: 9})
 	mustHint(t, dialError(t, target(s)), fault.Unreachable, "MaxStartups")
+}
+
+func TestOneSSHDSeesFewConnectionsThatAreNotLoggedIn(t *testing.T) {
+	t.Parallel()
+	var asking atomic.Int32
+	proceed := make(chan struct{})
+	s := remotetest.Start(t, remotetest.Config{Accept: func(string, ssh.PublicKey) error {
+		asking.Add(1)
+		<-proceed
+		return nil
+	}})
+	var targets []remote.Target
+	for i := range 30 {
+		to := target(s)
+		to.Name = fmt.Sprintf("h%d", i)
+		targets = append(targets, to)
+	}
+	pool := remote.NewPool(targets)
+	t.Cleanup(func() { _ = pool.Close() })
+	errs := make(chan error, len(targets))
+	for _, to := range targets {
+		go func() {
+			_, err := pool.Dial(limited(t), to.Name)
+			errs <- err
+		}()
+	}
+	eight := remotetest.Await(t, 30*time.Second, func() bool { return asking.Load() >= 8 })
+	if n := s.Accepted(); !eight || n != 8 {
+		t.Errorf("%d connections at once", n)
+	}
+	close(proceed)
+	for range targets {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestConnectionMadeAheadThatNobodyTakesEndsWithTheHost(t *testing.T) {
+	t.Parallel()
+	s := remotetest.Start(t, remotetest.Config{})
+	c := dial(t, target(s))
+	c.ConnectAhead(limited(t))
+	c.ConnectAhead(limited(t))
+	if !remotetest.Await(t, 30*time.Second, func() bool { return s.Accepted() == 2 }) {
+		t.Fatalf("%d connections", s.Accepted())
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if !remotetest.Await(t, 30*time.Second, func() bool { return s.Connections() == 0 }) {
+		t.Errorf("%d are left", s.Connections())
+	}
+}
+
+func TestConnectionMadeAheadIsNotWaitedForAtTheEnd(t *testing.T) {
+	t.Parallel()
+	s := remotetest.Start(t, remotetest.Config{})
+	to := target(s)
+	to.ConnectTimeout = time.Hour
+	c := dial(t, to)
+	s.SetFaults(remotetest.Faults{Mute: true})
+	c.ConnectAhead(limited(t))
+	if !remotetest.Await(t, 30*time.Second, func() bool { return s.Accepted() == 2 }) {
+		t.Fatalf("%d connections", s.Accepted())
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Close() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-limited(t).Done():
+		t.Error("it waits for a login that does not end")
+	}
 }
 
 func TestWrongKeyIsAnAuthFaultAndTriedOnce(t *testing.T) {
@@ -220,9 +298,7 @@ func TestProxyCommands(t *testing.T) {
 	relay := filepath.Join(t.TempDir(), "relay")
 	// A ProxyCommand that uses nothing but bash.
 	script := "#!/bin/bash\nexec 3<>/dev/tcp/$1/$2 || exit 1\ncat <&3 & cat >&3; kill $!\n"
-	if err := os.WriteFile(relay, []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	hosttest.Program(t, relay, script)
 	s := remotetest.Start(t, remotetest.Config{})
 	to := target(s)
 	to.ProxyCommand = []string{relay, "%h", "%p"}

@@ -117,13 +117,13 @@ func TestRefusedSessionNamesMaxSessions(t *testing.T) {
 	works(t, c)
 }
 
-func TestNoMoreThanNineSessionsAreOpen(t *testing.T) {
+func TestAConnectionHasNineSessionsAndMoreTakeAnother(t *testing.T) {
 	t.Parallel()
 	s := remotetest.Start(t, remotetest.Config{MaxSessions: 9})
 	c := dial(t, target(s))
 	gate, end := context.WithCancel(limited(t))
 	defer end()
-	results := make(chan error, 12)
+	results := make(chan error, 9)
 	for range cap(results) {
 		go func() {
 			results <- c.Run(limited(t), host.Cmd{Argv: []string{"cat"}}, host.Stdio{In: blockedUntil(gate)})
@@ -137,11 +137,23 @@ func TestNoMoreThanNineSessionsAreOpen(t *testing.T) {
 	if err := c.Run(ctx, host.Cmd{Argv: []string{"true"}}, host.Stdio{}); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "free SSH session") {
 		t.Errorf("got %v", err)
 	}
+	// Those nine stay: what comes now does not wait for their end.
+	works(t, c)
+	works(t, c)
+	if n := s.Accepted(); n != 2 {
+		t.Errorf("%d connections", n)
+	}
 	end()
 	for range cap(results) {
 		if err := <-results; err != nil {
 			t.Error(err)
 		}
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if !remotetest.Await(t, 30*time.Second, func() bool { return s.Sessions() == 0 }) {
+		t.Errorf("%d sessions are left", s.Sessions())
 	}
 }
 
@@ -248,6 +260,17 @@ func TestPoolDoesNotRepeatARefusedLogin(t *testing.T) {
 	}
 	if s.Accepted() != 1 {
 		t.Errorf("%d connections", s.Accepted())
+	}
+	// Whoever lives for days may ask for it.
+	pool.Forgive("pg1")
+	pool.Forgive("nobody")
+	for range 3 {
+		if _, err := pool.Dial(limited(t), "pg1"); fault.ClassOf(err) != fault.Auth {
+			t.Errorf("forgiven: got %v", err)
+		}
+	}
+	if s.Accepted() != 2 {
+		t.Errorf("forgiven once: %d connections", s.Accepted())
 	}
 	if err := pool.Close(); err != nil {
 		t.Error(err)

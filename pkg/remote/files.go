@@ -341,22 +341,30 @@ func (f *files) Rename(ctx context.Context, oldpath, newpath string) error {
 	if !path.IsAbs(newpath) || strings.ContainsRune(newpath, 0) {
 		return fmt.Errorf("rename %s to %q: path is not absolute, or holds a NUL", oldpath, newpath)
 	}
-	return f.do(ctx, "rename", oldpath, func(c *sftp.Client) error {
+	dir, synced := path.Dir(newpath), false
+	err := f.do(ctx, "rename", oldpath, func(c *sftp.Client) error {
 		// SFTP's own rename refuses to replace a file.
 		if err := c.PosixRename(oldpath, newpath); err != nil {
 			return err
 		}
-		return syncDir(c, path.Dir(newpath))
+		synced = syncDir(c, dir)
+		return nil
 	})
+	if err != nil || synced {
+		return err
+	}
+	if err := f.conn.Run(ctx, host.Cmd{Argv: []string{"sync", dir}, As: f.as}, host.Stdio{}); err != nil {
+		return fmt.Errorf("rename %s: fsync %s: %w", oldpath, dir, err)
+	}
+	return nil
 }
 
-// syncDir makes a rename durable. sftp-server opens a directory as it opens a
-// file; other servers do not, and then there is no way.
-func syncDir(c *sftp.Client, dir string) error {
+// syncDir makes a rename durable, and reports whether it is. OpenSSH's sftp-server
+// opens a directory as it opens a file, and fsyncs since 6.5; others may do neither.
+func syncDir(c *sftp.Client, dir string) bool {
 	h, err := c.OpenFile(dir, os.O_RDONLY)
 	if err != nil {
-		return nil //nolint:nilerr // cannot be synced here
+		return false
 	}
-	_ = h.Sync()
-	return h.Close()
+	return errors.Join(h.Sync(), h.Close()) == nil
 }

@@ -16,7 +16,8 @@ arm() {
 	$own /bin/sh -c 'sleep "$1"; kill -0 "$3" && grep -q "^Name:.sshd" "/proc/$2/status" && kill -s TERM "$2"' guard "$ttl" "$sshd" "$$" </dev/null >/dev/null 2>&1 &
 	timer=$!
 }
-disarm() { kill -s TERM -- "-$timer" 2>/dev/null || kill -s TERM "$timer" 2>/dev/null; }
+# Its group may come to be between two words, and its sleep with it.
+disarm() { kill -s TERM -- "-$timer" || { kill -s TERM "$timer"; kill -s TERM -- "-$timer"; }; }
 arm
 while read -r beat; do
 	disarm

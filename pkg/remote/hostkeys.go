@@ -49,7 +49,7 @@ func certAlgorithms() []string {
 }
 
 // newHostKeys reads the known_hosts files that exist, or takes the pinned key.
-func newHostKeys(s settings, pinned string) (*hostKeys, error) {
+func newHostKeys(s settings, pinned string, files *knownFiles) (*hostKeys, error) {
 	name := s.addr()
 	if s.alias != "" {
 		// ssh takes HostKeyAlias as it stands, without the port.
@@ -58,11 +58,12 @@ func newHostKeys(s settings, pinned string) (*hostKeys, error) {
 	if pinned != "" {
 		return pinnedKeys(name, pinned)
 	}
-	db, origin, warnings, err := loadKnownHosts(s.knownHosts)
+	read, err := files.load(s.knownHosts)
 	if err != nil {
 		return nil, err
 	}
-	k := &hostKeys{name: name, warnings: warnings}
+	db, origin := read.db, read.origin
+	k := &hostKeys{name: name, warnings: read.warnings}
 	known := db.HostKeys(name)
 	if host, port, err := net.SplitHostPort(name); err == nil && port != "22" && len(known) == 0 {
 		// As ssh does: a name without port is looked up when the name with

@@ -59,7 +59,7 @@ Host *
 		{Address: "pg3"},
 	} {
 		to.ConfigFile, to.AgentSocket = file, "none"
-		asked, err := askSSH(t.Context(), ssh, to)
+		asked, _, err := askSSH(t.Context(), ssh, to)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +84,7 @@ Host *
 func TestConfigurationOfOneHost(t *testing.T) {
 	t.Parallel()
 	to := Target{Address: "pg1", AgentSocket: "/agent", ConfigFile: writeConfig(t, "Host pg1\n HostName db-%h.example.org\n Port 2222\n User deploy\n AddressFamily inet\n IdentityFile /k/%r@%h\n ProxyJump a,b\n UserKnownHostsFile /kh\n GlobalKnownHostsFile none\n")}
-	got, err := resolve(t.Context(), to)
+	got, err := resolve(t.Context(), to, &answers{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestConfigurationOfOneHost(t *testing.T) {
 		t.Error(diff)
 	}
 	to.ConfigFile = writeConfig(t, "Nonsense here\n")
-	if _, err := resolve(t.Context(), to); err == nil {
+	if _, err := resolve(t.Context(), to, &answers{}); err == nil {
 		t.Error("a wrong configuration was read")
 	}
 }

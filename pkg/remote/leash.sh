@@ -57,5 +57,7 @@ while :; do
 	kill -0 "$child" 2>/dev/null || break
 done
 trap '' TERM
-kill -s TERM -- "-$watch" 2>/dev/null || kill "$watch" 2>/dev/null
+# Its group may come to be between two words, and with it what would end by number, in
+# a while, whatever has ours then.
+{ kill -s TERM -- "-$watch" || { kill "$watch"; kill -s TERM -- "-$watch"; }; } 2>/dev/null
 exit "$rc"

@@ -13,10 +13,9 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 )
 
-// dialLimit is how many connections are made at a time: sshd begins to drop
-// unauthenticated connections at ten (MaxStartups 10:30:100), and on a jump
-// host they all meet.
-const dialLimit = 8
+// dialLimit is how many connections a pool makes at a time; loginLimit bounds those
+// of them that one sshd sees.
+const dialLimit = 64
 
 // Pool connects the hosts of one run, each once, when it is first needed. Jump
 // hosts are shared. Safe for concurrent use.
@@ -47,6 +46,10 @@ type Option func(*Pool)
 // WithEvents sends warnings of connections, such as corrupt lines in
 // known_hosts, to sink.
 func WithEvents(sink event.Sink) Option { return func(p *Pool) { p.sink = sink } }
+
+// WithDials lets that many connections be made at a time: those to dead hosts must
+// not keep a process from others that lives for days.
+func WithDials(n int) Option { return func(p *Pool) { p.limit = make(chan struct{}, n) } }
 
 // NewPool makes a pool of hosts, by Target.Name. It connects nothing.
 func NewPool(targets []Target, options ...Option) *Pool {
@@ -139,6 +142,35 @@ func (p *Pool) dial(ctx context.Context, t Target) (*Conn, error) {
 		p.sink.Emit(event.Event{At: time.Now(), Host: t.Name, Type: event.Warning, Text: w})
 	}
 	return c, nil
+}
+
+// Forgive lets a host be dialed once more after a refused login. It is for a process
+// that lives for days, and asks for it seldom.
+func (p *Pool) Forgive(name string) {
+	m := p.hosts[name]
+	if m == nil {
+		return
+	}
+	<-m.turn
+	m.err = nil
+	m.turn <- struct{}{}
+}
+
+// Drop closes the connection to a host, if there is one. The next Dial makes
+// another.
+func (p *Pool) Drop(name string) error {
+	m := p.hosts[name]
+	if m == nil {
+		return fmt.Errorf("drop %q: no such host", name)
+	}
+	<-m.turn
+	defer func() { m.turn <- struct{}{} }()
+	if m.conn == nil {
+		return nil
+	}
+	err := m.conn.Close()
+	m.conn = nil
+	return err
 }
 
 // Close closes all connections, the jump hosts last.

@@ -19,6 +19,13 @@ import (
 // maxNoise is how much a login shell may write before the command starts.
 const maxNoise = 1 << 20
 
+// Buffers of a session, in bytes. Each waits for as long as the session is open, of
+// which there are three for each host that is read.
+const (
+	outBuffer = 8 << 10
+	errBuffer = 512
+)
+
 // process is a command on the host, started, with stdout just after the mark.
 type process struct {
 	conn    *Conn
@@ -68,7 +75,7 @@ func (c *Conn) start(ctx context.Context, e elevation, cmd host.Cmd, argv []stri
 	if err != nil {
 		return nil, err
 	}
-	release, err := c.slot(ctx)
+	c, release, err := c.room(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +97,9 @@ func (c *Conn) start(ctx context.Context, e elevation, cmd host.Cmd, argv []stri
 				release()
 				return
 			}
-			_ = p.begin(ctx, mark, pw)
+			if err := p.begin(ctx, mark, pw); err == nil {
+				p.stop(ctx) // it had begun before anybody looked at the context
+			}
 		}()
 		return nil, fmt.Errorf("open session: %w", context.Cause(ctx))
 	}
@@ -150,12 +159,12 @@ func (p *process) open(line, mark string, e elevation, errOut io.Writer, release
 	}
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		_, err := io.Copy(writer, stdout)
+		_, err := io.CopyBuffer(writer, stdout, make([]byte, outBuffer))
 		_ = writer.CloseWithError(err) // nil is io.EOF
 		_, _ = io.Copy(io.Discard, stdout)
 	})
 	reading.Go(func() {
-		if _, err := io.Copy(sink, stderr); err != nil {
+		if _, err := io.CopyBuffer(sink, stderr, make([]byte, errBuffer)); err != nil {
 			// The writer failed, not the command; let it go on.
 			_, _ = io.Copy(io.Discard, stderr)
 		}

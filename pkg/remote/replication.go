@@ -46,6 +46,11 @@ func (c *Conn) ReplicationLogin(ctx context.Context, l host.Login) (host.System,
 	if err != nil {
 		err = fmt.Errorf("identify system at %s from %s: %w", address, c.Name(), err)
 	}
+	if err == nil && l.Slot != "" {
+		if err = s.reserve(ctx, l.Slot, system.LSN); err != nil {
+			err = fmt.Errorf("stream from slot %s of %s from %s: %w", l.Slot, address, c.Name(), err)
+		}
+	}
 	return system, errors.Join(err, s.Close(ctx))
 }
 

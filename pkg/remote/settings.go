@@ -42,6 +42,23 @@ type settings struct {
 // addr is what is dialed.
 func (s settings) addr() string { return net.JoinHostPort(s.host, strconv.Itoa(s.port)) }
 
+// proxied reports whether a ProxyCommand makes the connection.
+func (s settings) proxied() bool {
+	return len(s.proxyArgv) > 0 || s.proxyCommand != "" && s.jump == ""
+}
+
+// door names the sshd that a login goes to, as far as it is known: those by way of a
+// ProxyCommand may all meet at one.
+func (s settings) door() string {
+	switch {
+	case s.proxied():
+		return "proxy"
+	case s.jump != "":
+		return s.jump + " " + s.addr()
+	}
+	return s.addr()
+}
+
 // values holds the lines of an ssh configuration for one host: lower-case
 // keyword to values, in order.
 type values map[string][]string
@@ -55,13 +72,13 @@ func (v values) first(key string) string {
 
 // resolve applies the ssh configuration to t. ssh itself is asked when it is
 // there: only it knows Match, canonical names and its own defaults.
-func resolve(ctx context.Context, t Target) (settings, error) {
+func resolve(ctx context.Context, t Target, known *answers) (settings, error) {
 	var (
 		v   values
 		err error
 	)
 	if ssh, lookErr := exec.LookPath("ssh"); lookErr == nil {
-		v, err = askSSH(ctx, ssh, t)
+		v, err = known.ask(ctx, ssh, t)
 	} else {
 		v, err = readConfig(t)
 	}
@@ -71,8 +88,10 @@ func resolve(ctx context.Context, t Target) (settings, error) {
 	return apply(t, v)
 }
 
-func askSSH(ctx context.Context, ssh string, t Target) (values, error) {
-	args := []string{"-G"}
+// askSSH tells what ssh would do, and the files that it has read for it, nil when
+// it does not say.
+func askSSH(ctx context.Context, ssh string, t Target) (v values, files []string, _ error) {
+	args := []string{"-v", "-G"}
 	if t.ConfigFile != "" {
 		args = append(args, "-F", t.ConfigFile)
 	}
@@ -88,16 +107,16 @@ func askSSH(ctx context.Context, ssh string, t Target) (values, error) {
 	out, err := cmd.Output()
 	if err != nil {
 		if line := host.Tail(stderr.String(), 1); line != "" {
-			return nil, errors.New(line)
+			return nil, nil, errors.New(line)
 		}
-		return nil, err
+		return nil, nil, err
 	}
-	v := values{}
+	v = values{}
 	for sc := bufio.NewScanner(bytes.NewReader(out)); sc.Scan(); {
 		key, value, _ := strings.Cut(sc.Text(), " ")
 		v[strings.ToLower(key)] = append(v[strings.ToLower(key)], value)
 	}
-	return v, nil
+	return v, filesRead(stderr.String()), nil
 }
 
 func apply(t Target, v values) (settings, error) {

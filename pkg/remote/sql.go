@@ -36,8 +36,12 @@ const (
 type session struct {
 	conn *Conn // of its own; nil when shared
 	host string
-	pg   *pgconn.PgConn
 	lost <-chan struct{}
+
+	// mu is held while pg is used: pgx lets one goroutine use a connection, its
+	// Close too, and a session is closed while another still waits for an answer.
+	mu sync.Mutex
+	pg *pgconn.PgConn
 }
 
 var _ host.SQL = (*session)(nil)
@@ -47,7 +51,7 @@ var _ host.SQL = (*session)(nil)
 func (c *Conn) SQL(ctx context.Context, db host.Database) (host.SQL, error) {
 	via := c
 	if db.Own {
-		own, err := c.dialer.dial(ctx, c.target)
+		own, err := c.own(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -257,7 +261,32 @@ func sessionSettings(pg *pgconn.PgConn) string {
 
 // Exec implements host.SQL.
 func (s *session) Exec(ctx context.Context, sql string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.explain(ctx, s.pg.Exec(ctx, sql).Close())
+}
+
+var _ host.Console = (*session)(nil)
+
+// Show implements host.Console.
+func (s *session) Show(ctx context.Context, command string) ([]map[string]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	results, err := s.pg.Exec(ctx, command).ReadAll()
+	if err != nil {
+		return nil, s.explain(ctx, err)
+	}
+	var rows []map[string]string
+	for _, r := range results {
+		for _, values := range r.Rows {
+			row := map[string]string{}
+			for i, f := range r.FieldDescriptions {
+				row[f.Name] = string(values[i])
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows, nil
 }
 
 // rowAlias must not be the name of a column: json_agg(x) prefers the column.
@@ -275,6 +304,8 @@ func (s *session) Query(ctx context.Context, dst any, sql string, args ...any) e
 	}
 	sql = strings.TrimRight(sql, "; \t\r\n")
 	wrapped := "select coalesce(json_agg(" + rowAlias + "), '[]') from (\n" + sql + "\n) " + rowAlias
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	result := s.pg.ExecParams(ctx, wrapped, params, nil, nil, nil).Read()
 	if result.Err != nil {
 		return s.explain(ctx, result.Err)
@@ -351,16 +382,21 @@ func (s *session) explain(ctx context.Context, err error) error {
 }
 
 func sqlError(e *pgconn.PgError) *host.SQLError {
-	return &host.SQLError{Code: e.Code, Message: e.Message, Detail: e.Detail, Hint: e.Hint}
+	return &host.SQLError{Code: e.Code, Message: e.Message, Detail: e.Detail, Hint: e.Hint, Position: int(e.Position)}
 }
 
 // Lost implements host.SQL.
 func (s *session) Lost() <-chan struct{} { return s.lost }
 
-// Close implements host.SQL.
+// Close implements host.SQL. Who waits for an answer gets an error.
 func (s *session) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, cancelGrace)
 	defer cancel()
+	if !s.mu.TryLock() {
+		_ = s.pg.Conn().Close() // the answer is not to come any more
+		s.mu.Lock()
+	}
+	defer s.mu.Unlock()
 	err := s.pg.Close(ctx)
 	if isClosedErr(err) {
 		err = nil

@@ -63,8 +63,10 @@ func TestSQLOverRealSSHD(t *testing.T) {
 	t.Run("nothing stays prepared", func(t *testing.T) { nothingPrepared(t, openSQL(t, c, database(pg))) })
 	t.Run("a terminated backend is lost", func(t *testing.T) { terminatedBackend(t, c, pg) })
 	t.Run("replication logins", func(t *testing.T) { replicationLogins(t, c, pg) })
-	t.Run("a session of its own outlives the others", func(t *testing.T) { ownConnection(t, sshd, pg) })
+	t.Run("a session of its own outlives the others", func(t *testing.T) { ownConnection(t, sshd, pg, false) })
+	t.Run("so does one on a connection that was made ahead", func(t *testing.T) { ownConnection(t, sshd, pg, true) })
 	t.Run("a killed connection is lost", func(t *testing.T) { killedConnection(t, pg) })
+	t.Run("closing ends a query that is waited for", func(t *testing.T) { closedInAQuery(t, c, pg) })
 	t.Run("no server is ErrNoServer", func(t *testing.T) { noServer(t, c, pg) })
 }
 
@@ -218,7 +220,7 @@ func terminatedBackend(t *testing.T, c host.Host, pg *remotetest.Postgres) {
 	mustBeLost(t, s)
 }
 
-func ownConnection(t *testing.T, sshd *remotetest.SSHD, pg *remotetest.Postgres) {
+func ownConnection(t *testing.T, sshd *remotetest.SSHD, pg *remotetest.Postgres, ahead bool) {
 	pool := remote.NewPool([]remote.Target{realTarget(sshd)})
 	defer func() {
 		if err := pool.Close(); err != nil {
@@ -228,6 +230,9 @@ func ownConnection(t *testing.T, sshd *remotetest.SSHD, pg *remotetest.Postgres)
 	h, err := pool.Dial(limited(t), "pg1")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if ahead {
+		h.(*remote.Conn).ConnectAhead(limited(t))
 	}
 	db := database(pg)
 	db.Own = true
@@ -262,6 +267,27 @@ func killedConnection(t *testing.T, pg *remotetest.Postgres) {
 	mustBeLost(t, s)
 	// client_connection_check_interval ends the backend of a client that went
 	// away in the middle of a query.
+	if !remotetest.Await(t, 40*time.Second, func() bool { return pg.Query(t, alive) == "0" }) {
+		t.Error("the backend outlives its client")
+	}
+}
+
+func closedInAQuery(t *testing.T, c host.Host, pg *remotetest.Postgres) {
+	db := database(pg)
+	db.Application = "closed"
+	s := openSQL(t, c, db)
+	failed := make(chan error, 1)
+	go func() { failed <- s.Exec(limited(t), "select pg_sleep(100)") }()
+	alive := "select count(*) from pg_stat_activity where application_name = 'closed' and state = 'active'"
+	if !remotetest.Await(t, 30*time.Second, func() bool { return pg.Query(t, alive) == "1" }) {
+		t.Fatal("the query does not run")
+	}
+	if err := s.Close(limited(t)); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	if err := <-failed; !errors.Is(err, remote.ErrLost) {
+		t.Errorf("the query: got %v", err)
+	}
 	if !remotetest.Await(t, 40*time.Second, func() bool { return pg.Query(t, alive) == "0" }) {
 		t.Error("the backend outlives its client")
 	}

@@ -329,11 +329,24 @@ func (f files) Rename(ctx context.Context, from, to string) error {
 		if !ok {
 			return fmt.Errorf("rename %s: %w", from, fs.ErrNotExist)
 		}
-		if n.mode.IsDir() {
-			return fmt.Errorf("rename %s: directories are not modelled", from)
-		}
 		if err := f.inDir(to); err != nil {
 			return err
+		}
+		if old, ok := f.nodes[to]; ok && n.mode.IsDir() != old.mode.IsDir() {
+			return fmt.Errorf("rename %s: %s is of another kind", from, to)
+		}
+		if n.mode.IsDir() {
+			for p := range f.nodes {
+				if strings.HasPrefix(p, to+"/") {
+					return fmt.Errorf("rename %s: %s is not empty", from, to)
+				}
+			}
+			for p, x := range f.nodes {
+				if rest, below := strings.CutPrefix(p, from+"/"); below {
+					delete(f.nodes, p)
+					f.nodes[to+"/"+rest] = x
+				}
+			}
 		}
 		delete(f.nodes, from)
 		f.nodes[to] = n

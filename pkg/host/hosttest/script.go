@@ -125,7 +125,11 @@ func (s *Script) SQL(_ context.Context, db host.Database) (host.SQL, error) {
 }
 
 func (s *Script) ReplicationLogin(_ context.Context, l host.Login) (host.System, error) {
-	c, err := s.next(fmt.Sprintf("login %s@%s:%d", l.User, l.Address, l.Port))
+	do := fmt.Sprintf("login %s@%s:%d", l.User, l.Address, l.Port)
+	if l.Slot != "" {
+		do += " slot " + l.Slot
+	}
+	c, err := s.next(do)
 	if err != nil {
 		return host.System{}, err
 	}

@@ -143,6 +143,13 @@ func (s *Server) Accepted() int {
 	return s.accepted
 }
 
+// Connections is how many of them have not ended.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
 // Sessions is how many sessions are open.
 func (s *Server) Sessions() int {
 	s.mu.Lock()
