@@ -59,13 +59,17 @@ func DialHere(ctx context.Context, addr string) (net.Conn, error) {
 // ended the other side gets DialTimeout to finish, because a host without
 // cable never would. It closes conn.
 func Splice(conn net.Conn, in io.Reader, out io.Writer) error {
+	return splice(conn, in, out, DialTimeout)
+}
+
+func splice(conn net.Conn, in io.Reader, out io.Writer, patience time.Duration) error {
 	defer conn.Close()
 	go func() {
 		_, _ = io.Copy(conn, in)
 		if c, ok := conn.(interface{ CloseWrite() error }); ok {
 			_ = c.CloseWrite()
 		}
-		_ = conn.SetReadDeadline(time.Now().Add(DialTimeout))
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
 	}()
 	if _, err := io.Copy(out, conn); err != nil {
 		return fmt.Errorf("splice: %w", err)
@@ -76,10 +80,17 @@ func Splice(conn net.Conn, in io.Reader, out io.Writer) error {
 // connected is what the inner half says on its extra file when it has dialed.
 const connected = "connected\n"
 
-// DialConnected is written to the file that `lab dial --connected-fd` names.
-func DialConnected(w io.Writer) error {
-	_, err := io.WriteString(w, connected)
-	return err
+// SpliceInside is Splice for the inner half of DialContext. It first says that conn
+// is there, on the file that `lab dial --connected-fd` names. It waits longer for a
+// host that hangs than the outer half does, which would take its end for the host's.
+func SpliceInside(told io.WriteCloser, conn net.Conn, in io.Reader, out io.Writer) error {
+	if _, err := io.WriteString(told, connected); err != nil {
+		return err
+	}
+	if err := told.Close(); err != nil {
+		return err
+	}
+	return splice(conn, in, out, 2*DialTimeout)
 }
 
 // programConn is a connection that another program made and splices.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 )
@@ -63,6 +64,8 @@ type config struct {
 	Rootfs   string `json:"rootfs"`
 	Disks    string `json:"disks"`
 	Rootless bool   `json:"rootless"`
+	// PlainData: see Options.
+	PlainData bool `json:"plain_data,omitempty"`
 	// Cgroup is the control group that the hosts' lie in. Only where systemd boots them.
 	Cgroup   string `json:"cgroup,omitempty"`
 	Binary   string `json:"binary"`
@@ -184,7 +187,7 @@ func load(state, name string) (*Lab, error) {
 	l := &Lab{dir: dir}
 	b, err := os.ReadFile(filepath.Join(dir, "lab.json"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &fault.Error{Class: fault.Refused, Err: fmt.Errorf("there is no lab %q", name), Hint: "pgrepctl lab up --name " + name}
+		return nil, absent(state, name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read lab: %w", err)
@@ -193,6 +196,15 @@ func load(state, name string) (*Lab, error) {
 		return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, "lab.json"), err)
 	}
 	return l, nil
+}
+
+// absent names the labs that there are: the name is easily left out.
+func absent(state, name string) error {
+	hint := "pgrepctl lab up --name " + name
+	if names, err := List(state); err == nil && len(names) > 0 {
+		hint = "give the --name of one that there is (" + strings.Join(names, ", ") + "), or make it: " + hint
+	}
+	return &fault.Error{Class: fault.Refused, Err: fmt.Errorf("there is no lab %q", name), Hint: hint}
 }
 
 func (l *Lab) save() error {

@@ -183,6 +183,22 @@ func TestHostKeepsItsDiskAndIdentityThroughAPowerCut(t *testing.T) {
 	}
 }
 
+func TestFilesOfPostgreSQLCanLieOnTheDiskItself(t *testing.T) {
+	t.Parallel()
+	l := up(t, Options{Hosts: 1, PlainData: true})
+	const look = "stat -f -c %T /; stat -f -c %T /var/lib/postgresql; stat -c %U /var/lib/postgresql; ls -A /var/lib/postgresql"
+	was := in(t, l, "h1", "sh", "-c", look)
+	if types := strings.Fields(was); len(types) < 3 || types[0] == types[1] || types[2] != "postgres" {
+		t.Errorf("/, /var/lib/postgresql: %q", was)
+	}
+	in(t, l, "h1", "touch", "/var/lib/postgresql/kept")
+	do(t, l.Kill(t.Context(), "h1"))
+	do(t, l.Start(t.Context(), "h1"))
+	if got := in(t, l, "h1", "sh", "-c", look); !strings.Contains(got, "kept") || !strings.HasPrefix(got, was) {
+		t.Errorf("after a power cut: %q, was %q", got, was)
+	}
+}
+
 func TestExecIsRootWithACleanEnvironment(t *testing.T) {
 	t.Parallel()
 	l := up(t, Options{Hosts: 1})

@@ -66,29 +66,33 @@ func (l *Lab) postgresScript(ctx context.Context, what, hostName string, f Postg
 	return nil
 }
 
-// --no-sync: the files are new, and a lab's power is only ever taken from its
+// -N (--nosync before 10, --no-sync since): the files are new, and a lab's power is only ever taken from its
 // processes, never from the page cache.
 const (
+	// Before 10 a server is not made to serve standbys.
+	serveStandbys = `case $1 in 9.*) printf '%s\n' "wal_level = hot_standby" "max_wal_senders = 10" "max_replication_slots = 10" ;; esac `
 	debianPrimary = `
-pg_createcluster "$1" main -- --data-checksums --no-sync
+pg_createcluster "$1" main -- --data-checksums -N
 echo "listen_addresses = '*'" >"$3/conf.d/lab.conf"
+` + serveStandbys + `>>"$3/conf.d/lab.conf"
 chown postgres:postgres "$3/conf.d/lab.conf"
 # pg_ctlcluster hands over to systemctl only when it is root, and it says so less clearly.
 if [ -d /run/systemd/system ]; then systemctl start "postgresql@$1-main"; else pg_ctlcluster "$1" main start; fi
 `
 	debianStandby = `
-pg_createcluster "$1" main -- --no-sync
+pg_createcluster "$1" main -- -N
 find "$2" -mindepth 1 -delete
 `
 	dataDirectoryPrimary = `
 install -d -o postgres -g postgres "${2%/*}"
-runuser -u postgres -- "$4/initdb" --pgdata "$2" --data-checksums --no-sync --auth-local=peer --auth-host=scram-sha-256
+runuser -u postgres -- "$4/initdb" --pgdata "$2" --data-checksums -N --auth-local=peer --auth-host=scram-sha-256
 cat >>"$3/postgresql.conf" <<CONF
 listen_addresses = '*'
 ssl = on
 ssl_cert_file = '/etc/ssl/certs/ssl-cert-snakeoil.pem'
 ssl_key_file = '/etc/ssl/private/ssl-cert-snakeoil.key'
 CONF
+` + serveStandbys + `>>"$3/postgresql.conf"
 runuser -u postgres -- "$4/pg_ctl" -D "$2" -l "$5" -w start
 `
 	dataDirectoryStandby = `

@@ -74,9 +74,9 @@ func planTrees(o *Options) ([]tree, error) {
 	if own != nil {
 		release, packaged = "bookworm", "15"
 	}
-	root := planRootfs(cache, release, packaged)
+	root := planRootfs(cache, release, packaged, o.Packages...)
 	if o.Systemd {
-		root = planSystemdRootfs(cache, release, packaged)
+		root = planSystemdRootfs(cache, release, packaged, o.Packages...)
 	}
 	if own != nil {
 		return []tree{own, root}, nil
@@ -102,24 +102,24 @@ type rootfs struct {
 	dir      string   // final place
 }
 
-func planRootfs(cache, release, postgres string) *rootfs {
-	r := &rootfs{release: release, packages: hostPackages(postgres), scripts: []string{rootfsScript}}
+func planRootfs(cache, release, postgres string, more ...string) *rootfs {
+	r := &rootfs{release: release, packages: append(hostPackages(postgres), more...), scripts: []string{rootfsScript}}
 	r.dir = filepath.Join(cache, release+"-"+r.key())
 	return r
 }
 
 // planSystemdRootfs is one of its own rather than packages laid over the other:
 // the state of dpkg, and the units that packages enable, are of one tree.
-func planSystemdRootfs(cache, release, postgres string) *rootfs {
+func planSystemdRootfs(cache, release, postgres string, more ...string) *rootfs {
 	r := &rootfs{release: release, scripts: []string{rootfsScript, rootfsSystemdScript},
-		packages: append(hostPackages(postgres), "dbus", "libpam-systemd", "systemd", "systemd-sysv")}
+		packages: slices.Concat(hostPackages(postgres), []string{"dbus", "libpam-systemd", "systemd", "systemd-sysv"}, more)}
 	r.dir = filepath.Join(cache, release+"-systemd-"+r.key())
 	return r
 }
 
 func hostPackages(postgres string) []string {
 	return []string{
-		"iproute2", "openssh-client", "openssh-server", "perl", "postgresql-" + postgres,
+		"haproxy", "iproute2", "openssh-client", "openssh-server", "perl", "pgbouncer", "postgresql-" + postgres,
 		"procps", "rsync", "ssl-cert", "sudo",
 	}
 }

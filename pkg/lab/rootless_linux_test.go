@@ -37,14 +37,7 @@ func standIn(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		w := os.NewFile(3, "connected")
-		if err := DialConnected(w); err != nil {
-			return err
-		}
-		if err := w.Close(); err != nil {
-			return err
-		}
-		return Splice(conn, os.Stdin, os.Stdout)
+		return SpliceInside(os.NewFile(3, "connected"), conn, os.Stdin, os.Stdout)
 	}
 	return fmt.Errorf("unexpected arguments %q", args)
 }

@@ -144,10 +144,14 @@ func (l *Lab) environ() []string {
 		// (overlayfs, Linux 5.11).
 		overlay = "userxattr,"
 	}
+	plain := ""
+	if l.PlainData {
+		plain = "yes"
+	}
 	return []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/",
 		"TERM=" + os.Getenv("TERM"),
 		"LAB_STATE=" + l.dir, "LAB_DISKS=" + l.Disks, "LAB_ROOTFS=" + l.Rootfs, "LAB_OVERLAY=" + overlay,
-		"LAB_CGROUP=" + l.Cgroup,
+		"LAB_CGROUP=" + l.Cgroup, "LAB_PLAIN=" + plain,
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -260,5 +261,15 @@ func TestSystemdHasARootOfItsOwn(t *testing.T) {
 	plain, booted := planRootfs("/c", "bookworm", "15"), planSystemdRootfs("/c", "bookworm", "15")
 	if plain.dir == booted.dir || !strings.Contains(booted.dir, "/bookworm-systemd-") {
 		t.Errorf("%s and %s", plain.dir, booted.dir)
+	}
+}
+
+func TestHostsWithMorePackagesHaveARootOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	for name, plan := range map[string]func(string, string, string, ...string) *rootfs{"plain": planRootfs, "booted": planSystemdRootfs} {
+		few, more := plan("/c", "bookworm", "15"), plan("/c", "bookworm", "15", "pgbackrest")
+		if few.dir == more.dir || !slices.Contains(more.packages, "pgbackrest") || slices.Contains(few.packages, "pgbackrest") {
+			t.Errorf("%s: %s and %s", name, few.dir, more.dir)
+		}
 	}
 }

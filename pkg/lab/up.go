@@ -27,6 +27,9 @@ type Options struct {
 	// bin, lib and share; it decides the version, of 9.6 for instance.
 	Build  string
 	Layout Layout // default DebianEtc
+	// Packages are Debian packages that the hosts have besides. Their root file
+	// system is one of its own.
+	Packages []string
 	// Systemd boots the hosts with a real systemd as PID 1. Only for root.
 	Systemd bool
 	// Cluster makes a running primary on the first host, and of the others
@@ -39,6 +42,9 @@ type Options struct {
 	// lab. A tmpfs makes them fast; a container's own root file system is an
 	// overlay and cannot hold them.
 	Disks string
+	// PlainData keeps /var/lib/postgresql of each host in the file system of its
+	// disk, as on a machine, not on the overlay that the rest of its root is.
+	PlainData bool
 	// Binary is the pgrepctl that the inventory's proxy_command runs; default
 	// this program if it is called pgrepctl, else "pgrepctl" from PATH.
 	Binary string
@@ -203,7 +209,7 @@ func (o Options) plan() (*Lab, []tree, error) {
 	}
 	return &Lab{dir: dir, config: config{
 		Name: o.Name, Postgres: o.Postgres, Layout: o.Layout, Rootfs: strings.Join(paths, ":"), Disks: disks,
-		Rootless: mayRootless(), Cgroup: cgroup, Binary: binary, Machines: makeHosts(o.Hosts),
+		Rootless: mayRootless(), PlainData: o.PlainData, Cgroup: cgroup, Binary: binary, Machines: makeHosts(o.Hosts),
 	}}, trees, nil
 }
 

@@ -1,6 +1,7 @@
 # host.sh VERB HOST…: acts on the hosts of a lab. Runs in the namespaces of machine.sh.
 # From the environment: LAB_STATE, LAB_DISKS, LAB_ROOTFS (directories), LAB_OVERLAY (mount options), LAB_CGROUP
-# (the control group of hosts that systemd boots; empty where PID 1 only reaps).
+# (the control group of hosts that systemd boots; empty where PID 1 only reaps), LAB_PLAIN (not empty: PostgreSQL's
+# files are not on the overlay).
 set -eu
 run=/run/lab
 
@@ -51,6 +52,7 @@ init() { # HOST [inside]: becomes its PID 1
   echo "$pid" >"$run/$1.pid"
   disk=$LAB_DISKS/$1 r=$LAB_DISKS/$1/root
   mount -t overlay overlay -o "${LAB_OVERLAY}lowerdir=$LAB_ROOTFS,upperdir=$disk/upper,workdir=$disk/work" "$r"
+  [ -z "$LAB_PLAIN" ] || plain "$disk" "$r/var/lib/postgresql"
   mount -t proc proc "$r/proc"
   mount -t sysfs -o ro sysfs "$r/sys"
   mount -t tmpfs -o mode=755,size=1m dev "$r/dev"
@@ -78,6 +80,15 @@ init() { # HOST [inside]: becomes its PID 1
   hash -r
   # A shell of the new root: ours would keep the old one busy.
   clean_env /bin/sh /run/lab/init.sh "$1"
+}
+
+plain() { # DISK DIRECTORY: a directory of the root that is one of the disk itself
+  if [ ! -e "$1/plain" ]; then
+    rm -rf "$1/plain.new"
+    cp -a "$2" "$1/plain.new"
+    mv "$1/plain.new" "$1/plain"
+  fi
+  mount --bind "$1/plain" "$2"
 }
 
 for_systemd() { # HOST ROOT: what systemd needs there besides

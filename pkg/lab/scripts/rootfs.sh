@@ -3,6 +3,8 @@
 set -eu
 r=$1
 rm -rf "$r"/etc/ssh/ssh_host_* "$r"/var/lib/postgresql/[0-9]* "$r"/etc/postgresql/[0-9]* "$r"/var/cache/apt/*.bin "$r"/usr/sbin/policy-rc.d
+# Balancers are there for whoever starts them.
+rm -f "$r"/etc/systemd/system/multi-user.target.wants/haproxy.service "$r"/etc/systemd/system/multi-user.target.wants/pgbouncer.service
 mkdir -p "$r/etc/ssh/sshd_config.d"
 # The cluster that the package made for itself is gone (above), and no later one makes itself. The other
 # settings of this file stand: without them pg_createcluster makes no conf.d.
