@@ -56,10 +56,13 @@ func inScope(cl *inventory.Cluster, h *inventory.Host, scope Scope) bool {
 
 func read(ctx context.Context, cl *inventory.Cluster, h *inventory.Host, f *facts.Host) (subject, error) {
 	s := subject{cl: cl, inv: h, f: f, settings: postgres.Settings{}}
-	if !f.Server.Running {
-		return s, nil
-	}
 	var err error
+	if s.archives, err = archivesOf(ctx, cl, h, f); err != nil {
+		return s, err
+	}
+	if s.cleans, err = cleans(ctx, cl, h, f); err != nil || !f.Server.Running {
+		return s, err
+	}
 	if s.settings, err = f.Settings(ctx); err != nil {
 		return s, err
 	}
@@ -77,6 +80,12 @@ func read(ctx context.Context, cl *inventory.Cluster, h *inventory.Host, f *fact
 func (p *pair) read(ctx context.Context) error {
 	pg, f := p.standby.inv.Postgres, p.standby.f
 	if err := p.readTrees(ctx); err != nil {
+		return err
+	}
+	if err := p.readWALSpace(ctx); err != nil {
+		return err
+	}
+	if err := p.readRules(ctx); err != nil {
 		return err
 	}
 	if !f.Config.HasConfig || pg.ConfigDirectory == pg.DataDirectory {

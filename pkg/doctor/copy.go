@@ -11,7 +11,7 @@ import (
 func copyAuthorizedKeys(p pair) []found {
 	m, up := p.upstream.f.Machine, p.upstream.inv.Name
 	file := path.Join(m.LoginHome, ".ssh/authorized_keys")
-	if !p.target() || m.KeyFiles == nil || slices.Contains(m.KeyFiles, file) {
+	if !p.target() || p.standby.inv.Relay || m.KeyFiles == nil || slices.Contains(m.KeyFiles, file) {
 		return nil
 	}
 	from := "nowhere"
@@ -25,7 +25,7 @@ func copyAuthorizedKeys(p pair) []found {
 // copySudo: the tool may have a password for sudo, the copy has none.
 func copySudo(p pair) []found {
 	m, up := p.upstream.f.Machine, p.upstream.inv
-	if !p.target() || m.SudoRefusal == "" {
+	if !p.target() || p.standby.inv.Relay || m.SudoRefusal == "" { // a relay logs in as the tool
 		return nil
 	}
 	return one("on "+up.Name+": allow it in sudoers: "+m.LoginUser+" ALL=("+up.Postgres.OSUser+") NOPASSWD: "+m.Tools["rsync"],

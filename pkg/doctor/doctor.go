@@ -80,6 +80,10 @@ type subject struct {
 	errors   []facts.ConfigError
 	role     facts.Role // the replication role
 	run      string     // that asks
+	// archives are those of the inventory, as its OS user sees them; none where
+	// the host reaches none.
+	archives []facts.Access
+	cleans   bool // it can clean its own archives, or has none
 }
 
 // pair is a standby and the host that it streams, and is copied, from.
@@ -89,6 +93,11 @@ type pair struct {
 	// trees are the tablespaces on the standby, then its data directory; none
 	// when the upstream has no tablespaces.
 	trees []tree
+	// walSpace and upWALSpace are where a delayed standby and its upstream have
+	// their WAL; zero for a standby without a delay.
+	walSpace, upWALSpace facts.Space
+	// turnedAway are the hosts that pg_hba.conf of a running standby does not admit.
+	turnedAway []string
 	// config is the standby's own postgresql.conf, when it lies outside the
 	// data directory and so survives a copy.
 	config map[string]string

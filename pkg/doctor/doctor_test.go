@@ -24,7 +24,9 @@ type source struct {
 	facts.Source
 	errors []facts.ConfigError
 	spaces map[string]facts.Space
-	asked  int // for them
+	access map[string]facts.Access
+	bin    []host.Entry // names in any directory
+	asked  int          // for them
 	err    error
 }
 
@@ -83,7 +85,7 @@ func newLab() *lab {
 
 // config is the standby's own postgresql.conf.
 func (l *lab) config(text string) {
-	l.pg2.SetFile("postgres", host.File{Path: "/etc/postgresql/15/main/postgresql.conf", Exists: true, Data: []byte(text)})
+	l.pg2.SetFile("postgres", host.File{Path: "/etc/postgresql/15/main/postgresql.conf", Exists: true, Data: []byte("listen_addresses = '*'\nssl = on\n" + text)})
 }
 
 // disks gives pg1 a tablespace of 300 MB, beside 724 MB of other data, and the
@@ -202,7 +204,7 @@ func cases() map[string]struct {
 				h.Postgres.Version = "9.5"
 			}
 			l.pg1.Machine.BinVersion, l.pg2.Machine.BinVersion = postgres.MakeVersion(9, 5, 90), postgres.MakeVersion(9, 5, 90)
-		}, []string{"pg1 block server.role", "pg1 block source.backup-from-standby", "pg1 block archive.blocks-backup", "pg1 warn release.end-of-life", "pg1 warn archive.failing"}},
+		}, []string{"pg1 block server.role", "pg1 block source.backup-from-standby", "pg1 block archive.blocks-backup", "pg1 block tool.psql-missing", "pg1 warn release.end-of-life", "pg1 warn archive.failing"}},
 		"password expired": {func(l *lab) { l.pg1.SetRole(facts.Role{Name: "replicator", Exists: true, Expired: true}) }, []string{"pg1 block role.expired"}},
 		"superuser":        {func(l *lab) { l.pg1.SetRole(facts.Role{Name: "replicator", Exists: true, Superuser: true}) }, []string{"pg1 warn role.superuser"}},
 		"ssl off":          {func(l *lab) { l.cl.Replication.SSLMode = "verify-full" }, []string{"pg1 block tls.off"}},
@@ -245,9 +247,9 @@ func cases() map[string]struct {
 		}, []string{"pg2 block slot.taken"}},
 		"slot waits for it": {func(l *lab) { l.pg1.Server.Slots = []facts.Slot{{Name: "pg2", Type: "physical"}} }, nil},
 		"slot lost":         {func(l *lab) { l.pg1.Server.Slots = []facts.Slot{{Name: "pg2", Type: "physical", WALStatus: "lost"}} }, []string{"pg2 block slot.lost"}},
-		"sync names star":   {func(l *lab) { l.settings["synchronous_standby_names"] = "ANY 1 (*)" }, []string{"pg2 warn sync.unplanned"}},
-		"sync names it":     {func(l *lab) { l.settings["synchronous_standby_names"] = `FIRST 2 (a,"PG2")` }, []string{"pg2 warn sync.unplanned"}},
-		"sync names others": {func(l *lab) { l.settings["synchronous_standby_names"] = "pg21, pg3" }, nil},
+		"sync names star":   {func(l *lab) { l.settings["synchronous_standby_names"] = "ANY 1 (*)" }, []string{"pg1 warn sync.too-few", "pg2 warn sync.unplanned"}},
+		"sync names it":     {func(l *lab) { l.settings["synchronous_standby_names"] = `FIRST 2 (a,"PG2")` }, []string{"pg1 warn sync.too-few", "pg2 warn sync.unplanned"}},
+		"sync names others": {func(l *lab) { l.settings["synchronous_standby_names"] = "pg21, pg3" }, []string{"pg1 warn sync.too-few"}},
 
 		"the source itself": {func(l *lab) {
 			l.pg2.Data, l.pg2.Machine.MachineID, l.pg2.Machine.BootID = l.pg1.Data, "a", "a"
@@ -315,6 +317,8 @@ func cases() map[string]struct {
 		"hot_standby off": {func(l *lab) { l.config("hot_standby = off\n") }, []string{"pg2 warn standby.hot-standby-off"}},
 	}
 	maps.Copy(all, serviceCases())
+	maps.Copy(all, roleCases())
+	maps.Copy(all, archiveCases())
 	return all
 }
 
@@ -368,9 +372,9 @@ func TestSpaceSaysWhatGoesWhere(t *testing.T) {
 		damage func(*lab)
 		want   string
 	}{
-		{func(l *lab) { l.pg2.Machine.FreeBytes = 7 }, "7 bytes are free, 1181116006 are needed (the databases of pg1 and a tenth more)"},
-		{func(l *lab) { l.disks("1", 1<<40, "2", 7) }, "7 bytes are free, 346030080 are needed (for /ts/a and a tenth more)"},
-		{func(l *lab) { l.disks("1", 7, "1", 7) }, "7 bytes are free, 1181116006 are needed (for /ts/a and /srv/pg/data and a tenth more)"},
+		{func(l *lab) { l.pg2.Machine.FreeBytes = 7 }, "7 B are free, 1.10 GB are needed (the databases of pg1 and a tenth more)"},
+		{func(l *lab) { l.disks("1", 1<<40, "2", 7) }, "7 B are free, 330 MB are needed (for /ts/a and a tenth more)"},
+		{func(l *lab) { l.disks("1", 7, "1", 7) }, "7 B are free, 1.10 GB are needed (for /ts/a and /srv/pg/data and a tenth more)"},
 	} {
 		l := newLab()
 		c.damage(l)

@@ -4,7 +4,7 @@ import "slices"
 
 // Checks is the one list of all checks, in the order in which they are shown.
 func Checks() []Check {
-	return slices.Concat(hostChecks(), serverChecks(), sourceChecks(), copyChecks(), targetChecks())
+	return slices.Concat(hostChecks(), serverChecks(), sourceChecks(), copyChecks(), targetChecks(), roleChecks(), archiveChecks())
 }
 
 func hostChecks() []Check {
@@ -73,6 +73,8 @@ func sourceChecks() []Check {
 			Doc: "A standby of 9.4 or 9.5 cannot be the source of a backup."},
 		{ID: "source.exclusive-backup", Severity: Block, onSource: exclusiveBackup,
 			Doc: "No exclusive backup is in progress."},
+		{ID: "tool.psql-missing", Severity: Block, onSource: psqlMissing,
+			Doc: "On 9.4 and 9.5, psql is installed: with it the host ends the exclusive backup when the tool cannot."},
 		{ID: "source.backup-running", Severity: Note, onSource: backupRunning,
 			Doc: "No other base backup runs. Two at a time are allowed, and share the disk."},
 		{ID: "archive.blocks-backup", Severity: Block, onSource: archiveBlocksBackup,
@@ -152,6 +154,6 @@ func targetChecks() []Check {
 		{ID: "standby.parameters", Severity: Note, onPair: standbyParameters,
 			Doc: "max_connections and its kin are not lower on the standby than on its upstream: it would not start. The plan raises them."},
 		{ID: "standby.hot-standby-off", Severity: Warn, onPair: hotStandbyOff,
-			Doc: "hot_standby is not off on the standby: it would serve no reads, and could not be asked whether it streams."},
+			Doc: "hot_standby is not off on the standby (10 and later; the plan sets it on older ones): it would serve no reads, and could not be asked whether it streams."},
 	}
 }

@@ -1,11 +1,13 @@
 package doctor
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+	"github.com/pgrepctl/pgrepctl/pkg/slot"
 )
 
 func sourceDown(s subject) []found {
@@ -20,7 +22,7 @@ func sourceWALLevel(s subject) []found {
 	if level == "" || s.f.Server.Version.WALLevelServesStandby(level) {
 		return nil
 	}
-	return one("alter system set wal_level = "+s.f.Server.Version.StandbyWALLevel()+", then restart it at a quiet hour", "wal_level is %s", level)
+	return one("pgrepctl apply --restart=rolling sets it, restarts it at once, and makes the standbys; or alter system set wal_level = "+s.f.Server.Version.StandbyWALLevel()+", and restart it yourself", "wal_level is %s", level)
 }
 
 func backupFromStandby(s subject) []found {
@@ -34,7 +36,14 @@ func exclusiveBackup(s subject) []found {
 	if !s.f.Server.ExclusiveBackup {
 		return nil
 	}
-	return one("let it end, or: select pg_stop_backup()", "an exclusive backup is in progress")
+	return one("let it end, or, if backup_label in the data directory names a run that nobody goes on with: select pg_stop_backup()", "an exclusive backup is in progress")
+}
+
+func psqlMissing(s subject) []found {
+	if !s.f.Server.Running || !s.f.Server.BackupVersion().ExclusiveBackup() || s.f.Machine.Tools["psql"] != "" {
+		return nil
+	}
+	return one("install PostgreSQL's client programs", "no psql, neither in %s nor on the PATH of %s", s.f.Machine.BinDirectory, s.inv.Postgres.OSUser)
 }
 
 func backupRunning(s subject) []found {
@@ -80,20 +89,16 @@ func tlsOff(s subject) []found {
 }
 
 func slotStrange(s subject) []found {
-	var wanted []string
-	for _, d := range s.cl.Downstreams(s.inv) {
-		wanted = append(wanted, d.Slot)
-	}
 	var out []found
 	for _, x := range s.f.Server.Slots {
-		if x.Active || x.Temporary || slices.Contains(wanted, x.Name) {
+		if !slot.Strange(s.cl, s.inv, x) {
 			continue
 		}
 		text := "slot " + x.Name + " is used by nobody"
 		if x.RetainedBytes != nil {
-			text += fmt.Sprintf(" and keeps %d bytes of WAL", *x.RetainedBytes)
+			text += " and keeps " + postgres.PrettyBytes(*x.RetainedBytes) + " of WAL"
 		}
-		out = append(out, one(dropSlot(x.Name), "%s", text)...)
+		out = append(out, one("if nobody needs it: "+slot.DropCommand(s.inv.Name, x), "%s", text)...)
 	}
 	return out
 }
@@ -118,7 +123,7 @@ func walSendersFull(p pair) []found {
 	if used+1 <= limit {
 		return nil
 	}
-	return one(fmt.Sprintf("on %s: alter system set max_wal_senders = %d, then restart it at a quiet hour", p.upstream.inv.Name, used+5),
+	return one(p.byRestart("max_wal_senders", strconv.FormatInt(used+5, 10)),
 		"max_wal_senders of %s is %d, and %d are in use", p.upstream.inv.Name, limit, used)
 }
 
@@ -134,7 +139,7 @@ func slotsFull(p pair) []found {
 	if used+1 <= limit {
 		return nil
 	}
-	return one(fmt.Sprintf("on %s: alter system set max_replication_slots = %d, then restart it at a quiet hour; or drop a slot that nobody needs", p.upstream.inv.Name, used+5),
+	return one("drop a slot that nobody needs (pgrepctl slot list); or "+p.byRestart("max_replication_slots", strconv.FormatInt(used+5, 10)),
 		"max_replication_slots of %s is %d, and %d exist", p.upstream.inv.Name, limit, used)
 }
 
@@ -154,10 +159,17 @@ func slotTaken(p pair) []found {
 
 func slotLost(p pair) []found {
 	s, ok := p.slot()
-	if !ok || s.WALStatus != "lost" {
+	if !ok || s.WALStatus != "lost" || p.reseed {
 		return nil
 	}
-	return one(dropSlot(s.Name)+"; its standby needs a new copy, in an empty data directory", "slot %s on %s has lost its WAL", s.Name, p.upstream.inv.Name)
+	if d := p.standby.f.Data; d.State == facts.Cluster && systemID(d) == p.upstreamID() && len(p.standby.cl.Archives) == 0 {
+		return one("pgrepctl standby reseed "+p.standby.inv.Name+", which makes it anew", "slot %s on %s has lost its WAL", s.Name, p.upstream.inv.Name)
+	}
+	remedy := "; a bootstrap makes it anew"
+	if len(p.standby.cl.Archives) > 0 {
+		remedy += ", and the archive gives what is missing"
+	}
+	return one(slot.DropCommandOf(p.upstream.inv.Name, p.standby.inv.Name, s)+remedy, "slot %s on %s has lost its WAL", s.Name, p.upstream.inv.Name)
 }
 
 // syncUnplanned looks at words, not at the grammar: FIRST and ANY are no names
@@ -175,8 +187,4 @@ func syncUnplanned(p pair) []found {
 		}
 	}
 	return nil
-}
-
-func dropSlot(name string) string {
-	return "if nobody needs it: select pg_drop_replication_slot('" + name + "')"
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // targetSpace compares what comes to each file system with what is free on it.
@@ -49,7 +50,7 @@ func (p pair) fits(trees []tree) []found {
 	if len(p.trees) > 0 {
 		what = "for " + strings.Join(paths, " and ")
 	}
-	return one("make room, or give a larger file system", "%d bytes are free, %d are needed (%s and a tenth more)", free, need, what)
+	return one("make room, or give a larger file system", "%s are free, %s are needed (%s and a tenth more)", postgres.PrettyBytes(free), postgres.PrettyBytes(need), what)
 }
 
 func targetTablespace(p pair) []found {

@@ -190,7 +190,7 @@ func targetNotStandby(p pair) []found {
 	if p.reseed || d.Standby || systemID(d) == "" || systemID(d) != p.upstreamID() {
 		return nil
 	}
-	return one("if nobody needs what was written there, move "+d.Path+" away", "%s holds a copy of this cluster that is not a standby", d.Path)
+	return one("if nobody needs what only it has: pgrepctl standby reseed "+p.standby.inv.Name, "%s holds a copy of this cluster that is not a standby", d.Path)
 }
 
 func targetPort(p pair) []found {
@@ -242,6 +242,9 @@ func hotStandbyOff(p pair) []found {
 	}
 	if !slices.Contains([]string{"off", "no", "false", "0"}, value) {
 		return nil
+	}
+	if v := p.upstream.f.Server.Version; v != 0 && !v.HotStandbyByDefault() {
+		return nil // the plan sets it
 	}
 	return one("hot_standby: on under settings: of "+p.standby.inv.Name+" in the inventory", "hot_standby is off")
 }

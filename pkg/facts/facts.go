@@ -5,6 +5,7 @@
 package facts
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -27,11 +28,19 @@ type Host struct {
 	// Runs are those that keep a copy of their journal on this host: they are
 	// going on, or were interrupted.
 	Runs []Run
+	// Balanced are the standbys as the host sees them, if it is a balancer; it is
+	// nothing else then.
+	Balanced []Balanced
 
 	source   Source
 	files    map[string]host.File
 	settings postgres.Settings
 	roles    map[string]Role
+	seen     map[Thing]string
+	// emptied are directories that are predicted to hold nothing of what the host has in
+	// them; false: that are gone themselves.
+	emptied  map[string]bool
+	expected bool // the server is predicted, and can be asked for nothing
 }
 
 // Source reads what is too large or too rarely needed to be read every time.
@@ -39,9 +48,14 @@ type Host struct {
 type Source interface {
 	File(ctx context.Context, as, path string) (host.File, error)
 	List(ctx context.Context, as, dir string) ([]host.Entry, error)
+	// ReadLink is where a symlink leads; fs.ErrNotExist if there is none.
+	ReadLink(ctx context.Context, as, path string) (string, error)
 	Space(ctx context.Context, as string, dirs []string) ([]Space, error)
+	Access(ctx context.Context, as string, dirs []string) ([]Access, error)
 	Settings(ctx context.Context) (postgres.Settings, error)
 	Role(ctx context.Context, name string) (Role, error)
+	// SetFor says for whom else than the whole server a setting is set.
+	SetFor(ctx context.Context, setting string) ([]SetFor, error)
 	// ConfigErrors is the server's own judgement of its configuration files
 	// as they are on disk now.
 	ConfigErrors(ctx context.Context) ([]ConfigError, error)
@@ -70,6 +84,7 @@ type Machine struct {
 	MachineID   string        `json:"machine_id"`
 	BootID      string        `json:"boot_id"`
 	Arch        string        `json:"arch"`
+	Kernel      string        `json:"kernel"` // "Linux 6.1.0-18-amd64"
 	Glibc       string        `json:"glibc"`
 	Cores       int           `json:"cores"`
 	AES         bool          `json:"aes"`  // the processor has AES instructions
@@ -79,6 +94,8 @@ type Machine struct {
 	Tools map[string]string `json:"tools"`
 	// RsyncVersion is "3.2.7", empty when there is no rsync.
 	RsyncVersion string `json:"rsync_version"`
+	// RsyncZstd: it can compress with zstd (3.2 and later, if built so).
+	RsyncZstd bool `json:"rsync_zstd"`
 	// BinDirectory holds the server binaries of the inventory's version.
 	BinDirectory string `json:"bin_directory"`
 	// BinVersion is what `postgres --version` there says.
@@ -154,7 +171,16 @@ type Server struct {
 	ExclusiveBackup bool `json:"exclusive_backup"`
 	// Lock is who holds the cluster lock, nil if nobody does.
 	Lock *LockHolder `json:"lock"`
+	// Limits are the settings that a standby must not have lower than its
+	// primary (max_connections and its kin), as they are in force.
+	Limits map[string]int `json:"limits"`
+	// BackupAs is, for tests alone, the version whose functions make backups and slots
+	// on a newer server, which still has them: 9.5 on 10 to 14.
+	BackupAs postgres.Version `json:"-"`
 }
+
+// BackupVersion is the version whose functions make backups and slots: its own.
+func (s *Server) BackupVersion() postgres.Version { return cmp.Or(s.BackupAs, s.Version) }
 
 // LockHolder is the session that holds the cluster lock.
 type LockHolder struct {
@@ -183,6 +209,7 @@ type Slot struct {
 	Active        bool          `json:"active"`
 	ActivePID     int           `json:"active_pid"`
 	Temporary     bool          `json:"temporary"`
+	Synced        bool          `json:"synced"` // 17+: a standby's copy of a logical slot of the primary
 	RestartLSN    *postgres.LSN `json:"restart_lsn"`
 	WALStatus     string        `json:"wal_status"`     // 13+: reserved, extended, unreserved, lost
 	SafeWALSize   *int64        `json:"safe_wal_size"`  // 13+, bytes
@@ -203,17 +230,32 @@ type Sender struct {
 	Flush       *postgres.LSN `json:"flush"`
 	Replay      *postgres.LSN `json:"replay"`
 	ReplayLag   *float64      `json:"replay_lag"` // seconds
+	// ReplyAge is the time since the receiver last spoke, in seconds, as far
+	// as the two clocks agree; nil before 12.
+	ReplyAge *float64 `json:"reply_age"`
 }
 
 // Replay is the standby's side.
 type Replay struct {
-	ReceiverStatus string        `json:"receiver_status"` // of pg_stat_wal_receiver, empty when there is none
-	SenderHost     string        `json:"sender_host"`
-	SenderPort     int           `json:"sender_port"`
-	SlotName       string        `json:"slot_name"`
+	ReceiverStatus string `json:"receiver_status"` // of pg_stat_wal_receiver, empty when there is none
+	SenderHost     string `json:"sender_host"`
+	SenderPort     int    `json:"sender_port"`
+	SlotName       string `json:"slot_name"`
+	// ConfiguredSlot is primary_slot_name, also while nothing is received;
+	// empty before 12, where it stands in recovery.conf.
+	ConfiguredSlot string        `json:"configured_slot"`
 	Receive        *postgres.LSN `json:"receive"`
 	Replay         *postgres.LSN `json:"replay"`
-	Paused         bool          `json:"paused"`
+	Paused         bool          `json:"paused"` // asked for, or in force
+	// PauseState is "not paused", "pause requested" or "paused"; before 14 a
+	// request is "paused" too.
+	PauseState string `json:"pause_state"`
+	// Target is the recovery target that the server was started with, as "name = value";
+	// empty without one, and before 12, where it stands in recovery.conf.
+	Target string `json:"target"`
+	// LastReplayAt is the commit time of the last transaction replayed, nil
+	// when none was since the start.
+	LastReplayAt *time.Time `json:"last_replay_at"`
 	// Seconds since the commit time of the last transaction replayed, nil
 	// when none was. On an idle primary it grows without any lag.
 	LastReplayAge *float64 `json:"last_replay_age"`
@@ -235,9 +277,28 @@ type Role struct {
 	Login       bool         `json:"login"`
 	Replication bool         `json:"replication"`
 	Superuser   bool         `json:"superuser"`
-	Verifier    secret.Value `json:"-"` // pg_authid.rolpassword
+	Becomes     bool         `json:"becomes"` // the session that asked may SET ROLE to it
+	Verifier    secret.Value `json:"-"`       // pg_authid.rolpassword
 	ValidUntil  *time.Time   `json:"valid_until"`
 	Expired     bool         `json:"expired"`
+}
+
+// SetFor is a value that a setting has for the sessions of a role, in a database, or both.
+type SetFor struct {
+	Role     string `json:"role"`     // empty is every role
+	Database string `json:"database"` // empty is every database
+	Value    string `json:"value"`
+}
+
+// String names those sessions: "role app in database shop".
+func (s SetFor) String() string {
+	switch {
+	case s.Database == "":
+		return "role " + s.Role
+	case s.Role == "":
+		return "database " + s.Database
+	}
+	return "role " + s.Role + " in database " + s.Database
 }
 
 // ConfigError is a fault in a configuration file, found by the server.
@@ -284,8 +345,30 @@ type DataDir struct {
 	Inode string `json:"inode"`
 	// MountPoint: a file system is mounted right on the directory.
 	MountPoint bool `json:"mount_point"`
+	// HistoryOf is the timeline of the newest history file in the WAL
+	// directory, 0 when there is none; History says where those before it
+	// ended.
+	HistoryOf int             `json:"history_of,omitempty"`
+	History   []postgres.Fork `json:"history,omitempty"`
 	// Note says why a directory is Foreign when its names do not.
 	Note string `json:"note,omitempty"`
+}
+
+// Overwrites reports whether what is there is older than any copy of ours, and is being
+// overwritten by one.
+func (d *DataDir) Overwrites() bool { return d.State == Partial && !d.Marker.WasEmpty }
+
+// Fork is where the history of timeline own, which the server is on, leaves another one.
+func (d *DataDir) Fork(own, timeline int) (postgres.LSN, bool) {
+	if d.HistoryOf != own {
+		return 0, false
+	}
+	for _, k := range d.History {
+		if k.Timeline == timeline {
+			return k.LSN, true
+		}
+	}
+	return 0, false
 }
 
 // ConfigDir is the directory of postgresql.conf and pg_hba.conf.
@@ -305,6 +388,8 @@ type Marker struct {
 	// WasEmpty: nothing was in the directory before the first copy into it,
 	// so that undoing the copy may empty it.
 	WasEmpty bool `json:"was_empty"`
+	// Alone: it was this run that found it so, and no other has copied into it since.
+	Alone bool `json:"alone,omitempty"`
 	// Elsewhere are the directories outside, of tablespaces and WAL, that were
 	// found empty before anything came into them: what is in them is the copy's.
 	Elsewhere []string `json:"elsewhere,omitempty"`

@@ -22,6 +22,15 @@ func New(name string, src Source) *Host {
 	return &Host{Name: name, source: src, files: map[string]host.File{}, roles: map[string]Role{}}
 }
 
+// Copy is the snapshot without what was read on demand: what is predicted into the one
+// is not in the other.
+func (h *Host) Copy() *Host {
+	c := New(h.Name, h.source)
+	c.Machine, c.Server, c.Data, c.Config, c.Service, c.Runs, c.Balanced = h.Machine, h.Server, h.Data, h.Config, h.Service, h.Runs, h.Balanced
+	c.Server.Senders = slices.Clip(c.Server.Senders) // the one list that grows in place
+	return c
+}
+
 func fileKey(as, p string) string { return as + "\x00" + p }
 
 // File returns a file as OS user as sees it; the first reading is kept, so that
@@ -30,13 +39,14 @@ func (h *Host) File(ctx context.Context, as, path string) (host.File, error) {
 	if f, ok := h.files[fileKey(as, path)]; ok {
 		return f, nil
 	}
-	if h.source == nil {
+	if h.source == nil || h.cleared(path) {
 		return host.File{Path: path}, nil
 	}
 	f, err := h.source.File(ctx, as, path)
 	if err != nil {
 		return host.File{}, fmt.Errorf("read %s on %s: %w", path, h.Name, err)
 	}
+	h.sawFile(as, f)
 	h.SetFile(as, f)
 	return f, nil
 }
@@ -49,11 +59,32 @@ func (h *Host) SetFile(as string, f host.File) {
 	h.files[fileKey(as, f.Path)] = f
 }
 
+// SetEmptied predicts that all in a directory is gone; unless it stays, itself too.
+func (h *Host) SetEmptied(dir string, stays bool) {
+	if h.emptied == nil {
+		h.emptied = map[string]bool{}
+	}
+	h.emptied[path.Clean(dir)] = stays
+	maps.DeleteFunc(h.files, func(_ string, f host.File) bool { return strings.HasPrefix(f.Path, path.Clean(dir)+"/") })
+}
+
+// cleared reports whether a path is in a directory that is predicted to be emptied.
+func (h *Host) cleared(p string) bool {
+	for dir := range h.emptied {
+		if strings.HasPrefix(p, dir+"/") {
+			return true
+		}
+	}
+	return false
+}
+
 // List returns a directory's entries, those of files that are only predicted too.
 func (h *Host) List(ctx context.Context, as, dir string) ([]host.Entry, error) {
 	var entries []host.Entry
 	var err error
-	if h.source != nil {
+	if stays := h.emptied[path.Clean(dir)]; h.cleared(path.Join(dir, "x")) && !stays {
+		err = fs.ErrNotExist
+	} else if h.source != nil && !stays {
 		entries, err = h.source.List(ctx, as, dir)
 	}
 	for key, f := range h.files {
@@ -75,6 +106,14 @@ func (h *Host) List(ctx context.Context, as, dir string) ([]host.Entry, error) {
 	return entries, err
 }
 
+// ReadLink returns where a symlink leads; fs.ErrNotExist if there is none.
+func (h *Host) ReadLink(ctx context.Context, as, path string) (string, error) {
+	if h.source == nil {
+		return "", fs.ErrNotExist
+	}
+	return h.source.ReadLink(ctx, as, path)
+}
+
 // Settings returns pg_settings.
 func (h *Host) Settings(ctx context.Context) (postgres.Settings, error) {
 	if h.settings != nil {
@@ -87,6 +126,7 @@ func (h *Host) Settings(ctx context.Context) (postgres.Settings, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read settings of %s: %w", h.Name, err)
 	}
+	h.sawSettings(s)
 	h.settings = s
 	return s, nil
 }
@@ -106,8 +146,21 @@ func (h *Host) Role(ctx context.Context, name string) (Role, error) {
 	if err != nil {
 		return Role{}, fmt.Errorf("read role %s on %s: %w", name, h.Name, err)
 	}
+	h.sawRole(r)
 	h.SetRole(r)
 	return r, nil
+}
+
+// SetFor says for whom else than the whole server a setting is set.
+func (h *Host) SetFor(ctx context.Context, setting string) ([]SetFor, error) {
+	if h.source == nil || h.expected {
+		return nil, nil
+	}
+	s, err := h.source.SetFor(ctx, setting)
+	if err != nil {
+		return nil, fmt.Errorf("read for whom %s is set on %s: %w", setting, h.Name, err)
+	}
+	return s, nil
 }
 
 // SetRole says what a role is.
@@ -118,12 +171,20 @@ func (h *Host) SetRole(r Role) {
 	h.roles[r.Name] = r
 }
 
-// ConfigErrors asks the server to judge its files.
+// Expect says that the server, as it is described now, is not there yet.
+func (h *Host) Expect() { h.expected = true }
+
+// ConfigErrors asks the server to judge its files; one that runs only in a
+// preview has no say yet.
 func (h *Host) ConfigErrors(ctx context.Context) ([]ConfigError, error) {
-	if h.source == nil {
+	if h.source == nil || h.expected {
 		return nil, nil
 	}
-	return h.source.ConfigErrors(ctx)
+	bad, err := h.source.ConfigErrors(ctx)
+	if errors.Is(err, host.ErrNoServer) {
+		return nil, nil
+	}
+	return bad, err
 }
 
 // RsyncServer asks this host's rsync for the command it would run remotely.

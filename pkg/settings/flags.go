@@ -8,9 +8,15 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// AddFlags defines one flag a key.
-func AddFlags(fs *pflag.FlagSet) {
+// AddFlags defines one flag a key, of those that every command has.
+func AddFlags(fs *pflag.FlagSet) { AddCommandFlags(fs, "") }
+
+// AddCommandFlags defines the flags of the keys that belong to one command.
+func AddCommandFlags(fs *pflag.FlagSet, command string) {
 	for _, k := range Keys() {
+		if k.Command != command {
+			continue
+		}
 		f := fs.VarPF(&flagValue{key: k, text: k.Default}, k.Name, k.Letter, k.Doc)
 		switch k.Kind {
 		case Bool:
@@ -45,7 +51,9 @@ func (v *flagValue) Set(text string) error {
 	if err != nil {
 		return err
 	}
-	v.text = fmt.Sprint(parsed)
+	if v.text = fmt.Sprint(parsed); v.key.Kind == Size {
+		v.text = text
+	}
 	return nil
 }
 
@@ -58,6 +66,8 @@ func (v *flagValue) Type() string {
 		return "count"
 	case Number:
 		return "int"
+	case Size:
+		return "size"
 	case Duration:
 		return "duration"
 	case Choice:

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // Kind is the form of a setting's value.
@@ -17,6 +19,7 @@ const (
 	Bool     Kind = "bool"
 	Number   Kind = "number"   // an integer, from 1
 	Count    Kind = "count"    // an integer, from 0; the flag counts how often it is given
+	Size     Kind = "size"     // bytes, with PostgreSQL's units: 16MB, 1GB; 0 is none
 	Duration Kind = "duration" // Go's form: 10s, 5m, 1h30m; 0 is none
 	Choice   Kind = "choice"   // one of Key.Choices
 )
@@ -35,7 +38,9 @@ type Key struct {
 	// CallOnly keeps the key out of settings files: it is consent, and
 	// consent is given with each call and not once for all.
 	CallOnly bool
-	Doc      string
+	// Command is the one command that has the flag, empty for all.
+	Command string
+	Doc     string
 }
 
 // Env is the name of the key's environment variable.
@@ -54,12 +59,18 @@ func Keys() []Key {
 		{Name: "verbose", Letter: "v", Kind: Count, Default: "0", Doc: "1 shows the diffs of changed files, 2 also where each step begins and ends"},
 		{Name: "yes", Letter: "y", Kind: Bool, Default: "false", CallOnly: true, Doc: "do not ask before acting"},
 		{Name: "on-failure", Kind: Choice, Choices: []string{"stop", "undo"}, Default: "stop", Doc: "what a run does when a step fails: stop where it is, to be resumed, or undo what it did"},
-		{Name: "parallel", Kind: Number, Default: "8", Doc: "hosts acted on at a time"},
+		{Name: "parallel", Kind: Number, Default: "8", Doc: "hosts acted on at a time; hosts that are only read are 64 at a time unless it is given"},
 		{Name: "connect-timeout", Kind: Duration, Default: "0s", Doc: "time for connecting and logging in to one host; 0 is what the inventory says"},
 		{Name: "timeout", Kind: Duration, Default: "0s", Doc: "time for the whole command; 0 is no limit"},
 		{Name: "state-dir", Kind: Path, Derived: "$XDG_STATE_HOME/pgrepctl, else ~/.local/state/pgrepctl, else /var/lib/pgrepctl", Doc: "where the journals of runs are kept"},
 		{Name: "templates-dir", Kind: Path, Derived: "none", Doc: "directory of templates and plans that replace the built-in ones of the same name"},
 		{Name: "log-file", Kind: Path, Derived: "none", Doc: "file that the events of runs are appended to, as JSON lines"},
+		{Name: "max-lag", Command: "check", Kind: Size, Default: "64MB", Doc: "a standby that is behind by more than that much WAL is out; 0 is no limit"},
+		{Name: "min-lag", Command: "check", Kind: Size, Default: "16MB", Doc: "it comes in again when it was behind by no more than that for the whole hold-down"},
+		{Name: "max-lag-time", Command: "check", Kind: Duration, Default: "30s", Doc: "a standby whose data is known to be older than that is out; 0 is no limit"},
+		{Name: "min-lag-time", Command: "check", Kind: Duration, Default: "10s", Doc: "it comes in again when its data was known to be no older than that for the whole hold-down"},
+		{Name: "hold-down", Command: "check", Kind: Duration, Default: "30s", Doc: "how long a standby that is out must be good before it comes in"},
+		{Name: "replay-stall", Command: "check", Kind: Duration, Default: "1m0s", Doc: "a standby that has something to replay and replays nothing for that long is out; 0 is no limit"},
 	}
 }
 
@@ -99,6 +110,12 @@ func (k Key) parse(text string) (any, error) {
 			return nil, fmt.Errorf("%q is not a duration like 10s, 5m or 1h30m", text)
 		}
 		return d, nil
+	case Size:
+		n, err := postgres.ParseBytes(text)
+		if err != nil {
+			return nil, err
+		}
+		return n, nil
 	case Choice:
 		if !slices.Contains(k.Choices, text) {
 			return nil, fmt.Errorf("%q is not one of %s", text, strings.Join(k.Choices, ", "))

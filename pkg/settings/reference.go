@@ -45,6 +45,9 @@ from.
 			def = "`" + k.Default + "`"
 		}
 		doc := k.Doc
+		if k.Command != "" {
+			flag += " of `" + k.Command + "`"
+		}
 		if k.CallOnly {
 			doc += " (not in files: consent is given with each call)"
 		}
@@ -52,8 +55,11 @@ from.
 	}
 	b.WriteString(`
 A number is whole and at least 1, a count at least 0. A duration is written
-` + "`10s`, `5m` or `1h30m`" + `. A bool is ` + "`true` or `false`" + `; ` + "`yes`, `on` and `1`, `no`, `off`" + `
+` + "`10s`, `5m` or `1h30m`" + `, a size ` + "`16MB`" + ` or ` + "`1GB`" + `, in powers of 1024. A bool is ` + "`true` or `false`" + `; ` + "`yes`, `on` and `1`, `no`, `off`" + `
 and ` + "`0`" + ` are understood too. With both quiet and verbose, quiet wins.
+
+What is printed as JSON or YAML says by ` + "`format`" + ` what it is and in which version of its form, such as ` + "`pgrepctl.status/v1`, `pgrepctl.doctor/v1`, `pgrepctl.runs/v1`" + `.
+Documents that are, or could be, files of yours (` + "`inventory show`, `plans show`" + `) are printed as they are.
 `)
 	return b.String()
 }

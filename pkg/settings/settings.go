@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/viper"
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // systemFile is the lowest of the settings files.
@@ -176,6 +177,8 @@ func (s *Settings) All() []Setting {
 		switch {
 		case k.Kind == Duration:
 			value = s.v.GetDuration(k.Name).String()
+		case k.Kind == Size:
+			value = postgres.FormatBytes(s.size(k.Name))
 		case k.Name == "state-dir":
 			value = s.StateDir()
 		}
@@ -224,6 +227,24 @@ func (s *Settings) TemplatesDir() string { return s.v.GetString("templates-dir")
 
 // LogFile is appended to as JSON lines; may be empty.
 func (s *Settings) LogFile() string { return s.v.GetString("log-file") }
+
+// MaxLag and MinLag are limits of lag in bytes, MaxLagTime and MinLagTime in time,
+// HoldDown and ReplayStall the patience of a check. 0 is none.
+func (s *Settings) MaxLag() int64              { return s.size("max-lag") }
+func (s *Settings) MinLag() int64              { return s.size("min-lag") }
+func (s *Settings) MaxLagTime() time.Duration  { return s.v.GetDuration("max-lag-time") }
+func (s *Settings) MinLagTime() time.Duration  { return s.v.GetDuration("min-lag-time") }
+func (s *Settings) HoldDown() time.Duration    { return s.v.GetDuration("hold-down") }
+func (s *Settings) ReplayStall() time.Duration { return s.v.GetDuration("replay-stall") }
+
+// size reads what was checked before: a flag is text, the rest is a number.
+func (s *Settings) size(key string) int64 {
+	n, err := postgres.ParseBytes(s.v.GetString(key))
+	if err != nil {
+		panic("settings: " + key + ": " + err.Error())
+	}
+	return n
+}
 
 // StateDir holds the journals of runs. A process without a home, as a system
 // service is, keeps them where the Filesystem Hierarchy Standard 3.0 (5.8)

@@ -53,6 +53,7 @@ func (p *place) load() (*Settings, error) {
 	p.t.Helper()
 	fs := pflag.NewFlagSet("pgrepctl", pflag.ContinueOnError)
 	AddFlags(fs)
+	AddCommandFlags(fs, "check")
 	if err := fs.Parse(p.args); err != nil {
 		p.t.Fatal(err)
 	}
@@ -87,7 +88,7 @@ func TestHigherLayerWinsForEveryKey(t *testing.T) {
 	t.Parallel()
 	two := map[Kind][2]string{
 		Text: {"a", "b"}, Path: {"/a", "/b"}, Bool: {"false", "true"}, Number: {"3", "4"},
-		Count: {"1", "2"}, Duration: {"3s", "4s"},
+		Count: {"1", "2"}, Duration: {"3s", "4s"}, Size: {"3MB", "4MB"},
 	}
 	layers := []struct {
 		source Source

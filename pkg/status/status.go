@@ -3,6 +3,8 @@
 package status
 
 import (
+	"time"
+
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 )
@@ -15,14 +17,29 @@ const Format = "pgrepctl.status/v1"
 type Result struct {
 	Facts *facts.Host
 	Err   error
+	At    time.Time // when it was learnt
+	// Earlier is a reading before, of EarlierAt: two tell what stands still.
+	Earlier   *facts.Host
+	EarlierAt time.Time
+	// Pause is the run that has paused its replay, nil when none is known.
+	Pause *Pause
+}
+
+// Pause is what a journal says of a pause of replay.
+type Pause struct {
+	Run      string
+	Operator string
+	At       time.Time
 }
 
 // Report is the state of a cluster. Hosts are in the inventory's order.
 type Report struct {
 	Format  string `json:"format"`
 	Cluster string `json:"cluster"`
-	Healthy bool   `json:"healthy"` // no note is a Problem
-	Hosts   []Row  `json:"hosts"`
+	// At is when it was made; zero, and left out, if nobody said.
+	At      time.Time `json:"at,omitzero"`
+	Healthy bool      `json:"healthy"` // no note is a Problem
+	Hosts   []Row     `json:"hosts"`
 }
 
 // State is one word for a host.
@@ -34,6 +51,7 @@ const (
 	Catchup     State = "catchup"       // a standby that receives old WAL
 	Paused      State = "paused"        // replay is paused, whatever is received
 	NoReceiver  State = "no receiver"   // a standby that receives nothing
+	Stuck       State = "stuck"         // a standby whose receiver stands still
 	Starting    State = "not ready"     // a postmaster lives and accepts no session
 	Down        State = "down"          // a data directory without a server
 	Partial     State = "partial copy"  // a bootstrap that did not end
@@ -41,6 +59,7 @@ const (
 	Foreign     State = "foreign data"  // something that is no data directory
 	Unreachable State = "unreachable"   // SSH or the facts failed
 	Twin        State = "writable twin" // a second server that takes writes
+	Retired     State = "retired"       // it was taken out of the cluster, and the inventory still has it
 )
 
 // SlotState says how a standby's slot on its upstream is.
@@ -51,6 +70,7 @@ const (
 	SlotInactive SlotState = "inactive"
 	SlotLost     SlotState = "lost" // its WAL is gone: the standby must be seeded again
 	SlotMissing  SlotState = "missing"
+	SlotOrphan   SlotState = "orphan" // a standby that was taken out has left it
 )
 
 // Severity of a Note.
@@ -125,15 +145,16 @@ func rank(s Severity) int {
 }
 
 // Build makes the report. A host of the inventory without a result has no row:
-// it was not asked for.
-func Build(cl *inventory.Cluster, results map[string]Result) Report {
+// it was not asked for. retired are the standbys that a journal says were taken out.
+func Build(cl *inventory.Cluster, results map[string]Result, retired map[string]Retirement) Report {
+	c := take(cl, results, retired)
 	rep := Report{Format: Format, Cluster: cl.Name, Healthy: true, Hosts: []Row{}}
 	for _, h := range cl.Hosts {
 		res, ok := results[h.Name]
 		if !ok {
 			continue
 		}
-		row := build(cl, h, res, results)
+		row := build(c, h, res, results)
 		if row.Worst() == Problem {
 			rep.Healthy = false
 		}

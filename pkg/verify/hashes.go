@@ -37,7 +37,7 @@ func (r *run) hashes(ctx context.Context) error {
 		r.add(Check{Name: "hashes", Result: Failed, Detail: fmt.Sprintf("system identifier %s, that of %s is %s", f.Server.SystemID, r.Primary.Name, r.Primary.Facts.Server.SystemID)})
 		return nil
 	case f.Server.Replay.Paused:
-		r.add(Check{Name: "hashes", Result: Failed, Detail: "replay is paused: it gets to no position at which to compare", Hint: "on " + r.Standby.Name + ": select " + f.Server.Version.ResumeReplay()})
+		r.add(Check{Name: "hashes", Result: Failed, Detail: "replay is paused: it gets to no position at which to compare", Hint: "pgrepctl replay resume " + r.Standby.Name})
 		return nil
 	case r.Delayed:
 		r.add(Check{Name: "hashes", Result: NotPossible, Detail: "it replays late on purpose, and locks would be held for as long", Hint: "verify it while apply_delay is not set"})

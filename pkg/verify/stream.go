@@ -120,7 +120,7 @@ func (r *run) same(ctx context.Context, up, sb host.SQL) (identity, error) {
 	case r.Delayed:
 		r.add(Check{Name: "pause", Result: OK, Detail: "replay is paused, on a standby that shall replay late"})
 	default:
-		r.add(Check{Name: "pause", Result: Failed, Detail: "replay is paused", Hint: "on " + r.Standby.Name + ": select " + v.ResumeReplay()})
+		r.add(Check{Name: "pause", Result: Failed, Detail: "replay is paused", Hint: "pgrepctl replay resume " + r.Standby.Name})
 	}
 	return b[0], nil
 }

@@ -1,34 +1,53 @@
 package live
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // binaries is what belongs to the server's programs. It does not change during a
 // run, and is slow to find out.
 type binaries struct {
 	dir, icu, libDir string
+	version          postgres.Version
+	clients          map[string]string // psql and pg_dump
 	libs             []string
 }
 
 // parseBinaries reads what the script tells of each directory of programs, for
-// the one that was chosen.
-func parseBinaries(r record, dir string) binaries {
-	b := binaries{dir: dir}
+// the one that is chosen.
+func parseBinaries(r record, wanted string) binaries {
+	b := binaries{clients: map[string]string{}}
+	b.dir, b.version = pickBin(r.values["bin"], wanted)
+	for _, name := range []string{"psql", "pg_dump"} {
+		for _, p := range slices.Backward(r.values[name]) { // the server's own comes first
+			if strings.HasPrefix(p, "/") {
+				b.clients[name] = p
+			}
+		}
+	}
+	if b.clients["pg_dump"] == "" {
+		if p := cmp.Or(newerDump(r.values["newer_dump"], wanted), r.get("path_dump")); p != "" {
+			b.clients["pg_dump"] = p
+		}
+	}
 	of := func(key string) []string {
 		var out []string
 		for _, v := range r.values[key] {
-			if value, ok := strings.CutPrefix(v, dir+"="); ok && value != "" {
+			if value, ok := strings.CutPrefix(v, b.dir+"="); ok && value != "" {
 				out = append(out, value)
 			}
 		}
 		return out
 	}
 	if v := of("icu"); len(v) > 0 {
-		b.icu, _, _ = strings.Cut(v[0], "\n")
+		first, _, _ := strings.Cut(v[0], "\n")
+		b.icu = strings.TrimPrefix(first, "libicui18n.so.")
 	}
 	if v := of("libdir"); len(v) > 0 {
 		b.libDir = v[0]
@@ -38,9 +57,29 @@ func parseBinaries(r record, dir string) binaries {
 	return b
 }
 
+// newerDump is the oldest of those, "VERSION=PATH", that can dump a server of the wanted major
+// version.
+func newerDump(found []string, wanted string) string {
+	want, err := postgres.ParseVersion(wanted)
+	if err != nil {
+		return ""
+	}
+	var best string
+	var of postgres.Version
+	for _, f := range found {
+		text, p, _ := strings.Cut(f, "=")
+		if v, err := postgres.ParseVersion(text); err == nil && v >= want && (best == "" || v < of) {
+			best, of = p, v
+		}
+	}
+	return best
+}
+
 func (b binaries) complete(m facts.Machine) facts.Machine {
-	if m.BinDirectory == b.dir {
-		m.ICU, m.LibDirectory, m.Libraries = b.icu, b.libDir, b.libs
+	m.BinDirectory, m.BinVersion = b.dir, b.version
+	m.ICU, m.LibDirectory, m.Libraries = b.icu, b.libDir, b.libs
+	if m.Tools = maps.Clone(m.Tools); m.Tools != nil {
+		maps.Copy(m.Tools, b.clients)
 	}
 	return m
 }

@@ -135,7 +135,7 @@ func (s *localSQL) Query(ctx context.Context, dst any, sql string, args ...any) 
 func (s *localSQL) Lost() <-chan struct{}           { return s.lost }
 func (s *localSQL) Close(ctx context.Context) error { return s.conn.Close(ctx) }
 
-// localFiles has the two methods that a Source needs.
+// localFiles has the methods that a Gatherer needs.
 type localFiles struct {
 	host.Files
 	l *local
@@ -148,6 +148,10 @@ func (f localFiles) Read(_ context.Context, path string) (host.File, error) {
 		return host.File{Path: path}, nil
 	}
 	return host.File{Path: path, Exists: err == nil, Data: b}, err
+}
+
+func (f localFiles) ReadLink(_ context.Context, path string) (string, error) {
+	return os.Readlink(path)
 }
 
 func (f localFiles) List(_ context.Context, dir string) ([]host.Entry, error) {
@@ -298,4 +302,8 @@ func contextOf(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+func (l *local) AskSocket(context.Context, string, string, string) (string, error) {
+	return "", host.ErrNoServer
 }

@@ -3,6 +3,7 @@ package live
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,38 +22,48 @@ import (
 const machineScript = `main() {
 LC_ALL=C; export LC_ALL
 PATH=$PATH:/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin; export PATH
-kv() { printf '%s=%s\0' "$1" "$2"; }
 printf '\0begin:%s\0' "$1"
+me=$(id -un)
 # Beside the rest: an rsync that is a server waits a moment before it ends.
-if [ "$(id -un)" != "$2" ] && command -v sudo >/dev/null && command -v rsync >/dev/null; then
+if [ "$me" != "$2" ] && program sudo && program rsync; then
 	{
 		said=$(sudo -n -u "$2" rsync --server --sender -re. . "$3/" 2>&1 >/dev/null)
 		[ $? = 1 ] && kv sudo_rsync "$said"
 	} &
 fi
 kv clock "$(date '+%s.%N %z')"
-kv login "$(id -un)"
+kv login "$me"
 kv login_home "$HOME"
 kv os "$(getent passwd "$2" 2>/dev/null || awk -F: -v u="$2" '$1 == u' /etc/passwd)"
-kv machine_id "$(cat /etc/machine-id 2>/dev/null || cat /var/lib/dbus/machine-id 2>/dev/null)"
-kv boot_id "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
-kv arch "$(uname -m)"
+for f in /etc/machine-id /var/lib/dbus/machine-id; do
+	id=
+	[ -r "$f" ] && read -r id <"$f"
+	[ -n "$id" ] && kv machine_id "$id" && break
+done
+[ -r /proc/sys/kernel/random/boot_id ] && read -r id </proc/sys/kernel/random/boot_id && kv boot_id "$id"
+kv uname "$(uname -srm)"
 kv glibc "$(getconf GNU_LIBC_VERSION 2>/dev/null)"
 kv cores "$(getconf _NPROCESSORS_ONLN 2>/dev/null || nproc 2>/dev/null)"
 grep -Eiqs '^(flags|features)[[:space:]]*:.* aes( |$)' /proc/cpuinfo && kv aes yes
 for t in rsync perl python3 python socat sync find sudo ssh tar flock setsid systemctl pg_ctlcluster pg_createcluster restorecon; do
-	p=$(command -v "$t") && kv tool "$t=$p"
+	program "$t" && kv tool "$t=$found"
 done
-kv rsync "$(rsync --version 2>/dev/null | head -n 1)"
-kv login_uid "$(id -u)"
+kv rsync "$(rsync --version 2>/dev/null)"
+while read -r key uid rest; do
+	[ "$key" = Uid: ] && kv login_uid "$uid" && break
+done <"/proc/$$/status"
 sshd /etc/ssh/sshd_config .
+# One that serves a session has another title.
 for c in /proc/[0-9]*/comm; do
-	read -r name <"$c" && [ "$name" = sshd ] && kv sshd_args "$(tr '\0' ' ' <"${c%comm}cmdline")"
+	read -r name <"$c" && [ "$name" = sshd ] || continue
+	IFS= read -r title <"${c%comm}cmdline"
+	case $title in /* | "sshd: /"*) kv sshd_args "$(tr '\0' ' ' <"${c%comm}cmdline")" ;; esac
 done 2>/dev/null
 wait
 printf 'end:%s\0' "$1"
 }
-# sshd FILE DEPTH: the file, and what it includes.
+kv() { printf '%s=%s\0' "$1" "$2"; }
+` + findProgram + `# sshd FILE DEPTH: the file, and what it includes.
 sshd() {
 	[ -f "$1" ] || return 0
 	[ -r "$1" ] || { kv sshd_unread "$1"; return 0; }
@@ -76,12 +87,16 @@ func parseMachine(r record) (facts.Machine, error) {
 	m := facts.Machine{
 		LoginUser: r.get("login"), LoginHome: r.get("login_home"),
 		MachineID: strings.TrimSpace(r.get("machine_id")), BootID: strings.TrimSpace(r.get("boot_id")),
-		Arch: r.get("arch"), AES: r.has("aes"), Tools: map[string]string{},
+		AES: r.has("aes"), Tools: map[string]string{},
 		RsyncVersion: parseRsyncVersion(r.get("rsync")),
+		RsyncZstd:    rsyncZstd(r.get("rsync")),
 		Clock:        parseClock(r.get("clock")),
 	}
 	m.KeyFiles = keyFiles(r, login{name: m.LoginUser, uid: r.get("login_uid"), home: m.LoginHome})
 	m.SudoRefusal = sudoSaid(r.get("sudo_rsync"))
+	if f := strings.Fields(r.get("uname")); len(f) == 3 {
+		m.Kernel, m.Arch = f[0]+" "+f[1], f[2]
+	}
 	m.Glibc, _ = strings.CutPrefix(r.get("glibc"), "glibc ")
 	if n, err := strconv.Atoi(r.get("cores")); err == nil && n > 0 {
 		m.Cores = n
@@ -147,4 +162,10 @@ func parseRsyncVersion(s string) string {
 		return ""
 	}
 	return m[1]
+}
+
+// rsyncZstd looks into the list that follows "Compress list:".
+func rsyncZstd(s string) bool {
+	m := regexp.MustCompile(`(?m)^Compress list:\n((?:[ \t].*\n?)*)`).FindStringSubmatch(s)
+	return m != nil && slices.Contains(strings.Fields(m[1]), "zstd")
 }

@@ -85,3 +85,18 @@ func (l *limited) Write(p []byte) (int, error) {
 	l.buf.Write(p)
 	return n, nil
 }
+
+// findProgram is a function of scripts, without a process of its own.
+const findProgram = `# program NAME: where the PATH has it, in found.
+program() {
+	found=
+	set -f
+	IFS=:
+	for p in $PATH; do
+		[ -f "$p/$1" ] && [ -x "$p/$1" ] && found=$p/$1 && break
+	done
+	unset IFS
+	set +f
+	[ -n "$found" ]
+}
+`

@@ -22,7 +22,7 @@ func stateQuery(v postgres.Version) string {
 	columns := []string{
 		recovery + " as in_recovery",
 		systemID(v) + " as system",
-		timeline(v) + " as tli",
+		v.Timeline() + " as tli",
 		"coalesce((" + here + ")::text, '0/0') as lsn",
 		"current_setting('data_directory') as data_directory",
 		"current_setting('config_file') as config_file",
@@ -30,7 +30,7 @@ func stateQuery(v postgres.Version) string {
 		"current_setting('ident_file') as ident_file",
 		"current_setting('ssl')::bool as ssl",
 		"pg_postmaster_start_time() as started_at",
-		rows(slots(v, here)) + " as slots",
+		rows(slots(v, upTo(v, v.CurrentWAL()))) + " as slots",
 		rows(senders(v)) + " as senders",
 		firstRow(replay(v)) + " as replay",
 		rows(tablespaces) + " as tablespaces",
@@ -39,8 +39,23 @@ func stateQuery(v postgres.Version) string {
 		exclusiveBackup(v) + " as exclusive_backup",
 		icu(v) + " as icu",
 		firstRow(postgres.ClusterLockHolder) + " as lock",
+		limits(v) + " as limits",
 	}
 	return "select " + strings.Join(columns, ",\n\t")
+}
+
+// limits are the settings that a standby must not have lower than its primary, as
+// the server runs with them.
+func limits(v postgres.Version) string {
+	names := []string{"max_connections", "max_worker_processes", "max_prepared_transactions", "max_locks_per_transaction"}
+	if v.AtLeast(12) {
+		names = append(names, "max_wal_senders")
+	}
+	var pairs []string
+	for _, n := range names {
+		pairs = append(pairs, "'"+n+"', current_setting('"+n+"')::int")
+	}
+	return "json_build_object(" + strings.Join(pairs, ", ") + ")"
 }
 
 func systemID(v postgres.Version) string {
@@ -50,29 +65,18 @@ func systemID(v postgres.Version) string {
 	return "''::text"
 }
 
-// timeline is the one that a primary writes and a standby has reached. The
-// control file of a server that was just promoted still names the old one until
-// its first checkpoint, so a primary is asked for the name of its WAL file.
-func timeline(v postgres.Version) string {
-	walfile := "pg_walfile_name("
-	if !v.AtLeast(10) {
-		walfile = "pg_xlogfile_name("
-	}
-	primary := "('x' || substr(" + walfile + v.CurrentWAL() + "), 1, 8))::bit(32)::int"
-	standby := "0"
-	if v.ControlFunctions() {
-		standby = "greatest((select timeline_id from pg_control_checkpoint())," +
-			" (select min_recovery_end_timeline from pg_control_recovery())," +
-			" (select max(received_tli) from pg_stat_wal_receiver))"
-	}
-	return "case when pg_is_in_recovery() then " + standby + " else " + primary + " end"
+// upTo is where the WAL ends that a server has: primary there, on a standby the last
+// that it received. One that reads an archive replays more than it has received, and
+// one that delays replay has received more: its own slots may be further than replay.
+func upTo(v postgres.Version, primary string) string {
+	return "case when pg_is_in_recovery() then greatest(" + v.LastReceive() + ", " + v.LastReplay() + ") else " + primary + " end"
 }
 
 // slots joins the application that uses a slot: only walsenders do, and those of
 // every version are in pg_stat_replication. 9.4 does not say which.
 func slots(v postgres.Version, here string) string {
 	return "select s.slot_name as name, s.slot_type as type, s.active, coalesce(s.active_pid, 0) as active_pid," +
-		" s.temporary, s.restart_lsn, coalesce(s.wal_status, '') as wal_status, s.safe_wal_size," +
+		" s.temporary, s.synced, s.restart_lsn, coalesce(s.wal_status, '') as wal_status, s.safe_wal_size," +
 		" ((" + here + ") - s.restart_lsn::pg_lsn)::int8 as retained_bytes," +
 		" coalesce(r.application_name, '') as client" +
 		" from (" + v.Slots() + ") s left join pg_stat_replication r on r.pid = s.active_pid order by s.slot_name"
@@ -81,15 +85,22 @@ func slots(v postgres.Version, here string) string {
 func senders(v postgres.Version) string {
 	return "select pid, coalesce(usename, '') as \"user\", coalesce(application_name, '') as application," +
 		" coalesce(client_addr, '') as client, coalesce(state, '') as state, coalesce(sync_state, '') as sync_state," +
-		" sent_lsn as sent, write_lsn as write, flush_lsn as flush, replay_lsn as replay, replay_lag" +
+		" sent_lsn as sent, write_lsn as write, flush_lsn as flush, replay_lsn as replay, replay_lag," +
+		" extract(epoch from clock_timestamp() - reply_time::timestamptz)::float8 as reply_age" +
 		" from (" + v.WALSenders() + ") s"
 }
 
 func replay(v postgres.Version) string {
+	configured := "''"
+	if v.UsesSignalFiles() {
+		configured = "current_setting('primary_slot_name')"
+	}
 	return "select coalesce(w.status, '') as receiver_status, coalesce(w.sender_host, '') as sender_host," +
 		" coalesce(w.sender_port, 0) as sender_port, coalesce(w.slot_name, '') as slot_name," +
+		" " + configured + " as configured_slot," +
 		" " + v.LastReceive() + "::text as receive, " + v.LastReplay() + "::text as replay," +
 		" case when pg_is_in_recovery() then " + v.IsReplayPaused() + " else false end as paused," +
+		" case when pg_is_in_recovery() then " + v.ReplayPauseState() + " else 'not paused' end as pause_state, " + v.RecoveryTarget() + " as target, pg_last_xact_replay_timestamp() as last_replay_at," +
 		" extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::float8 as last_replay_age" +
 		" from (select 1) one left join (" + v.WALReceiver() + ") w on true"
 }

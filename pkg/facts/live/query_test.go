@@ -21,7 +21,7 @@ func TestQueriesNameOnlyWhatEachVersionHas(t *testing.T) {
 		t.Fatalf("catalogs: %v %v", found, err)
 	}
 	ancient := []string{"pg_is_in_recovery", "pg_postmaster_start_time", "pg_last_xact_replay_timestamp",
-		"pg_tablespace_location", "pg_database_size", "pg_tablespace_size"}
+		"pg_tablespace_location", "pg_database_size", "pg_tablespace_size", "pg_ls_dir"}
 	ancientViews := []string{"pg_stat_activity"} // pid, application_name, backend_start: 9.2
 	call := regexp.MustCompile(`\b(pg_[a-z_]+)\(`)
 	view := regexp.MustCompile(`(?:from|join) (pg_[a-z_]+)\b[^(]`)
@@ -33,8 +33,8 @@ func TestQueriesNameOnlyWhatEachVersionHas(t *testing.T) {
 		}
 		functions := lines(t, path)
 		columns := lines(t, strings.TrimSuffix(path, "functions")+"columns")
-		queries := []string{stateQuery(v), versionQuery}
-		if q, ok := configErrorsQuery(v); ok {
+		queries := []string{stateQuery(v), pulseQuery(v), versionQuery, walQuery(v)}
+		if q, ok := v.ConfigErrorsQuery(); ok {
 			queries = append(queries, q)
 		}
 		for _, q := range queries {
@@ -49,6 +49,19 @@ func TestQueriesNameOnlyWhatEachVersionHas(t *testing.T) {
 					t.Errorf("%s has no view %s", name, m[1])
 				}
 			}
+		}
+	}
+}
+
+// A standby's own slots follow what it receives: against what it has replayed, they
+// would hold less than nothing.
+func TestSlotsOfAStandbyAreMeasuredAgainstWhatItReceived(t *testing.T) {
+	t.Parallel()
+	v := postgres.MakeVersion(15)
+	const want = "((case when pg_is_in_recovery() then greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) else pg_current_wal_"
+	for name, q := range map[string]string{"state": stateQuery(v), "pulse": pulseQuery(v), "wal": walQuery(v)} {
+		if i := strings.Index(q, want); i < 0 || !strings.Contains(q[i:], "- s.restart_lsn::pg_lsn)::int8 as retained_bytes") {
+			t.Errorf("%s: %s", name, q)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/host"
@@ -19,7 +20,31 @@ import (
 //
 // flags must not hold -e, -s or --secluded-args: with the latter rsync sends its
 // arguments inside the stream, and the command says nothing.
+//
+// The same question has the same answer during a run, and is asked by a preview and
+// by what follows it. Several may be asked at the same time.
 func (g *Gatherer) RsyncServer(ctx context.Context, flags []string, path string) ([]string, error) {
+	key := strings.Join(append(slices.Clone(flags), path), "\x00")
+	g.mu.Lock()
+	known, ok := g.senders[key]
+	g.mu.Unlock()
+	if ok {
+		return slices.Clone(known), nil
+	}
+	words, err := g.askRsync(ctx, flags, path)
+	if err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.senders == nil {
+		g.senders = map[string][]string{}
+	}
+	g.senders[key] = words
+	return slices.Clone(words), nil
+}
+
+func (g *Gatherer) askRsync(ctx context.Context, flags []string, path string) ([]string, error) {
 	nonce := rand.Text()
 	argv := append([]string{"rsync"}, flags...)
 	argv = append(argv, "-e", rsyncShell(nonce), "--", "source:"+path, "/nonexistent/pgrepctl")

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
@@ -34,10 +35,9 @@ type scan struct {
 	free      int64
 	total     int64
 	tmpfs     string
-	bin       string
-	binVer    postgres.Version
 	runs      []facts.Run
 	binaries  binaries
+	whole     bool // binaries were looked at, and found
 	service   facts.Service
 }
 
@@ -47,7 +47,6 @@ func (s *scan) complete(m facts.Machine) facts.Machine {
 		m.Clock = s.clock
 	}
 	m.FreeBytes, m.TotalBytes, m.TmpFS = s.free, s.total, s.tmpfs
-	m.BinDirectory, m.BinVersion = s.bin, s.binVer
 	m.SocketDir, m.PortInUse = s.socketDir, s.portInUse
 	return s.binaries.complete(m)
 }
@@ -60,8 +59,7 @@ func parseScan(r record, pg inventory.Postgres) (*scan, error) {
 	s.free, s.total = df.free, df.total
 	s.config = facts.ConfigDir{Path: pg.ConfigDirectory, Exists: r.has("config_dir"),
 		HasConfig: r.has("config_main"), HasHBA: r.has("config_hba")}
-	s.bin, s.binVer = pickBin(r.values["bin"], pg.Version)
-	s.binaries = parseBinaries(r, s.bin)
+	s.binaries = parseBinaries(r, pg.Version)
 
 	uid, err := strconv.Atoi(r.get("uid"))
 	if err != nil {
@@ -105,6 +103,7 @@ func parseData(r record, pg inventory.Postgres, df space) (facts.DataDir, error)
 	d.MountPoint = df.mount != "" && df.mount == d.Path
 	d.Version = strings.TrimSpace(r.get("file:PG_VERSION"))
 	d.HasConfig = r.has("main_config")
+	d.HistoryOf, d.History = parseHistory(r)
 	d.Standby = isStandby(r, d.Version, pg.Version)
 	control, err := parseControlHex(r.get("control"))
 	switch {
@@ -132,6 +131,21 @@ func parseData(r record, pg inventory.Postgres, df space) (facts.DataDir, error)
 		}
 	}
 	return d, nil
+}
+
+// parseHistory reads the newest timeline history file. One that cannot be read
+// tells nothing.
+func parseHistory(r record) (int, []postgres.Fork) {
+	name := path.Base(r.get("history"))
+	tli, err := strconv.ParseUint(strings.TrimSuffix(name, ".history"), 16, 32)
+	if err != nil {
+		return 0, nil
+	}
+	forks, err := postgres.ParseHistory(r.get("file:" + r.get("history")))
+	if err != nil {
+		return 0, nil
+	}
+	return int(tli), forks
 }
 
 // isData tells what a copy brings from what is put into a directory before one
@@ -194,7 +208,7 @@ func parseMarker(s string) (facts.Marker, error) {
 }
 
 func parseControlHex(s string) (postgres.Control, error) {
-	b, err := hex.DecodeString(s)
+	b, err := hex.DecodeString(strings.Join(strings.Fields(s), ""))
 	if err != nil {
 		return postgres.Control{}, fmt.Errorf("decode control file: %w", err)
 	}
@@ -209,6 +223,7 @@ type space struct {
 
 // parseDF takes the numbers from the right: a device name may hold spaces.
 func parseDF(line string) space {
+	line = host.Tail(line, 1) // the first is a heading
 	m := regexp.MustCompile(`\s(\d{1,15})\s+(\d{1,15})\s+(-?\d{1,15})\s+(?:\d+%|-)\s+(/.*)$`).FindStringSubmatch(line)
 	if m == nil {
 		return space{}
@@ -260,7 +275,7 @@ func livePID(r record, pid int, real string, uid int) int {
 		owner, err := strconv.Atoi(r.get("pid_owner"))
 		cwd := strings.TrimSuffix(r.get("pid_cwd"), " (deleted)")
 		switch {
-		case zombie(r.get("pid_stat")):
+		case slices.Contains([]string{"Z", "X", "x"}, r.get("pid_state")): // it is none any more
 		case cwd != "" && cwd == real:
 			return pid
 		case cwd == "" && (err != nil || owner == uid):
@@ -274,14 +289,6 @@ func livePID(r record, pid int, real string, uid int) int {
 		}
 	}
 	return 0
-}
-
-// zombie reads the state out of /proc/<pid>/stat; the name before it may hold
-// spaces and parentheses.
-func zombie(stat string) bool {
-	i := strings.LastIndex(stat, ")")
-	f := strings.Fields(stat[i+1:])
-	return i >= 0 && len(f) > 0 && (f[0] == "Z" || f[0] == "X")
 }
 
 // pickSocket chooses among the directories that have a socket.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // write makes files below dir for the server's user; a name that ends in / is a
@@ -52,6 +53,10 @@ func TestGatherTellsWhatADirectoryIs(t *testing.T) {
 			files: map[string]string{"data/pgrepctl.run": `{"run":"r1","system_id":"7","source":"pg1","was_empty":true}`, "data/standby.signal": ""},
 			want: facts.DataDir{State: facts.Partial, Standby: true, Sample: []string{"pgrepctl.run", "standby.signal"},
 				Marker: facts.Marker{Run: "r1", SystemID: "7", Source: "pg1", WasEmpty: true}},
+		},
+		"marker of many tablespaces": {
+			files: map[string]string{"data/pgrepctl.run": "{\"run\":\"r1\"," + strings.Repeat("\n", 100) + "\"was_empty\":true}"},
+			want:  facts.DataDir{State: facts.Partial, Sample: []string{"pgrepctl.run"}, Marker: facts.Marker{Run: "r1", WasEmpty: true}},
 		},
 		"damaged marker": {files: map[string]string{"data/pgrepctl.run": "{"}, want: facts.DataDir{State: facts.Foreign, Sample: []string{"pgrepctl.run"}}, note: true},
 		"no control file": {
@@ -159,13 +164,13 @@ func TestLivePIDDecides(t *testing.T) {
 	}{
 		"none":                     {want: 0},
 		"gone":                     {pid: 7, want: 0},
-		"ours":                     {pid: 7, values: map[string][]string{"pid_owner": {"5"}, "pid_cwd": {dir}, "pid_stat": {"7 (postgres) S 1"}}, want: 7},
-		"directory was replaced":   {pid: 7, values: map[string][]string{"pid_owner": {"5"}, "pid_cwd": {dir + " (deleted)"}, "pid_stat": {"7 (postgres) S 1"}}, want: 7},
-		"recycled":                 {pid: 7, values: map[string][]string{"pid_owner": {"5"}, "pid_cwd": {"/"}, "pid_stat": {"7 (x) S 1"}}, want: 0},
+		"ours":                     {pid: 7, values: map[string][]string{"pid_owner": {"5"}, "pid_cwd": {dir}, "pid_state": {"S"}}, want: 7},
+		"directory was replaced":   {pid: 7, values: map[string][]string{"pid_owner": {"5"}, "pid_cwd": {dir + " (deleted)"}, "pid_state": {"S"}}, want: 7},
+		"recycled":                 {pid: 7, values: map[string][]string{"pid_owner": {"5"}, "pid_cwd": {"/"}, "pid_state": {"S"}}, want: 0},
 		"recycled, hidden":         {pid: 7, values: map[string][]string{"pid_owner": {"0"}, "pid_cwd": {""}}, want: 0},
 		"ours, hidden":             {pid: 7, values: map[string][]string{"pid_owner": {"5"}, "pid_cwd": {""}}, want: 7},
 		"owner not known, hidden":  {pid: 7, values: map[string][]string{"pid_owner": {""}, "pid_cwd": {""}}, want: 7},
-		"zombie":                   {pid: 7, values: map[string][]string{"pid_owner": {"5"}, "pid_cwd": {""}, "pid_stat": {"7 (a) b) Z 1"}}, want: 0},
+		"zombie":                   {pid: 7, values: map[string][]string{"pid_owner": {"5"}, "pid_cwd": {""}, "pid_state": {"Z"}}, want: 0},
 		"server without its file":  {values: map[string][]string{"server": {"9", "10"}}, want: 9},
 		"server, file is recycled": {pid: 7, values: map[string][]string{"pid_owner": {"0"}, "pid_cwd": {""}, "server": {"9"}}, want: 9},
 		"nonsense":                 {values: map[string][]string{"server": {"-9", "x"}}, want: 0},
@@ -213,6 +218,17 @@ func TestParsersOfSmallOutputs(t *testing.T) {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
+	for text, want := range map[string]bool{
+		"rsync  version 3.5.0\nCompress list:\n    zstd lz4 zlibx zlib none\nDaemon auth list:\n    sha512\n": true,
+		"rsync  version 3.2.7\nCompress list:\n    lz4 zlibx\n    zlib zstd none":                             true,
+		"rsync  version 3.2.7\nCompress list:\n    zlibx zlib none\nDaemon auth list:\n    zstd\n":            false,
+		"rsync  version 3.1.3  protocol version 31\nCapabilities:\n    zstd\n":                                false,
+		"": false,
+	} {
+		if got := rsyncZstd(text); got != want {
+			t.Errorf("%q: %t", text, got)
+		}
+	}
 	for text, want := range map[string]string{
 		"1700000000.123456789 +0530": "2023-11-15T03:43:20.123456789+05:30",
 		"1700000000.%N -0800":        "2023-11-14T14:13:20-08:00",
@@ -239,14 +255,11 @@ func TestParsersOfSmallOutputs(t *testing.T) {
 func TestLibrariesAreThoseOfTheChosenPrograms(t *testing.T) {
 	t.Parallel()
 	got := parseBinaries(record{values: map[string][]string{
-		"icu": {"/a=67", "/a/b=72\n72"}, "libdir": {"/a=/a/lib", "/a/b=/a=b/lib"}, "lib": {"/a=x.so", "/a/b=z.so", "/a/b=y.so", "/a/b="},
-	}}, "/a/b")
-	want := binaries{dir: "/a/b", icu: "72", libDir: "/a=b/lib", libs: []string{"y.so", "z.so"}}
+		"bin": {"/a=postgres (PostgreSQL) 14.2", "/a/b=postgres (PostgreSQL) 15.4"}, "psql": {"/a/b/psql", "/usr/bin/psql", "alias"}, "icu": {"/a=67", "/a/b=72\n72"}, "libdir": {"/a=/a/lib", "/a/b=/a=b/lib"}, "lib": {"/a=x.so", "/a/b=z.so", "/a/b=y.so", "/a/b="},
+	}}, "15")
+	want := binaries{dir: "/a/b", version: postgres.MakeVersion(15, 4), clients: map[string]string{"psql": "/a/b/psql"}, icu: "72", libDir: "/a=b/lib", libs: []string{"y.so", "z.so"}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(binaries{})); diff != "" {
 		t.Error(diff)
-	}
-	if m := got.complete(facts.Machine{BinDirectory: "/other"}); m.ICU != "" || m.Libraries != nil {
-		t.Errorf("of another directory: %+v", m)
 	}
 }
 

@@ -16,17 +16,18 @@ import (
 type dialect struct {
 	session host.SQL
 	version postgres.Version
+	sized   bool // sizes were asked for too
 }
 
 // cannotConnectNow is the SQLSTATE of a server that is starting up, shutting
 // down, or in recovery with hot_standby off.
 const cannotConnectNow = "57P03"
 
-func (g *Gatherer) readServer(ctx context.Context, s *scan) (facts.Server, error) {
+func (g *Gatherer) readServer(ctx context.Context, s *scan, r reach) (facts.Server, error) {
 	if s.data.PID == 0 && !s.hasSocket {
 		return facts.Server{}, nil
 	}
-	got, err := g.askState(ctx)
+	got, err := g.askState(ctx, r)
 	var refused *host.SQLError
 	switch {
 	case errors.Is(err, host.ErrNoServer):
@@ -54,13 +55,13 @@ func noSession(s *scan, port int) string {
 
 // askState asks once more when the session turned out to be dead: a server that
 // was restarted since the last Gather has closed it.
-func (g *Gatherer) askState(ctx context.Context) (*state, error) {
+func (g *Gatherer) askState(ctx context.Context, r reach) (*state, error) {
 	for try := 0; ; try++ {
 		sql, err := g.SQL(ctx)
 		if err != nil {
 			return nil, err
 		}
-		got, err := g.stateOf(ctx, sql)
+		got, err := g.stateOf(ctx, sql, r)
 		if err != nil && try == 0 && ctx.Err() == nil && host.Lost(sql) {
 			continue
 		}
@@ -68,8 +69,8 @@ func (g *Gatherer) askState(ctx context.Context) (*state, error) {
 	}
 }
 
-func (g *Gatherer) stateOf(ctx context.Context, sql host.SQL) (*state, error) {
-	v, err := g.versionOf(ctx, sql)
+func (g *Gatherer) stateOf(ctx context.Context, sql host.SQL, r reach) (*state, error) {
+	v, err := g.versionOf(ctx, sql, r)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +81,7 @@ func (g *Gatherer) stateOf(ctx context.Context, sql host.SQL) (*state, error) {
 	if len(rows) != 1 {
 		return nil, fmt.Errorf("query server state: %d rows", len(rows))
 	}
-	rows[0].Version, rows[0].SizeBytes = v, g.sizes.all
+	rows[0].Version, rows[0].BackupAs, rows[0].SizeBytes = v, backupAs(v), g.sizes.all
 	for i, ts := range rows[0].Tablespaces {
 		rows[0].Tablespaces[i].SizeBytes = g.sizes.tablespaces[ts.OID]
 	}
@@ -95,8 +96,8 @@ type sizes struct {
 
 // versionOf asks each session once: after an upgrade and a restart the session
 // is another one.
-func (g *Gatherer) versionOf(ctx context.Context, sql host.SQL) (postgres.Version, error) {
-	if g.dialect.session == sql {
+func (g *Gatherer) versionOf(ctx context.Context, sql host.SQL, r reach) (postgres.Version, error) {
+	if g.dialect.session == sql && (g.dialect.sized || r == glance) {
 		return g.dialect.version, nil
 	}
 	var rows []struct {
@@ -107,7 +108,11 @@ func (g *Gatherer) versionOf(ctx context.Context, sql host.SQL) (postgres.Versio
 			Size int64 `json:"size"`
 		} `json:"spaces"`
 	}
-	if err := sql.Query(ctx, &rows, versionQuery); err != nil {
+	query := versionQuery
+	if r == glance {
+		query = versionOnlyQuery
+	}
+	if err := sql.Query(ctx, &rows, query); err != nil {
 		return 0, fmt.Errorf("query server version: %w", err)
 	}
 	if len(rows) != 1 {
@@ -118,9 +123,9 @@ func (g *Gatherer) versionOf(ctx context.Context, sql host.SQL) (postgres.Versio
 		return 0, &postgres.UnsupportedError{Version: v, Feature: "pgrepctl", Since: postgres.Oldest}
 	}
 	if v > postgres.Newest && !v.SameMajor(postgres.Newest) {
-		return 0, fault.Refuse(g.h.Name(), "use a newer pgrepctl", fmt.Errorf("PostgreSQL %s is newer than this pgrepctl knows: 9.6 to %s", v.Major(), postgres.Newest.Major()))
+		return 0, fault.Refuse(g.h.Name(), "use a newer pgrepctl", fmt.Errorf("PostgreSQL %s is newer than this pgrepctl knows: %s to %s", v.Major(), postgres.Oldest.Major(), postgres.Newest.Major()))
 	}
-	g.dialect = dialect{session: sql, version: v}
+	g.dialect = dialect{session: sql, version: v, sized: r == whole}
 	g.sizes = sizes{all: rows[0].Size, tablespaces: map[int64]int64{}}
 	for _, s := range rows[0].Spaces {
 		g.sizes.tablespaces[s.OID] = s.Size
@@ -135,6 +140,8 @@ const versionQuery = `select current_setting('server_version_num')::int as versi
 	(select coalesce(sum(pg_database_size(oid)), 0)::int8 from pg_database) as size,
 	(select coalesce(json_agg(row_to_json(q)), '[]'::json) from (
 		select oid::int8, pg_tablespace_size(oid) as size from pg_tablespace where pg_tablespace_location(oid) like '/%') q) as spaces`
+
+const versionOnlyQuery = `select current_setting('server_version_num')::int as version`
 
 // state is the row of stateQuery.
 type state struct {

@@ -22,6 +22,11 @@ func (g *Gatherer) List(ctx context.Context, as, dir string) ([]host.Entry, erro
 	return g.h.Files(as).List(ctx, dir)
 }
 
+// ReadLink reads a symlink as OS user as.
+func (g *Gatherer) ReadLink(ctx context.Context, as, path string) (string, error) {
+	return g.h.Files(as).ReadLink(ctx, path)
+}
+
 // ReplicationLogin logs in from the host, over TCP.
 func (g *Gatherer) ReplicationLogin(ctx context.Context, l host.Login) (host.System, error) {
 	return g.h.ReplicationLogin(ctx, l)
@@ -47,6 +52,7 @@ type roleRow struct {
 	Login       bool       `json:"login"`
 	Replication bool       `json:"replication"`
 	Superuser   bool       `json:"superuser"`
+	Becomes     bool       `json:"becomes"`
 	Verifier    *string    `json:"verifier"`
 	ValidUntil  *time.Time `json:"valid_until"`
 	Expired     bool       `json:"expired"`
@@ -54,8 +60,12 @@ type roleRow struct {
 
 // roleQuery reads one role. 'infinity' is a date that JSON and Go do not have,
 // and means what no date means.
-func roleQuery(table, verifier string) string {
-	return "select rolname as name, rolcanlogin as login, rolreplication as replication, rolsuper as superuser, " +
+func roleQuery(table, verifier string, v postgres.Version) string {
+	become := "MEMBER"
+	if v.AtLeast(16) { // where a membership may be without it
+		become = "SET"
+	}
+	return "select rolname as name, rolcanlogin as login, rolreplication as replication, rolsuper as superuser, pg_has_role(oid, '" + become + "') as becomes, " +
 		verifier + " as verifier, case when isfinite(rolvaliduntil) then rolvaliduntil end as valid_until," +
 		" coalesce(rolvaliduntil < now(), false) as expired from " + table + " where rolname = $1"
 }
@@ -64,11 +74,11 @@ func roleQuery(table, verifier string) string {
 // session may not read pg_authid.
 func (g *Gatherer) Role(ctx context.Context, name string) (facts.Role, error) {
 	var rows []roleRow
-	err := g.ask(ctx, func(sql host.SQL, _ postgres.Version) error {
-		err := sql.Query(ctx, &rows, roleQuery("pg_authid", "rolpassword"), name)
+	err := g.ask(ctx, func(sql host.SQL, v postgres.Version) error {
+		err := sql.Query(ctx, &rows, roleQuery("pg_authid", "rolpassword", v), name)
 		var denied *host.SQLError
 		if errors.As(err, &denied) && denied.Code == insufficientPrivilege {
-			return sql.Query(ctx, &rows, roleQuery("pg_roles", "null::text"), name)
+			return sql.Query(ctx, &rows, roleQuery("pg_roles", "null::text", v), name)
 		}
 		return err
 	})
@@ -80,42 +90,40 @@ func (g *Gatherer) Role(ctx context.Context, name string) (facts.Role, error) {
 	}
 	r := rows[0]
 	out := facts.Role{Name: r.Name, Exists: true, Login: r.Login, Replication: r.Replication,
-		Superuser: r.Superuser, ValidUntil: r.ValidUntil, Expired: r.Expired}
+		Superuser: r.Superuser, Becomes: r.Becomes, ValidUntil: r.ValidUntil, Expired: r.Expired}
 	if r.Verifier != nil {
 		out.Verifier = secret.New(*r.Verifier)
 	}
 	return out, nil
 }
 
+// setForQuery is pg_db_role_setting, whose elements are "name=value".
+const setForQuery = `select coalesce(r.rolname, '')::text as role, coalesce(d.datname, '')::text as database, substr(c, length($1::text) + 2) as value
+	from pg_db_role_setting s cross join lateral unnest(s.setconfig) c
+	left join pg_roles r on r.oid = s.setrole left join pg_database d on d.oid = s.setdatabase
+	where left(c, length($1::text) + 1) = $1::text || '=' order by 1, 2`
+
+// SetFor reads what ALTER ROLE and ALTER DATABASE have set.
+func (g *Gatherer) SetFor(ctx context.Context, setting string) ([]facts.SetFor, error) {
+	var rows []facts.SetFor
+	err := g.ask(ctx, func(sql host.SQL, _ postgres.Version) error {
+		return sql.Query(ctx, &rows, setForQuery, setting)
+	})
+	return rows, err
+}
+
 // ConfigErrors asks the server about its files as they are on disk: none before
-// 9.5, none of pg_hba.conf before 10. A changed setting that needs a restart
-// carries the same error text as a bad value, so those of context postmaster are
-// left out; `postgres -C` tells them apart.
+// 9.5, none of pg_hba.conf before 10.
 func (g *Gatherer) ConfigErrors(ctx context.Context) ([]facts.ConfigError, error) {
 	var rows []facts.ConfigError
 	err := g.ask(ctx, func(sql host.SQL, v postgres.Version) error {
-		q, ok := configErrorsQuery(v)
+		q, ok := v.ConfigErrorsQuery()
 		if !ok {
 			return nil
 		}
 		return sql.Query(ctx, &rows, q)
 	})
 	return rows, err
-}
-
-func configErrorsQuery(v postgres.Version) (string, bool) {
-	files, err := v.FileSettingsQuery()
-	if err != nil {
-		return "", false
-	}
-	q := "select coalesce(f.sourcefile, '') as file, coalesce(f.sourceline, 0) as line, coalesce(f.name, '') as name, f.error as message" +
-		" from (" + files + ") f left join pg_settings s on lower(s.name) = lower(f.name)" +
-		" where f.error is not null and s.context is distinct from 'postmaster'"
-	if rules, err := v.HBARulesQuery(); err == nil {
-		q += " union all select coalesce(h.file_name, current_setting('hba_file')), coalesce(h.line_number, 0), '', h.error" +
-			" from (" + rules + ") h where h.error is not null"
-	}
-	return q + " order by 1, 2, 3", true
 }
 
 // ask runs fn in the session, once more in a new one when it was lost.
@@ -125,7 +133,7 @@ func (g *Gatherer) ask(ctx context.Context, fn func(host.SQL, postgres.Version) 
 		if err != nil {
 			return fmt.Errorf("open session on %s: %w", g.h.Name(), err)
 		}
-		v, err := g.versionOf(ctx, sql)
+		v, err := g.versionOf(ctx, sql, whole)
 		if err == nil {
 			err = fn(sql, v)
 		}

@@ -30,7 +30,7 @@ func TestSourceReadsSettingsRolesAndFaults(t *testing.T) {
 	g.exec(t, `create role "o'brien" login replication password 'x' valid until '2001-01-01 00:00:00Z'`,
 		`create role forever login valid until 'infinity'`, `create role low login`)
 	r, err := g.Role(ctx, "o'brien")
-	if err != nil || !r.Exists || !r.Login || !r.Replication || r.Superuser || !r.Expired || r.ValidUntil == nil ||
+	if err != nil || !r.Exists || !r.Login || !r.Replication || r.Superuser || !r.Becomes || !r.Expired || r.ValidUntil == nil ||
 		!strings.HasPrefix(r.Verifier.Reveal(), "SCRAM-SHA-256$") && !strings.HasPrefix(r.Verifier.Reveal(), "md5") {
 		t.Errorf("role: %+v %v", r, err)
 	}
@@ -41,10 +41,24 @@ func TestSourceReadsSettingsRolesAndFaults(t *testing.T) {
 		t.Errorf("missing role: %+v %v", r, err)
 	}
 	g.exec(t, "set role low")
-	if r, err = g.Role(ctx, "o'brien"); err != nil || !r.Exists || !r.Verifier.IsZero() {
+	if r, err = g.Role(ctx, "o'brien"); err != nil || !r.Exists || !r.Verifier.IsZero() || r.Becomes {
 		t.Errorf("role without the right to see its verifier: %+v %v", r, err)
 	}
 	g.exec(t, "reset role")
+
+	g.exec(t, "alter role low set synchronous_commit = local", "alter role low set work_mem = '1MB'", "alter database postgres set synchronous_commit = off",
+		"alter role forever in database postgres set synchronous_commit = on")
+	for _, x := range []struct{ setting, want string }{{"synchronous_commit", "database postgres: off, role forever in database postgres: on, role low: local"}, {"port", ""}} {
+		list, err := g.SetFor(ctx, x.setting)
+		var got []string
+		for _, s := range list {
+			got = append(got, s.String()+": "+s.Value)
+		}
+		if text := strings.Join(got, ", "); err != nil || text != x.want {
+			t.Errorf("%s is set for %q, want %q (%v)", x.setting, text, x.want, err)
+		}
+	}
+	g.exec(t, "alter database postgres reset synchronous_commit")
 
 	if got, err := g.ConfigErrors(ctx); err != nil || len(got) != 0 {
 		t.Errorf("sound files: %v %v", got, err)

@@ -19,10 +19,13 @@ nonce=$1; shift
 for dir in "$@"; do
 	near=$dir exists=no
 	[ -d "$dir" ] && exists=yes
-	while [ ! -d "$near" ] && [ "$near" != / ] && [ "$near" != . ]; do near=$(dirname "$near"); done
+	while [ ! -d "$near" ] && [ "$near" != / ]; do
+		case $near in */*) near=${near%/*} ;; *) near=. ;; esac
+		near=${near:-/}
+	done
 	kv exists "$exists"
 	kv device "$(stat -L -c %d "$near" 2>/dev/null)"
-	kv df "$(df -Pk "$near" 2>/dev/null | tail -n 1)"
+	kv df "$(df -Pk "$near" 2>/dev/null)"
 done
 printf 'end:%s\0' "$nonce"
 }

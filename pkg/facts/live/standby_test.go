@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // standby makes one by pg_basebackup, streaming through a slot.
@@ -55,6 +56,9 @@ func TestGatherTellsBothEndsOfAStream(t *testing.T) {
 			t.Fatalf("never streamed: %+v %+v", up.Server.Senders, sb.Server.Replay)
 		}
 		up, sb = gather(t, pg), gather(t, sg)
+	}
+	if v, err := postgres.ParseVersion(p.major); err != nil || v.UsesSignalFiles() != (sb.Server.Replay.ConfiguredSlot == "pg2") {
+		t.Errorf("primary_slot_name is %q (%v)", sb.Server.Replay.ConfiguredSlot, err)
 	}
 	slot, ok := up.Server.Slot("pg2")
 	if !ok || !slot.Active || slot.Type != "physical" || slot.Client != up.Server.Senders[0].Application ||

@@ -1,0 +1,126 @@
+package slot
+
+import (
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+)
+
+// Forecast is what becomes of a slot if all goes on as it did while it was
+// measured. Nil is "not at this rate", or not known.
+type Forecast struct {
+	// Growth is by how much more WAL the slot keeps each second, in bytes.
+	Growth *float64
+	// Full is in how many seconds the server finds no room for another WAL file,
+	// and stops.
+	Full *float64
+	// Lost is in how many seconds the slot reaches max_slot_wal_keep_size: at
+	// the next checkpoint after that its WAL may go (13+).
+	Lost *float64
+}
+
+// Rate is how much WAL is written, in bytes a second; nil if two readings do not
+// tell.
+func Rate(before, after facts.WAL) *float64 {
+	seconds := after.At - before.At
+	if seconds <= 0 || after.LSN < before.LSN {
+		return nil
+	}
+	rate := float64(after.LSN.Sub(before.LSN)) / seconds
+	return &rate
+}
+
+// Room is how many bytes of WAL the server can still write when what slots keep
+// now stays: the rest of the current file, files that were made ahead, as many whole
+// new files as the file system takes (the server makes no part of one), and files
+// that nobody needs any more. Those are used again from the next checkpoint on.
+func Room(w facts.WAL) int64 {
+	now, later := rooms(w)
+	return now + later
+}
+
+// rooms tells what is there now from what a checkpoint gives.
+func rooms(w facts.WAL) (now, later int64) {
+	if w.SegmentSize <= 0 {
+		return 0, 0
+	}
+	size, current := w.SegmentSize, int64(w.LSN)/w.SegmentSize
+	needed := int64(oldestNeeded(w)) / size
+	now = size - int64(w.LSN)%size + max(w.Space.FreeBytes, 0)/size*size
+	for _, f := range w.Files {
+		now += size * max(f.Last-max(f.First, current+1)+1, 0)
+		later += size * max(min(f.Last, needed-1)-f.First+1, 0)
+	}
+	return now, later
+}
+
+// oldestNeeded is where the WAL begins that no checkpoint removes. What is not
+// archived yet stays too; a working archiver is not far behind.
+func oldestNeeded(w facts.WAL) postgres.LSN {
+	oldest := w.LSN
+	if w.Redo != nil {
+		oldest = min(oldest, *w.Redo)
+	}
+	if w.Keep > 0 {
+		oldest = min(oldest, w.LSN-min(w.LSN, postgres.LSN(w.Keep)))
+	}
+	for _, s := range w.Slots {
+		if s.RestartLSN != nil && *s.RestartLSN != 0 && s.WALStatus != "lost" {
+			oldest = min(oldest, *s.RestartLSN)
+		}
+	}
+	return oldest
+}
+
+// Kept is how many bytes of WAL a slot keeps, nil of one that keeps none: it was
+// never used, or has lost its WAL.
+func Kept(w facts.WAL, s facts.Slot) *int64 {
+	if s.RestartLSN == nil || *s.RestartLSN == 0 || s.WALStatus == "lost" {
+		return nil
+	}
+	n := max(w.LSN.Sub(*s.RestartLSN), 0)
+	return &n
+}
+
+// ForecastOf says what becomes of the slot named name.
+func ForecastOf(before, after facts.WAL, name string) Forecast {
+	was, ok1 := named(before, name)
+	now, ok2 := named(after, name)
+	seconds := after.At - before.At
+	if !ok1 || !ok2 || seconds <= 0 {
+		return Forecast{}
+	}
+	kept, keeps := Kept(before, was), Kept(after, now)
+	if kept == nil || keeps == nil {
+		return Forecast{}
+	}
+	growth := max(float64(*keeps-*kept)/seconds, 0)
+	if now.Active && *keeps <= after.SegmentSize {
+		growth = 0 // it follows: less than a file is the to and fro of the stream
+	}
+	f := Forecast{Growth: &growth}
+	if growth == 0 {
+		return f
+	}
+	// When the disk is full before the next checkpoint, that one is of no help.
+	room, later := rooms(after)
+	if float64(room)/growth > after.CheckpointTimeout {
+		room += later
+	}
+	limited := false
+	if after.SlotLimit != nil && now.SafeWALSize != nil {
+		safe := max(*now.SafeWALSize, 0)
+		lost := float64(safe) / growth
+		f.Lost = &lost
+		// The limit is enforced at checkpoints, up to max_wal_size later.
+		limited = safe+after.MaxWALSize <= room
+	}
+	if !limited {
+		full := float64(room) / growth
+		f.Full = &full
+	}
+	return f
+}
+
+func named(w facts.WAL, name string) (facts.Slot, bool) {
+	return (&facts.Server{Slots: w.Slots}).Slot(name)
+}

@@ -1,0 +1,113 @@
+package traffic_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
+	"github.com/pgrepctl/pgrepctl/pkg/traffic"
+)
+
+// Answers of HAProxy 2.6.12.
+const (
+	states = `1
+# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time_since_last_change
+2 reads 1 pg2 10.0.0.12 2 0 1 1 8
+2 reads 2 pg3 10.0.0.13 2 8 1 1 8
+2 reads 3 pg4 10.0.0.14 2 1 1 1 8
+2 reads 4 pg5 10.0.0.15 0 0 1 1 8
+2 reads 5 pg6 10.0.0.16 0 4 1 1 8
+
+`
+	stat = `# pxname,svname,qcur,qmax,scur,smax,slim,stot,bin,bout,dreq,dresp,ereq,econ,eresp,wretr,wredis,status,weight,act,bck
+reads,pg2,0,0,3,5,,17,1,1,,0,,0,0,0,0,UP,1,1,0
+reads,pg3,0,0,1,5,,17,1,1,,0,,0,0,0,0,DRAIN,1,1,0
+reads,pg4,0,0,0,5,,17,1,1,,0,,0,0,0,0,MAINT,1,1,0
+reads,pg5,0,0,0,5,,17,1,1,,0,,0,0,0,0,DOWN,1,1,0
+reads,pg6,0,0,0,5,,17,1,1,,0,,0,0,0,0,MAINT,1,0,1
+
+`
+)
+
+func TestHAProxyTellsOfEveryServer(t *testing.T) {
+	t.Parallel()
+	got, err := traffic.ReadHAProxy("reads", states+stat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []facts.Balanced{
+		{Backend: "reads", Name: "pg2", State: facts.Serving, Admin: "ready", Sessions: 3},
+		{Backend: "reads", Name: "pg3", State: facts.Drained, Admin: "drain", Sessions: 1},
+		{Backend: "reads", Name: "pg4", State: facts.Drained, Admin: "maint"},
+		{Backend: "reads", Name: "pg5", State: facts.CheckFails, Admin: "ready"},
+		// In maintenance by the configuration file: to say "ready" would not help.
+		{Backend: "reads", Name: "pg6", State: facts.Drained, Admin: "ready", Backup: true},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+	h := &facts.Host{Balanced: got}
+	if d := cmp.Diff([]string{"pg2"}, h.OthersServing("reads", "pg3")); d != "" {
+		t.Errorf("others than pg3:\n%s", d)
+	}
+	if others := h.OthersServing("reads", "pg2"); len(others) > 0 {
+		t.Errorf("others than pg2: %v", others)
+	}
+	if h.Balances("reads", "pg9").State != facts.NotListed || h.Balances("writes", "pg2").State != facts.NotListed {
+		t.Error("a server that is not there is listed")
+	}
+}
+
+func TestAnswersThatAreNone(t *testing.T) {
+	t.Parallel()
+	for name, answers := range map[string]string{
+		"no backend":        "Can't find backend.\n\n" + stat,
+		"permission denied": "Permission denied\n\n" + stat,
+		"nothing":           "",
+		"one":               states,
+		"not a number":      strings.Replace(states, " 2 8 1", " 2 x 1", 1) + stat,
+		"sessions":          states + strings.Replace(stat, "pg2,0,0,3", "pg2,0,0,", 1),
+	} {
+		if got, err := traffic.ReadHAProxy("reads", answers); err == nil {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestACommandThatAnswersWasNotDone(t *testing.T) {
+	t.Parallel()
+	h := hosttest.NewScript(t, "lb", hosttest.NewFS(),
+		hosttest.Call{Do: "tell /run/s as haproxy set server reads/pg2 state drain"},
+		hosttest.Call{Do: "tell /run/s as haproxy set server reads/pg9 state drain", Out: "No such server.\n\n"})
+	talk := traffic.Talk{Host: h, As: "haproxy", Socket: "/run/s"}
+	if err := talk.Tell(t.Context(), traffic.SetHAProxy("reads", "pg2", "drain")); err != nil {
+		t.Error(err)
+	}
+	err := talk.Tell(t.Context(), traffic.SetHAProxy("reads", "pg9", "drain"))
+	if err == nil || !strings.Contains(err.Error(), "No such server.") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCommandOfTheUsersOwn(t *testing.T) {
+	t.Parallel()
+	if d := cmp.Diff([]string{"lb", "100%", "--server=shop/pg2"}, traffic.Command([]string{"lb", "100%%", "--server=%h"}, "shop/pg2")); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+	for answer, want := range map[string]facts.Balanced{
+		"serving\n":   {Name: "pg2", State: facts.Serving, Sessions: -1},
+		"drained 0\n": {Name: "pg2", State: facts.Drained},
+	} {
+		if got, err := traffic.ReadCommand("pg2", answer); err != nil || got != want {
+			t.Errorf("%q: %+v, %v", answer, got, err)
+		}
+	}
+	for _, answer := range []string{"", "up", "drained -1", "serving many", "serving 1 2"} {
+		if got, err := traffic.ReadCommand("pg2", answer); err == nil {
+			t.Errorf("%q: %+v", answer, got)
+		}
+	}
+}
