@@ -44,6 +44,9 @@ func (e *StartBackup) Predict(World)   {}
 // Inert: no step asks for anything that it changes.
 func (e *StartBackup) Inert() bool { return true }
 
+// Interruptible: a spread checkpoint takes minutes.
+func (e *StartBackup) Interruptible() bool { return !e.Fast }
+
 func (e *StartBackup) Describe() Description {
 	how := "(non-exclusive, spread checkpoint)"
 	if e.Fast {
@@ -53,7 +56,7 @@ func (e *StartBackup) Describe() Description {
 }
 
 func (e *StartBackup) Do(ctx context.Context, env Env) (Output, error) {
-	s, err := session(ctx, env, e.Host, true)
+	s, err := e.session(ctx, env)
 	if err != nil {
 		return nil, err
 	}
@@ -65,10 +68,19 @@ func (e *StartBackup) Do(ctx context.Context, env Env) (Output, error) {
 	return out, nil
 }
 
-func (e *StartBackup) start(ctx context.Context, s host.SQL, run Run) (Output, error) {
-	if err := s.Exec(ctx, idleTimeout); err != nil {
-		return nil, fmt.Errorf("prepare the backup session: %w", err)
+// session is the one that has the slot which keeps the backup's WAL, or a new one.
+func (e *StartBackup) session(ctx context.Context, env Env) (host.SQL, error) {
+	b, err := takeBackup(ctx, env, e.Host, "start the base backup")
+	switch {
+	case err != nil:
+		return nil, err
+	case b == nil:
+		return backupSQL(ctx, env, e.Host)
 	}
+	return b.sql, nil
+}
+
+func (e *StartBackup) start(ctx context.Context, s host.SQL, run Run) (Output, error) {
 	var got []struct {
 		LSN string `json:"lsn"`
 	}
@@ -86,6 +98,22 @@ func (e *StartBackup) start(ctx context.Context, s host.SQL, run Run) (Output, e
 type backupSession struct {
 	*heldSession
 	stop string
+}
+
+// takeBackup takes the session that a backup is held by, or is about to be; nil if there
+// is none. Its beat has ended: it is the caller's to hold again, or to close.
+func takeBackup(ctx context.Context, env Env, name, op string) (*backupSession, error) {
+	held, ok := env.TakeHeld(backupHold)
+	if !ok {
+		return nil, nil
+	}
+	b := held.(*backupSession)
+	b.rest()
+	if host.Lost(b.sql) {
+		_ = b.sql.Close(ctx)
+		return nil, lostBackup(name, op)
+	}
+	return b, nil
 }
 
 // StopBackup ends it on the session that began it, and yields the backup label.
@@ -115,19 +143,14 @@ func (e *StopBackup) Describe() Description {
 }
 
 func (e *StopBackup) Do(ctx context.Context, env Env) (Output, error) {
-	held, ok := env.TakeHeld(backupHold)
-	if !ok {
-		return nil, lostBackup(e.Host)
+	b, err := takeBackup(ctx, env, e.Host, "stop the base backup")
+	if err == nil && b == nil {
+		err = lostBackup(e.Host, "stop the base backup")
 	}
-	b := held.(*backupSession)
-	b.end()
-	<-b.done
+	if err != nil {
+		return nil, err
+	}
 	defer b.sql.Close(context.WithoutCancel(ctx))
-	select {
-	case <-b.sql.Lost():
-		return nil, lostBackup(e.Host)
-	default:
-	}
 	var got []struct {
 		LSN   string  `json:"lsn"`
 		Label string  `json:"labelfile"`
@@ -160,18 +183,22 @@ func (e *StopBackup) complete(text string, run Run) error {
 	if err != nil {
 		return err
 	}
-	missing := slices.DeleteFunc(locations, func(p string) bool { return slices.Contains(e.Copied, p) })
+	return complete(e.Host, locations, e.Copied, run)
+}
+
+func complete(name string, locations, copied []string, run Run) error {
+	missing := slices.DeleteFunc(slices.Clone(locations), func(p string) bool { return slices.Contains(copied, p) })
 	if len(missing) == 0 {
 		return nil
 	}
-	return &fault.Error{Class: fault.Failed, Host: e.Host, Op: "stop the base backup",
+	return &fault.Error{Class: fault.Failed, Host: name, Op: "stop the base backup",
 		Err:   fmt.Errorf("a tablespace in %s was made while this run prepared the copy, and is not in it", strings.Join(missing, ", ")),
 		State: "the copy is not complete and cannot start; what was copied stays",
 		Hint:  "pgrepctl runs resume " + run.ID}
 }
 
-func lostBackup(name string) error {
-	return &fault.Error{Class: fault.Failed, Host: name, Op: "stop the base backup",
+func lostBackup(name, op string) error {
+	return &fault.Error{Class: fault.Failed, Host: name, Op: op,
 		Err:   errors.New("the session that began the backup is gone, and with it the backup"),
 		State: "the server has left backup mode by itself; the copy cannot be used, and cannot start"}
 }

@@ -1,30 +1,45 @@
 package effect
 
 import (
-	"bufio"
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
-	"github.com/pgrepctl/pgrepctl/pkg/event"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
-// Copy pulls one directory tree with rsync, from the host that Argv names. It
-// runs as the owner of the target, leashed: it does not outlive its client.
+// Copy pulls one directory tree with rsync, from the host that Argv names, in up to
+// Streams parts at a time. Each runs as the owner of the target, leashed: it does not
+// outlive its client.
 type Copy struct {
 	Host string   `json:"host"`
 	As   string   `json:"as"`
-	Argv []string `json:"argv"`
+	Argv []string `json:"argv"` // source and target come last
+	// Streams is the most processes that copy at a time, of which each costs a
+	// login; a small tree takes fewer.
+	Streams int `json:"streams,omitempty"`
+	// Compress is auto, zstd or none (or empty); Plain says why it is none where
+	// auto was asked for. Limit is bytes a second, of all streams, 0 for none.
+	Compress string `json:"compress,omitempty"`
+	Plain    string `json:"plain,omitempty"`
+	Limit    int64  `json:"limit,omitempty"`
+	// Relay is set for a copy through this machine.
+	Relay *Relay `json:"relay,omitempty"`
+	// Commits is what makes it slow down, and Key a path that its processes have
+	// in their arguments, and no others.
+	Commits CommitLimit `json:"commits"`
+	Key     string      `json:"key,omitempty"`
+	// Lowly processes have what the others of the hosts leave of the processors.
+	Lowly bool `json:"lowly,omitempty"`
 	// What is the subject shown: "data directory".
 	What string `json:"what"`
 	From string `json:"from"`
@@ -33,20 +48,42 @@ type Copy struct {
 	// EmptiesWAL, where pg_wal leads to if that is elsewhere.
 	Fresh      bool   `json:"fresh"`
 	EmptiesWAL string `json:"empties_wal,omitempty"`
-	// Slot on the host From keeps the WAL that the copy will need; the copy is
+	// Cleared: a ClearStale comes before it, and is the point of no return. It is said once.
+	Cleared bool `json:"cleared,omitempty"`
+	// Empty: nothing is in it that this copy has not brought, under this backup.
+	Empty bool `json:"empty,omitempty"`
+	// Alone: the run found the target empty when it began, and no other has copied into
+	// it since. See copysince.go.
+	Alone bool `json:"alone,omitempty"`
+	// Appends: the key of the copy has a sender that appends to files.
+	Appends bool `json:"appends,omitempty"`
+	// FromAs is the owner of the data on From.
+	FromAs string `json:"from_as,omitempty"`
+	// SlotOn is the host that the standby will stream from, if that is not From. Slot
+	// on it keeps the WAL that the copy will need; the copy is
 	// given up at once when the server invalidates it, or when the WAL that
 	// it keeps is about to fill the disk.
-	Slot string   `json:"slot,omitempty"`
-	WAL  WALSpace `json:"wal"`
+	SlotOn string `json:"slot_on,omitempty"`
+	Slot   string `json:"slot,omitempty"`
+	// Holds: a temporary slot of the backup's session keeps it until Slot is made.
+	Holds bool     `json:"holds,omitempty"`
+	WAL   WALSpace `json:"wal"`
 	// Total is the expected number of bytes, 0 when not known.
 	Total int64 `json:"-"`
 
-	// Source is the tablespace's location, or the data directory, on From.
+	// Source is the tablespace's location, or the data directory, on From, and Tree
+	// what is copied of it.
 	Source string `json:"-"`
+	Tree   string `json:"-"`
 	// Backup is where the WAL of the backup begins that it is made under.
 	Backup string `json:"-"`
+	// Version is that of From.
+	Version postgres.Version `json:"-"`
 
 	Then func(*facts.Host) `json:"-"`
+
+	// unreserved: the slot was about to lose its WAL when it was looked at last.
+	unreserved atomic.Bool
 }
 
 // CopiedUnder is the key of an output: the start of the backup under which a run
@@ -62,18 +99,53 @@ func (e *Copy) Predict(w World) {
 }
 
 func (e *Copy) Describe() Description {
-	d := Description{Verb: "copy", Subject: e.What, Detail: "from " + e.From + " into " + e.Into + " (rsync)"}
-	if e.watchesSpace() {
-		d.Detail = "from " + e.From + " into " + e.Into + " (rsync; gives up while " + e.From + " still has " + walReserve + " free for WAL)"
+	how := []string{"rsync"}
+	if e.Streams > 1 {
+		how[0] = fmt.Sprintf("rsync, up to %d streams", e.Streams)
 	}
-	if !e.Fresh {
+	switch {
+	case e.Compress == "auto":
+		how = append(how, "zstd:1, unless a stream without it is faster")
+	case e.Compress == "zstd":
+		how = append(how, "zstd:1")
+	case e.Plain != "":
+		how = append(how, "no compression: "+e.Plain)
+	}
+	if e.Relay != nil {
+		how = append(how, "through this machine")
+	}
+	if e.Limit > 0 {
+		how = append(how, fmt.Sprintf("at most %s/s", size(e.Limit)))
+	}
+	if e.Lowly && e.Relay == nil {
+		how = append(how, "takes what others leave of the processors")
+	}
+	if !e.Commits.Off {
+		how = append(how, "slows down while commits on "+e.From+" take over "+e.Commits.String())
+	}
+	if e.watchesSpace() {
+		how = append(how, "gives up while "+e.slotOn()+" still has "+walReserve+" free for WAL")
+	}
+	d := Description{Verb: "copy", Subject: e.What, Detail: "from " + e.From + " into " + e.Into + " (" + strings.Join(how, "; ") + ")"}
+	if !e.Fresh && !e.Cleared {
 		d.NoReturn = "what " + e.Into + " held before is overwritten by what differs on " + e.From
 	}
 	return d
 }
 
+// slotOn is the host whose WAL the copy needs.
+func (e *Copy) slotOn() string { return cmp.Or(e.SlotOn, e.From) }
+
 // Interruptible: it may last for hours, and what it has copied stays.
 func (e *Copy) Interruptible() bool { return true }
+
+// Claim: what was there is overwritten from the first byte on, done or half done.
+func (e *Copy) Claim() string {
+	if e.Fresh {
+		return ""
+	}
+	return "overwrite " + e.Into + " on " + e.Host
+}
 
 func (e *Copy) Inverse() Effect {
 	if !e.Fresh {
@@ -82,43 +154,35 @@ func (e *Copy) Inverse() Effect {
 	return &EmptyDirectory{Host: e.Host, As: e.As, Path: e.Into, WAL: e.EmptiesWAL}
 }
 
-// rsyncVanished is rsync's exit code for files that were gone when their turn
-// came: usual on a live server, where tables are dropped. Once the copy is run
-// again and sees the same, or nothing, it is complete. 23 is never accepted:
-// it hides real read errors.
-const rsyncVanished = 24
-
 func (e *Copy) Do(ctx context.Context, env Env) (Output, error) {
 	h, err := env.Host(ctx, e.Host)
 	if err != nil {
 		return nil, err
 	}
-	ctx, unwatch := e.watch(ctx, env)
+	start := time.Now()
+	ctx, g, unwatch := e.watch(ctx, env)
 	defer unwatch()
-	for try := 0; ; try++ {
-		pr, pw := io.Pipe()
-		read := make(chan struct{})
-		go func() {
-			defer close(read)
-			progress(pr, e.Total, env.Progress)
-		}()
-		start := time.Now()
-		err := h.Run(ctx, host.Cmd{Argv: e.Argv, As: e.As, Leash: true}, host.Stdio{Out: pw})
-		_ = pw.Close()
-		<-read
-		var exit *host.ExitError
-		if errors.As(err, &exit) && exit.Code == rsyncVanished && try == 0 {
-			env.Warn(e.Host, "files vanished while they were copied (dropped tables); checking once more")
-			continue
-		}
-		if errors.As(err, &exit) && exit.Code == rsyncVanished {
-			err = nil
-		}
-		if err != nil {
-			return nil, e.explain(ctx, err)
-		}
-		return Output{"copy.seconds." + path.Base(e.Into): fmt.Sprintf("%.2f", time.Since(start).Seconds()), CopiedUnder(e.From, e.Source): e.Backup}, nil
+	over, err := e.passOver(ctx, env, h)
+	if err != nil {
+		return nil, e.explain(ctx, err)
 	}
+	list, err := e.split(ctx, env)
+	if err != nil {
+		return nil, e.explain(ctx, err)
+	}
+	for i := range list {
+		list[i].over = over
+	}
+	how, err := e.pull(ctx, h, env, list, g)
+	if err != nil {
+		return nil, e.explain(ctx, err)
+	}
+	base := path.Base(e.Into)
+	out := Output{"copy.seconds." + base: fmt.Sprintf("%.2f", time.Since(start).Seconds()), "copy.streams." + base: strconv.Itoa(len(list)), CopiedUnder(e.From, e.Source): e.Backup}
+	if how != "" {
+		out["copy.compression."+base] = how
+	}
+	return out, nil
 }
 
 func (e *Copy) explain(ctx context.Context, err error) error {
@@ -128,50 +192,23 @@ func (e *Copy) explain(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		f.Err = cause
 	}
+	if e.Holds && e.unreserved.Load() {
+		// A temporary slot is its session's: the server ends that to take the WAL away.
+		f.Err = fmt.Errorf("%w: the slot that keeps the WAL had reached max_slot_wal_keep_size of %s", f.Err, e.slotOn())
+		f.Hint = "pgrepctl slot limit --help says how to give slots more, or copy faster; then resume"
+	}
 	return f
 }
 
-// progressInterval: of many small files rsync prints a line each, thousands a
-// second, and every one of them would stand in the log of a run.
-const progressInterval = 200 * time.Millisecond
-
-var progressLine = regexp.MustCompile(`^\s*([0-9,.]+)\s+([0-9]+)%`)
-
-// progress reads what `rsync --info=progress2 --outbuf=L` prints: lines ended
-// by CR that begin with the bytes so far.
-func progress(r io.Reader, total int64, emit func(event.Progress)) {
-	sc := bufio.NewScanner(r)
-	sc.Buffer(make([]byte, 0, 4096), 1<<20)
-	sc.Split(func(data []byte, eof bool) (int, []byte, error) {
-		if i := bytes.IndexAny(data, "\r\n"); i >= 0 {
-			return i + 1, data[:i], nil
+// size is whole in the largest of PostgreSQL's units that it is whole in.
+func size(n int64) string {
+	for _, u := range []struct {
+		name  string
+		bytes int64
+	}{{"GB", 1 << 30}, {"MB", 1 << 20}} {
+		if n >= u.bytes && n%u.bytes == 0 {
+			return strconv.FormatInt(n/u.bytes, 10) + " " + u.name
 		}
-		if eof && len(data) > 0 {
-			return len(data), data, nil
-		}
-		return 0, nil, nil
-	})
-	var last time.Time
-	var held *event.Progress
-	for sc.Scan() {
-		m := progressLine.FindSubmatch(sc.Bytes())
-		if m == nil {
-			continue
-		}
-		n, err := strconv.ParseInt(strings.NewReplacer(",", "", ".", "").Replace(string(m[1])), 10, 64)
-		if err != nil {
-			continue
-		}
-		p := event.Progress{Bytes: n, Total: total}
-		if time.Since(last) < progressInterval {
-			held = &p
-			continue
-		}
-		emit(p)
-		last, held = time.Now(), nil
 	}
-	if held != nil {
-		emit(*held)
-	}
-	_, _ = io.Copy(io.Discard, r)
+	return strconv.FormatInt(n>>10, 10) + " kB"
 }

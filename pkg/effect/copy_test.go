@@ -14,7 +14,7 @@ import (
 )
 
 func copyOf() *effect.Copy {
-	return &effect.Copy{Host: "pg1", As: "postgres", Argv: []string{"rsync", "a", "b"}, What: "the data directory", From: "pg0", Into: "/data", Fresh: true, Total: 4 << 20}
+	return &effect.Copy{Host: "pg1", As: "postgres", Argv: []string{"rsync", "a", "b"}, What: "the data directory", From: "pg0", Into: "/data", Fresh: true, Total: 4 << 20, Commits: effect.CommitLimit{Off: true}}
 }
 
 func TestCopyTellsHowFarItIs(t *testing.T) {
@@ -77,7 +77,7 @@ const (
 
 func TestWaitReachesAPositionTakenAfterTheStart(t *testing.T) {
 	t.Parallel()
-	_, in := script(t, call{Do: "connect"}, call{Do: senders}, call{Do: senders, Out: `[{"state":"catchup"}]`}, call{Do: senders, Out: `[{"state":"streaming"}]`},
+	_, in := script(t, call{Do: "connect"}, call{Do: senders}, call{Do: "query select pg_last_wal_replay_lsn() as replay"}, call{Do: senders, Out: `[{"state":"catchup"}]`}, call{Do: senders, Out: `[{"state":"streaming"}]`},
 		call{Do: mark, Out: `[{"lsn":"0/300"}]`}, call{Do: replay, Out: `[{"receive":"0/300","replay":null}]`}, call{Do: replay, Out: `[{"receive":"0/300","replay":"0/2FF"}]`},
 		call{Do: replay, Out: `[{"receive":"0/300","replay":"0/300"}]`})
 	out := do(t, await(false), in)
@@ -150,5 +150,8 @@ func TestApplicationNameFitsTheServer(t *testing.T) {
 	long := effect.Run{ID: "20261122T041002Z-7f3a", Operator: "a-long-name@a-very-long-host-name.example.org"}
 	if got := long.Application(); len(got) != 63 {
 		t.Errorf("%d bytes", len(got))
+	}
+	if got := (effect.Run{ID: "run1", Operator: "jürgen@büro\t"}).Application(); got != "pgrepctl run1 j?rgen@b?ro?" {
+		t.Errorf("a server changes %q", got)
 	}
 }

@@ -57,12 +57,22 @@ func (e *DeadMan) Do(ctx context.Context, env Env) (Output, error) {
 		}
 	}
 	argv, in := []string{"/bin/sh", "-c", deadManScript, "pgrepctl-deadman"}, strings.Join(what, "\n")+"\n"
+	s, err := arm(ctx, h, host.Cmd{Argv: argv, As: e.As, Leash: true}, strings.NewReader(in))
+	if err != nil {
+		return nil, fmt.Errorf("start the dead-man's switch on %s: %w", e.Host, err)
+	}
+	env.Hold("dead-man of "+e.Host+" "+e.File+e.Dir, s)
+	return nil, nil
+}
+
+// arm starts a switch, and returns once it says that it is ready.
+func arm(ctx context.Context, h host.Runner, cmd host.Cmd, in io.Reader) (*deadManSwitch, error) {
 	// It lives on after this, until the bracket ends it.
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &deadManSwitch{cancel: cancel, lost: make(chan struct{})}
 	pr, pw := io.Pipe()
 	go func() {
-		err := h.Run(run, host.Cmd{Argv: argv, As: e.As, Leash: true}, host.Stdio{In: strings.NewReader(in), Out: pw})
+		err := h.Run(run, cmd, host.Stdio{In: in, Out: pw})
 		if err == nil {
 			err = errors.New("it ended by itself")
 		}
@@ -76,16 +86,16 @@ func (e *DeadMan) Do(ctx context.Context, env Env) (Output, error) {
 		ready <- err
 		_, _ = io.Copy(io.Discard, pr)
 	}()
+	var err error
 	select {
 	case err = <-ready:
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start the dead-man's switch on %s: %w", e.Host, err), s.Close(ctx))
+		return nil, errors.Join(err, s.Close(ctx))
 	}
-	env.Hold("dead-man of "+e.Host+" "+e.File+e.Dir, s)
-	return nil, nil
+	return s, nil
 }
 
 // deadManSwitch is the process on the host.

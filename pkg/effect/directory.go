@@ -165,9 +165,14 @@ type Rename struct {
 	Why  string `json:"why,omitempty"`
 	// Undo: it is an inverse, and harmless when there is nothing to undo.
 	Undo bool `json:"undo,omitempty"`
+	// Tells: the new name is an output, under KeptAs and the old one.
+	Tells bool `json:"-"`
 
 	Then func(*facts.Host) `json:"-"`
 }
+
+// KeptAs begins the key of an output: under which name a run has kept a directory.
+const KeptAs = "kept:"
 
 func (e *Rename) Kind() string { return "rename" }
 func (e *Rename) On() string   { return e.Host }
@@ -197,16 +202,23 @@ func (e *Rename) Do(ctx context.Context, env Env) (Output, error) {
 	files := h.Files(e.As)
 	if _, err := files.Stat(ctx, e.From); errors.Is(err, fs.ErrNotExist) {
 		if _, err := files.Stat(ctx, e.To); err == nil || e.Undo {
-			return nil, nil // done already, or never done
+			return e.told(), nil // done already, or never done
 		}
 	}
 	if err := files.Rename(ctx, e.From, e.To); err != nil {
 		return nil, fmt.Errorf("rename %s: %w", e.From, err)
 	}
-	return nil, syncPath(ctx, h, e.As, path.Dir(e.To))
+	return e.told(), nil
 }
 
-// syncPath fsyncs a file or directory: SFTP cannot do it for a directory.
+func (e *Rename) told() Output {
+	if !e.Tells {
+		return nil
+	}
+	return Output{KeptAs + e.From: e.To}
+}
+
+// syncPath fsyncs a file or directory.
 func syncPath(ctx context.Context, r host.Runner, as, p string) error {
 	if err := r.Run(ctx, host.Cmd{Argv: []string{"sync", p}, As: as}, host.Stdio{}); err != nil {
 		return fmt.Errorf("fsync %s: %w", p, err)

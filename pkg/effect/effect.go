@@ -13,6 +13,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/event"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/secret"
 )
 
 // Effect is one act on one host.
@@ -29,7 +30,8 @@ type Effect interface {
 	// it is journalled, with the intent, before Do. It must be harmless when
 	// Do never happened, happened half, or was undone already. nil means
 	// that there is nothing to undo or, when Describe gives NoReturn, that
-	// it cannot be undone.
+	// it cannot be undone. With both, the inverse is of an act that did not come to
+	// its end: it finds out whether it happened, and gives ErrHappened if so.
 	Inverse() Effect
 	// Predict changes the facts as Do would.
 	Predict(w World)
@@ -39,6 +41,9 @@ type Effect interface {
 // The claim is journalled with the intent, so that a run knows its own things
 // again after a crash at any instant, and takes nothing of anybody else's.
 type Claimer interface{ Claim() string }
+
+// Releaser is an effect that takes back what one with that claim has done.
+type Releaser interface{ Releases() string }
 
 // Description is what the user reads.
 type Description struct {
@@ -50,6 +55,8 @@ type Description struct {
 	Diff string `json:"diff,omitempty"`
 	// NoReturn says why the act cannot be undone.
 	NoReturn string `json:"no_return,omitempty"`
+	// Hazard says what may happen while it lasts, and what to type then.
+	Hazard string `json:"hazard,omitempty"`
 }
 
 func (d Description) String() string {
@@ -75,11 +82,24 @@ type Env interface {
 	// when it was lost. For anything that must not be lost, open one and
 	// Hold it.
 	SQL(ctx context.Context, name string) (host.SQL, error)
+	// Session is one of its own in a database of that host's server, to be closed, or
+	// given to Spare, which keeps it for the next who asks: to open one takes longer than
+	// most of what is asked.
+	Session(ctx context.Context, name, database string) (host.SQL, error)
+	Spare(ctx context.Context, name, database string, s host.SQL)
 	// Hold keeps a session open after Do returned. What follows in the
 	// bracket is cancelled at once when it is lost.
 	Hold(key string, h Held)
 	// TakeHeld returns it, and ends the engine's care for it.
 	TakeHeld(key string) (Held, bool)
+	// Note makes durable what an act found out in the middle, here and in the copy on
+	// the primary, before the act goes on: what a resume or an undo has to know of an
+	// act that did not come to its end.
+	Note(ctx context.Context, out Output) error
+	// Known is what an act of this run found out, or noted.
+	Known(key string) (string, bool)
+	// Password is the replication password, zero if the inventory has none.
+	Password(ctx context.Context) (secret.Value, error)
 	Progress(event.Progress)
 	Warn(host, text string)
 	Run() Run
@@ -92,9 +112,16 @@ type Run struct {
 }
 
 // Application names the run in pg_stat_activity: "pgrepctl RUN OPERATOR", at
-// most 63 bytes (NAMEDATALEN - 1; the server cuts off the rest).
+// most 63 bytes (NAMEDATALEN - 1; the server cuts off the rest), of printable ASCII
+// alone: the server shows any other as ? or, from 16 on, as \xNN, and who compares
+// what it shows with this would not know himself again.
 func (r Run) Application() string {
-	s := "pgrepctl " + r.ID + " " + r.Operator
+	s := strings.Map(func(c rune) rune {
+		if c < ' ' || c > '~' {
+			return '?'
+		}
+		return c
+	}, "pgrepctl "+r.ID+" "+r.Operator)
 	return s[:min(len(s), 63)]
 }
 
@@ -102,6 +129,14 @@ func (r Run) Application() string {
 // have happened: there is nothing to undo and nothing to claim. Without it an
 // error leaves that open, and the inverse has to be run.
 var ErrUntouched = errors.New("nothing was changed")
+
+// ErrHappened is in the tree of an error of an inverse when the act did happen, and
+// there is no way back from it.
+var ErrHappened = errors.New("it happened, and cannot be taken back")
+
+// ErrNotYet is in the tree of an error of an inverse that would do harm now. It has
+// told the operator why, and who goes on with the run does it when its time has come.
+var ErrNotYet = errors.New("it is not done yet")
 
 // untouched adds ErrUntouched to err and leaves its text alone.
 type untouched struct{ error }
@@ -126,6 +161,13 @@ func kinds() map[string]func() Effect {
 		"rename":          func() Effect { return &Rename{} },
 		"empty-directory": func() Effect { return &EmptyDirectory{} },
 		"reload":          func() Effect { return &Reload{} },
+		"replay":          func() Effect { return &SetReplay{} },
+		"balance":         func() Effect { return &Balance{} },
+		"health-file":     func() Effect { return &HealthFile{} },
+		"end-backup":      func() Effect { return &EndBackup{} },
+		"write-passfile":  func() Effect { return &WritePassfile{} },
+		"ddl-fate":        func() Effect { return &DDLFate{} },
+		"drop-invalid":    func() Effect { return &DropInvalid{} },
 	}
 }
 

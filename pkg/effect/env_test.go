@@ -3,6 +3,7 @@ package effect_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/event"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
+	"github.com/pgrepctl/pgrepctl/pkg/secret"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,6 +25,8 @@ type env struct {
 	sql      map[string]host.SQL
 	progress []event.Progress
 	warnings []string
+	spared   []string // sessions that were left for others, as host/database
+	known    effect.Output
 }
 
 var _ effect.Env = (*env)(nil)
@@ -59,15 +63,43 @@ func (e *env) SQL(ctx context.Context, name string) (host.SQL, error) {
 	return e.sql[name], err
 }
 
+func (e *env) Session(ctx context.Context, name, database string) (host.SQL, error) {
+	h, err := e.Host(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	s, err := h.SQL(ctx, host.Database{As: "postgres", Name: database})
+	if err != nil {
+		return nil, effect.NoServer(name, err)
+	}
+	return s, nil
+}
+
+func (e *env) Spare(ctx context.Context, name, database string, s host.SQL) {
+	e.spared = append(e.spared, name+"/"+database)
+	_ = s.Close(ctx)
+}
+
 func (e *env) Hold(key string, h effect.Held) { e.held[key] = h }
 func (e *env) TakeHeld(key string) (effect.Held, bool) {
 	h, ok := e.held[key]
 	delete(e.held, key)
 	return h, ok
 }
-func (e *env) Progress(p event.Progress) { e.progress = append(e.progress, p) }
-func (e *env) Warn(_, text string)       { e.warnings = append(e.warnings, text) }
-func (e *env) Run() effect.Run           { return effect.Run{ID: "run1", Operator: "anna@desk"} }
+func (e *env) Note(_ context.Context, out effect.Output) error {
+	if e.known == nil {
+		e.known = effect.Output{}
+	}
+	maps.Copy(e.known, out)
+	return nil
+}
+func (e *env) Known(key string) (string, bool) { v, ok := e.known[key]; return v, ok }
+func (e *env) Progress(p event.Progress)       { e.progress = append(e.progress, p) }
+func (e *env) Warn(_, text string)             { e.warnings = append(e.warnings, text) }
+func (e *env) Password(context.Context) (secret.Value, error) {
+	return secret.New("canary-password"), nil
+}
+func (e *env) Run() effect.Run { return effect.Run{ID: "run1", Operator: "anna@desk"} }
 
 // disk is a host of files and of the two commands that belong to them.
 type disk struct{ *hosttest.Script }

@@ -43,6 +43,8 @@ type WriteFile struct {
 	Own bool `json:"own,omitempty"`
 	// Sensitive: no diff is shown, and no hash leaves the host.
 	Sensitive bool `json:"sensitive"`
+	// ReloadBack: once the old bytes are restored, the server reads them at once.
+	ReloadBack bool `json:"-"`
 	// What is the subject shown, default the path.
 	What string `json:"what"`
 	// Why goes into the detail.
@@ -136,7 +138,7 @@ func (e *WriteFile) Inverse() Effect {
 		return &RemoveFile{Host: e.Host, As: e.As, Path: e.Path, What: e.What, Own: e.Inert()}
 	}
 	if e.Before.Exists {
-		inv := &RestoreFile{Host: e.Host, As: e.As, Path: e.Path, Image: e.image(), Mode: e.Before.Mode, Sensitive: e.Sensitive}
+		inv := &RestoreFile{Host: e.Host, As: e.As, Path: e.Path, Image: e.image(), Mode: e.Before.Mode, Sensitive: e.Sensitive, Reload: e.ReloadBack}
 		if !e.Sensitive {
 			inv.BeforeSHA, inv.AfterSHA = sum(e.Before.Data), sum(e.Data)
 		}

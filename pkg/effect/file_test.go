@@ -12,6 +12,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 func wantFault(t *testing.T, err error, text string, class fault.Class) {
@@ -82,7 +83,8 @@ func TestOwnFileIsReplacedWhateverItHolds(t *testing.T) {
 func TestABadVerdictPutsTheFileBack(t *testing.T) {
 	t.Parallel()
 	const check = "run /usr/bin/postgres -D /etc -C port as postgres"
-	const ask = "query select f.sourcefile…"
+	v15 := postgres.MakeVersion(15)
+	const ask = "query select coalesce(f.sourcefile…"
 	for _, c := range []struct {
 		name  string
 		files map[string]string
@@ -93,13 +95,13 @@ func TestABadVerdictPutsTheFileBack(t *testing.T) {
 		{"of postgres -C", map[string]string{hba: "old"}, effect.Judge{},
 			[]hosttest.Call{{Do: check, Err: exit(1, "LOG:  noise\nFATAL:  bad value\n")}},
 			"pg1: edit /etc/pg_hba.conf: PostgreSQL refuses the file: LOG:  noise\nFATAL:  bad value"},
-		{"of the server", map[string]string{hba: "old"}, effect.Judge{Running: true},
-			[]hosttest.Call{{Do: check, Out: "5432\n"}, {Do: "connect"}, {Do: ask, Out: `[{"file":"/etc/pg_hba.conf","line":3,"error":"invalid CIDR mask"}]`}},
+		{"of the server", map[string]string{hba: "old"}, effect.Judge{Running: true, Version: v15},
+			[]hosttest.Call{{Do: check, Out: "5432\n"}, {Do: "connect"}, {Do: ask, Out: `[{"file":"/etc/pg_hba.conf","line":3,"message":"invalid CIDR mask"}]`}},
 			"pg1: edit /etc/pg_hba.conf: the server refuses the file: /etc/pg_hba.conf:3: invalid CIDR mask"},
 		{"on a new file", nil, effect.Judge{},
 			[]hosttest.Call{{Do: check, Err: exit(1, "FATAL:  bad value\n")}},
 			"pg1: edit /etc/pg_hba.conf: PostgreSQL refuses the file: FATAL:  bad value"},
-		{"that could not be heard", map[string]string{hba: "old"}, effect.Judge{Running: true},
+		{"that could not be heard", map[string]string{hba: "old"}, effect.Judge{Running: true, Version: v15},
 			[]hosttest.Call{{Do: check}, {Do: "connect", Err: errors.New("cut off")}},
 			"pg1: edit /etc/pg_hba.conf: cut off"},
 	} {
@@ -123,9 +125,9 @@ func TestABadVerdictPutsTheFileBack(t *testing.T) {
 func TestAGoodVerdictKeepsTheFile(t *testing.T) {
 	t.Parallel()
 	fs, before := tree(map[string]string{hba: "old"})
-	in := newEnv(hosttest.NewScript(t, "pg1", fs, hosttest.Call{Do: "run postgres -D /etc -C port"}, hosttest.Call{Do: "connect"}, hosttest.Call{Do: "query select f.sourcefile…"}))
+	in := newEnv(hosttest.NewScript(t, "pg1", fs, hosttest.Call{Do: "run postgres -D /etc -C port"}, hosttest.Call{Do: "connect"}, hosttest.Call{Do: "query select coalesce(f.sourcefile…"}))
 	e := edit("new")(before).(*effect.WriteFile)
-	e.Judge = &effect.Judge{Postgres: "postgres", ConfigDir: "/etc", Running: true}
+	e.Judge = &effect.Judge{Postgres: "postgres", ConfigDir: "/etc", Running: true, Version: postgres.MakeVersion(15)}
 	do(t, e, in)
 	if got, _ := fs.Get(hba); got != "new" {
 		t.Errorf("got %q", got)
@@ -209,5 +211,28 @@ func TestPredictionsAreWhatDoMakesTrue(t *testing.T) {
 	(&effect.Service{Host: "pg1", Action: "start", Expect: effect.ExpectStandby}).Predict(w)
 	if !h.Server.Running || !h.Server.InRecovery {
 		t.Error("not running in recovery")
+	}
+}
+
+func TestAnOldServerIsAskedOnlyForWhatItKnowsOfItsFiles(t *testing.T) {
+	t.Parallel()
+	for major, asked := range map[string]string{"9.4": "", "9.6": "pg_file_settings", "10": "pg_hba_file_rules"} {
+		v, err := postgres.ParseVersion(major)
+		if err != nil {
+			t.Fatal(err)
+		}
+		calls := []hosttest.Call{{Do: "run postgres -D /etc -C port"}}
+		if q, ok := v.ConfigErrorsQuery(); ok {
+			calls = append(calls, hosttest.Call{Do: "connect"}, hosttest.Call{Do: "query " + q})
+			if !strings.Contains(q, asked) || major == "9.6" && strings.Contains(q, "pg_hba_file_rules") {
+				t.Errorf("%s is asked %s", major, q)
+			}
+		} else if asked != "" {
+			t.Errorf("%s is asked nothing", major)
+		}
+		fs, before := tree(map[string]string{hba: "old"})
+		e := edit("new")(before).(*effect.WriteFile)
+		e.Judge = &effect.Judge{Postgres: "postgres", ConfigDir: "/etc", Running: true, Version: v}
+		do(t, e, newEnv(hosttest.NewScript(t, "pg1", fs, calls...)))
 	}
 }

@@ -47,13 +47,22 @@ func (h *heldSession) beat(ctx context.Context) {
 			return
 		case <-t.C:
 			h.mu.Lock()
-			// A failed beat needs no handling: Lost tells.
-			beatCtx, cancel := context.WithTimeout(ctx, heartbeat)
-			_ = h.sql.Exec(beatCtx, "select 1")
-			cancel()
+			// A failed beat needs no handling: Lost tells. It has no time-out: a statement
+			// that is cancelled takes the session's temporary slot along.
+			if ctx.Err() == nil {
+				_ = h.sql.Exec(ctx, "select 1")
+			}
 			h.mu.Unlock()
 		}
 	}
+}
+
+// rest ends the beat, and waits for one that is on its way.
+func (h *heldSession) rest() {
+	h.mu.Lock()
+	h.end()
+	h.mu.Unlock()
+	<-h.done
 }
 
 func (h *heldSession) Lost() <-chan struct{} { return h.sql.Lost() }

@@ -32,6 +32,9 @@ func (e *WriteFile) keepImage(ctx context.Context, files host.Files) error {
 		}
 	}
 	keep := func(p string, data []byte) error {
+		if err := sweep(ctx, files, p); err != nil {
+			return err
+		}
 		if err := files.Write(ctx, host.File{Path: p, Data: data, Mode: 0o600, UID: -1, GID: -1}, nil); err != nil {
 			return fmt.Errorf("keep the old bytes in %s: %w", p, err)
 		}

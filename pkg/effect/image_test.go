@@ -87,3 +87,29 @@ func TestImageOfASecretFileIsTheLatestThatIsNotOurs(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// A tool that is killed while it keeps the bytes from before leaves a half of them beside.
+func TestWhatAKilledToolLeftBesideAnImageGoesWithIt(t *testing.T) {
+	t.Parallel()
+	fs, before := tree(map[string]string{hba: "old"})
+	in := newEnv(disk{hosttest.NewScript(t, "pg1", fs)})
+	e := edit("new")(before).(*effect.WriteFile)
+	inverse := e.Inverse().(*effect.RestoreFile)
+	half := func(name string) string {
+		at := strings.LastIndex(inverse.Image, "/") + 1
+		return inverse.Image[:at] + "." + inverse.Image[at:] + ".pgrepctl-" + name
+	}
+	fs.Put(half("A"), "postgres", 0o600, "ol")
+	do(t, e, in)
+	if _, there := fs.Get(half("A")); there {
+		t.Error("the edit that was done again has left it")
+	}
+	fs.Put(half("B"), "postgres", 0o600, "ol")
+	do(t, inverse, in)
+	if err := inverse.DropImage(t.Context(), in); err != nil {
+		t.Error(err)
+	}
+	if _, there := fs.Get(half("B")); there {
+		t.Error("the undo has left it")
+	}
+}

@@ -288,6 +288,9 @@ func TestCopyOverOldDataIsAPointOfNoReturn(t *testing.T) {
 	if c.Inverse() != nil || c.Describe().NoReturn == "" {
 		t.Error("it says that it can be undone")
 	}
+	if c.Cleared = true; c.Inverse() != nil || c.Describe().NoReturn != "" {
+		t.Error("what is said of the clearing before it is said again")
+	}
 }
 
 func TestOnlyInversesGoIntoTheJournal(t *testing.T) {

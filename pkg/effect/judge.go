@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // Judge lets PostgreSQL itself look at an edited configuration, before a
@@ -18,8 +20,9 @@ type Judge struct {
 	Postgres  string
 	ConfigDir string
 	As        string
-	// Running: ask pg_file_settings and pg_hba_file_rules too.
+	// Running: ask the server too, whose version is Version.
 	Running bool
+	Version postgres.Version
 }
 
 func (j *Judge) check(ctx context.Context, env Env, name string) error {
@@ -35,25 +38,15 @@ func (j *Judge) check(ctx context.Context, env Env, name string) error {
 		}
 		return fmt.Errorf("check the configuration: %w", err)
 	}
-	if !j.Running {
+	q, ok := j.Version.ConfigErrorsQuery()
+	if !j.Running || !ok {
 		return nil
 	}
 	s, err := env.SQL(ctx, name)
 	if err != nil {
 		return err
 	}
-	var bad []struct {
-		File  string `json:"file"`
-		Line  int    `json:"line"`
-		Error string `json:"error"`
-	}
-	// A changed restart-only setting is reported as an error as well, with
-	// the same words as a bad value; the -C above has already told them apart.
-	const q = `select f.sourcefile as file, f.sourceline as line, f.error
-		from pg_file_settings f left join pg_settings s on lower(s.name) = lower(f.name)
-		where f.error is not null and s.context is distinct from 'postmaster'
-		union all
-		select current_setting('hba_file'), line_number, error from pg_hba_file_rules where error is not null`
+	var bad []facts.ConfigError
 	if err := s.Query(ctx, &bad, q); err != nil {
 		return fmt.Errorf("ask the server about its files: %w", err)
 	}
@@ -62,7 +55,7 @@ func (j *Judge) check(ctx context.Context, env Env, name string) error {
 	}
 	lines := make([]string, 0, len(bad))
 	for _, b := range bad {
-		lines = append(lines, fmt.Sprintf("%s:%d: %s", b.File, b.Line, b.Error))
+		lines = append(lines, fmt.Sprintf("%s:%d: %s", b.File, b.Line, b.Message))
 	}
 	return fmt.Errorf("the server refuses the file: %s", strings.Join(lines, "; "))
 }

@@ -53,7 +53,7 @@ func (e *Link) Do(ctx context.Context, env Env) (Output, error) {
 		}
 	}
 	if to != e.Target {
-		return nil, fault.Refuse(e.Host, "move it away, then type the same command again", fmt.Errorf("%s exists, and is no link to %s", e.Path, e.Target))
+		return nil, fault.Refuse(e.Host, "move it away, then type the same command again", untouched{fmt.Errorf("%s exists, and is no link to %s", e.Path, e.Target)})
 	}
 	return nil, nil
 }

@@ -15,9 +15,14 @@ import (
 // TakeLock takes it, on a session that is held until ReleaseLock.
 type TakeLock struct {
 	Host string `json:"host"`
+	// Again: the server was restarted under the lock of this run. Another run may
+	// have come first: it is given time to see the copy of this run's journal, and
+	// to let go.
+	Again bool `json:"-"`
 }
 
-const lockHold = "lock"
+// LockHold is the key of the session that is the cluster lock.
+const LockHold = "lock"
 
 func (e *TakeLock) Kind() string    { return "take-lock" }
 func (e *TakeLock) On() string      { return e.Host }
@@ -31,6 +36,10 @@ func (e *TakeLock) Describe() Description {
 // host's sshd has noticed.
 const lingers = 10 * time.Second
 
+// looksAround is how long a run may hold the lock that finds another one open, and
+// lets go: it reads the facts of the primary.
+const looksAround = 30 * time.Second
+
 func (e *TakeLock) Do(ctx context.Context, env Env) (Output, error) {
 	s, err := session(ctx, env, e.Host, false)
 	if err != nil {
@@ -41,11 +50,15 @@ func (e *TakeLock) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, errors.Join(fmt.Errorf("prepare the lock's session: %w", err), s.Close(context.WithoutCancel(ctx)))
 	}
 	var holder *facts.LockHolder
-	err = poll(ctx, lingers, func(ctx context.Context) (taken bool, err error) {
+	patience := lingers
+	if e.Again {
+		patience = looksAround
+	}
+	err = poll(ctx, patience, func(ctx context.Context) (taken bool, err error) {
 		if taken, holder, err = take(ctx, s); taken || err != nil {
 			return taken, err
 		}
-		if holder != nil && holder.Application != env.Run().Application() {
+		if holder != nil && holder.Application != env.Run().Application() && !e.Again {
 			return false, Locked(e.Host, holder)
 		}
 		return false, nil
@@ -53,7 +66,7 @@ func (e *TakeLock) Do(ctx context.Context, env Env) (Output, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close(context.WithoutCancel(ctx)))
 	}
-	env.Hold(lockHold, holdSession(s))
+	env.Hold(LockHold, holdSession(s))
 	return nil, nil
 }
 
@@ -108,7 +121,7 @@ func (e *ReleaseLock) Describe() Description {
 }
 
 func (e *ReleaseLock) Do(ctx context.Context, env Env) (Output, error) {
-	if s, ok := env.TakeHeld(lockHold); ok {
+	if s, ok := env.TakeHeld(LockHold); ok {
 		return nil, s.Close(ctx)
 	}
 	return nil, nil

@@ -25,6 +25,9 @@ type RestoreFile struct {
 	Mode fs.FileMode `json:"mode"`
 	// Sensitive: the hashes are beside the image, on the host.
 	Sensitive bool `json:"sensitive,omitempty"`
+	// Reload: the server reads it at once, before what was done earlier is taken
+	// back too.
+	Reload bool `json:"reload,omitempty"`
 }
 
 func (e *RestoreFile) Kind() string    { return "restore-file" }
@@ -36,6 +39,18 @@ func (e *RestoreFile) Describe() Description {
 }
 
 func (e *RestoreFile) Do(ctx context.Context, env Env) (Output, error) {
+	out, err := e.restore(ctx, env)
+	if err != nil || !e.Reload {
+		return out, err
+	}
+	up, err := answers(ctx, env, e.Host)
+	if err == nil && up {
+		_, err = (&Reload{Host: e.Host}).Do(ctx, env)
+	}
+	return out, err
+}
+
+func (e *RestoreFile) restore(ctx context.Context, env Env) (Output, error) {
 	h, err := env.Host(ctx, e.Host)
 	if err != nil {
 		return nil, err
@@ -102,22 +117,29 @@ func (e *RestoreFile) kept(ctx context.Context, files host.Files) (kept, error) 
 // DropImage removes the bytes kept from before, once an undo is complete, and
 // the run's directory with the last of them.
 func (e *RestoreFile) DropImage(ctx context.Context, env Env) error {
-	h, err := env.Host(ctx, e.Host)
-	if err != nil {
-		return err
-	}
-	files := h.Files(e.As)
 	names := []string{e.Image}
 	if e.Sensitive {
 		names = append(names, e.Image+sumsSuffix)
 	}
+	return dropKept(ctx, env, e.Host, e.As, names, path.Dir(e.Image), path.Dir(path.Dir(e.Image)))
+}
+
+// dropKept removes what was kept on a host, and then directories, if they are empty.
+func dropKept(ctx context.Context, env Env, host, as string, names []string, dirs ...string) error {
+	h, err := env.Host(ctx, host)
+	if err != nil {
+		return err
+	}
 	for _, name := range names {
-		if err := files.Remove(ctx, name); err != nil {
+		if err := sweep(ctx, h.Files(as), name); err != nil {
+			return err
+		}
+		if err := h.Files(as).Remove(ctx, name); err != nil {
 			return fmt.Errorf("remove %s: %w", name, err)
 		}
 	}
-	for _, dir := range []string{path.Dir(e.Image), path.Dir(path.Dir(e.Image))} {
-		if _, err := (&RemoveDir{Host: e.Host, As: e.As, Path: dir}).Do(ctx, env); err != nil {
+	for _, dir := range dirs {
+		if _, err := (&RemoveDir{Host: host, As: as, Path: dir}).Do(ctx, env); err != nil {
 			return err
 		}
 	}

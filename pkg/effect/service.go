@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"strings"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
@@ -62,12 +61,19 @@ type Service struct {
 	Tells bool `json:"tells,omitempty"`
 	// Undo: it is an inverse, and harmless when there is nothing to undo.
 	Undo bool `json:"undo,omitempty"`
+	// Lost says why it cannot be undone, if something is lost by it.
+	Lost string `json:"-"`
+	// Then is what else it makes true, for a preview.
+	Then func(*facts.Host) `json:"-"`
+	// Rejoin is set for a standby that leaves: undoing its stop is done when it
+	// streams again.
+	Rejoin *Rejoin `json:"rejoin,omitempty"`
 }
 
 func (e *Service) Kind() string { return "service" }
 func (e *Service) On() string   { return e.Host }
 func (e *Service) Describe() Description {
-	d := Description{Verb: e.Action, Subject: "the server", Detail: e.Why}
+	d := Description{Verb: e.Action, Subject: "the server", Detail: e.Why, NoReturn: e.Lost}
 	if e.Action == "await" {
 		d.Verb, d.Subject = "wait until", "the server answers"
 	}
@@ -80,7 +86,12 @@ func (e *Service) Inverse() Effect {
 	case "start":
 		inv.Action, inv.Expect = "stop", e.Expect
 	case "stop":
-		inv.Action = "start"
+		// A standby is one again, or is stopped at once.
+		inv.Action, inv.Expect = "start", e.Expect
+		if e.Rejoin != nil {
+			inv.Rejoin, inv.Expect = e.Rejoin, ExpectStandby
+			inv.Why = "(and wait until it streams from " + e.Rejoin.Upstream + " again)"
+		}
 	default:
 		return nil
 	}
@@ -96,6 +107,7 @@ func (e *Service) Predict(w World) {
 			return
 		}
 		h.Server.InRecovery = e.Expect == ExpectStandby
+		then(h, e.Then)
 	}
 }
 
@@ -114,6 +126,9 @@ func (e *Service) Do(ctx context.Context, env Env) (Output, error) {
 	h, err := env.Host(ctx, e.Host)
 	if err != nil {
 		return nil, err
+	}
+	if e.Undo && e.Rejoin != nil {
+		return nil, e.rejoin(ctx, env, h)
 	}
 	if e.Undo {
 		return nil, e.undo(ctx, env, h)
@@ -142,8 +157,17 @@ func (e *Service) Do(ctx context.Context, env Env) (Output, error) {
 	return noted, e.up(ctx, env, h, noted, told)
 }
 
-// headStart is what a service manager gets before the server is asked.
-const headStart = 200 * time.Millisecond
+// headStart is what a service manager gets before the server is asked, where that is
+// done by a session, which may come too early. A file is read at once.
+func (e *Service) headStart() time.Duration {
+	if e.tells() {
+		return 0
+	}
+	return 200 * time.Millisecond
+}
+
+// tells: the server's files say when it takes sessions.
+func (e *Service) tells() bool { return e.Data != "" && e.Tells }
 
 // tell gives the command. One that starts a server waits until it answers, which
 // a standby that cannot stream may never do.
@@ -173,38 +197,32 @@ var errSlow = errors.New("the server did not answer")
 // errStarting is what postmaster.pid says of such a server.
 var errStarting = errors.New("the database system is starting up")
 
-// starting reports that the server accepts no session yet: one that tries would
-// only add a FATAL line to its log. The server says so itself, in the eighth line of
-// its postmaster.pid, and has not come to write it while the command to start it
-// is still under way.
-func (e *Service) starting(ctx context.Context, h host.Host, underWay bool) bool {
-	if e.Data == "" || !e.Tells {
-		return false
-	}
-	f, err := h.Files(e.DataAs).ReadSome(ctx, path.Join(e.Data, "postmaster.pid"), 8192)
-	if err != nil {
-		return underWay && errors.Is(err, fs.ErrNotExist)
-	}
-	lines := strings.SplitN(string(f.Data), "\n", 9)
-	if len(lines) < 9 { // the eighth has not been written whole
-		return underWay
-	}
-	return strings.TrimSpace(lines[7]) == "starting"
-}
-
 type inRecovery struct {
 	In bool `json:"in_recovery"`
 }
 
-// ask opens a session and asks on which side of recovery the server is.
+// EndsSessions reports that those from before it are worth nothing any more.
+func (e *Service) EndsSessions() bool { return e.Action == "stop" || e.Action == "restart" }
+
+// ask opens a session and asks on which side of recovery the server is. Whoever reads
+// the server next has the session; not that of one that is about to be stopped, which may
+// wait for it.
 func (e *Service) ask(ctx context.Context, env Env, rec *[]inRecovery) error {
 	s, err := session(ctx, env, e.Host, false)
 	if err != nil {
 		return err
 	}
-	defer s.Close(ctx)
-	return s.Query(ctx, rec, "select pg_is_in_recovery() as in_recovery")
+	if err := s.Query(ctx, rec, "select pg_is_in_recovery() as in_recovery"); err != nil {
+		return errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+	}
+	if e.Expect == ExpectStandby && writable(*rec) {
+		return s.Close(ctx)
+	}
+	env.Spare(ctx, e.Host, "postgres", s)
+	return nil
 }
+
+func writable(rec []inRecovery) bool { return len(rec) == 1 && !rec[0].In }
 
 // recovering is a mark that moves with recovery: the control file is written
 // whenever the point up to which WAL must be replayed moves on (9.0).
@@ -241,15 +259,25 @@ func (e *Service) staysStandby(ctx context.Context, h host.Host) error {
 // not answer may still be about to: one whose start was begun by a tool that
 // died. So it is always told to stop, and only the outcome counts.
 func (e *Service) undo(ctx context.Context, env Env, h host.Host) error {
-	if e.Action == "start" && answers(ctx, env, e.Host) {
-		return nil
+	if e.Action == "start" {
+		// What cannot be told is no success: the server would stay down, and the
+		// journal would say that it was started again.
+		if up, err := answers(ctx, env, e.Host); err != nil || up {
+			return err
+		}
 	}
 	if err := e.stillOurs(ctx, env); err != nil {
 		return err
 	}
+	if err := e.staysStandby(ctx, h); err != nil {
+		return err
+	}
 	c := e.command()
-	if err := h.Run(ctx, host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{}); err != nil && (e.Action == "start" || answers(ctx, env, e.Host)) {
-		return e.explain(ctx, h, err, nil)
+	if err := h.Run(ctx, host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{}); err != nil {
+		up, unknown := answers(ctx, env, e.Host)
+		if e.Action == "start" || up || unknown != nil {
+			return e.explain(ctx, h, err, nil)
+		}
 	}
 	if e.Action == "start" {
 		return e.up(ctx, env, h, nil, nil)
@@ -337,13 +365,18 @@ func (e *Service) up(ctx context.Context, env Env, h host.Host, noted Output, to
 	var rec []inRecovery
 	heard := func(err error) error {
 		told = nil
-		if err != nil && !(gaveUp(err) && answers(ctx, env, e.Host)) {
-			return err
+		if err != nil && gaveUp(err) {
+			if e.starting(ctx, h, false) && e.lives(ctx, h) {
+				return nil // by its own word, and without a session that comes too early
+			}
+			if up, unknown := answers(ctx, env, e.Host); unknown == nil && up {
+				return nil
+			}
 		}
-		return nil
+		return err
 	}
 	if told != nil {
-		head := time.NewTimer(headStart)
+		head := time.NewTimer(e.headStart())
 		defer head.Stop()
 		select {
 		case err := <-told:
@@ -377,11 +410,10 @@ func (e *Service) up(ctx context.Context, env Env, h host.Host, noted Output, to
 	if err != nil {
 		return e.explain(ctx, h, err, noted)
 	}
-	writable := len(rec) == 1 && !rec[0].In
-	if e.Expect == ExpectStandby && writable {
+	if e.Expect == ExpectStandby && writable(rec) {
 		return e.fence(ctx, h)
 	}
-	if e.Expect == ExpectPrimary && !writable {
+	if e.Expect == ExpectPrimary && !writable(rec) {
 		return &fault.Error{Class: fault.Failed, Host: e.Host, Op: e.Action, Err: errors.New("the server is in recovery, and should be a primary")}
 	}
 	return nil
@@ -416,12 +448,19 @@ func (e *Service) explain(ctx context.Context, h host.Host, err error, noted Out
 	return f
 }
 
-func answers(ctx context.Context, env Env, name string) bool {
+// answers tells whether a server listens. Any refusal comes from a server too: one
+// that starts up, say. An error is of the way there, and says nothing of the server.
+func answers(ctx context.Context, env Env, name string) (bool, error) {
 	s, err := session(ctx, env, name, false)
-	if err != nil {
-		// Any other refusal comes from a server: one that starts up, say.
-		return !errors.Is(err, host.ErrNoServer)
+	var refused *host.SQLError
+	switch {
+	case err == nil:
+		_ = s.Close(ctx)
+		return true, nil
+	case errors.Is(err, host.ErrNoServer):
+		return false, nil
+	case errors.As(err, &refused):
+		return true, nil
 	}
-	_ = s.Close(ctx)
-	return true
+	return false, err
 }

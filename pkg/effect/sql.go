@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
@@ -33,6 +34,8 @@ type SQL struct {
 	Hint   string `json:"-"`
 	// Claims names what it makes: see Claimer.
 	Claims string `json:"-"`
+	// Lost says why it cannot be undone, if something is lost by it.
+	Lost string `json:"-"`
 }
 
 func (e *SQL) Claim() string { return e.Claims }
@@ -51,7 +54,7 @@ func (e *SQL) On() string   { return e.Host }
 func (e *SQL) Known() bool { return e.Change.SetRole != nil }
 
 func (e *SQL) Describe() Description {
-	return Description{Verb: e.Verb, Subject: e.What, Detail: e.Why}
+	return Description{Verb: e.Verb, Subject: e.What, Detail: e.Why, NoReturn: e.Lost}
 }
 
 func (e *SQL) Inverse() Effect {
@@ -101,15 +104,19 @@ func (e *SQL) Do(ctx context.Context, env Env) (Output, error) {
 	} else {
 		run = append(run, e.Statements...)
 	}
+	settings := 0 // which come before whatever is done, and stay in the session
+	for settings < len(run)-1 && strings.HasPrefix(run[settings], "SET ") {
+		settings++
+	}
 	for i, q := range run {
 		if err := e.exec(ctx, s, q); err != nil {
 			if i > 0 { // the session may be left inside our transaction
 				_ = s.Exec(context.WithoutCancel(ctx), "ROLLBACK")
 			}
 			// What the server itself refused has not happened, if it was
-			// the only statement or all of them are one transaction.
+			// the first statement or all of them are one transaction.
 			var refused *host.SQLError
-			if errors.As(err, &refused) && (i == 0 || run[0] == "BEGIN") {
+			if errors.As(err, &refused) && (i <= settings || run[settings] == "BEGIN") {
 				err = untouched{err}
 			}
 			return nil, &fault.Error{Class: fault.Failed, Host: e.Host, Op: e.Verb + " " + e.What, Err: err, Hint: e.Hint}
@@ -183,7 +190,8 @@ func (e *Reload) Do(ctx context.Context, env Env) (Output, error) {
 }
 
 // poll asks until done, an error, the context's end or the time-out, first
-// quickly and then every half second.
+// quickly and then every half second. What is awaited is seen late by a quarter of
+// the time that it took, at most.
 func poll(ctx context.Context, timeout time.Duration, done func(context.Context) (bool, error), expired func() error) error {
 	return pollMoving(ctx, timeout, func(ctx context.Context) (bool, string, error) {
 		ok, err := done(ctx)
@@ -195,7 +203,7 @@ func poll(ctx context.Context, timeout time.Duration, done func(context.Context)
 // changes: what makes progress may take as long as it needs.
 func pollMoving(ctx context.Context, timeout time.Duration, done func(context.Context) (ok bool, mark string, err error), expired func() error) error {
 	deadline, last := time.Now().Add(timeout), ""
-	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
+	for wait := 5 * time.Millisecond; ; wait = min(wait+wait/4, 500*time.Millisecond) {
 		ok, mark, err := done(ctx)
 		if err != nil || ok {
 			return err

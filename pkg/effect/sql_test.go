@@ -53,6 +53,28 @@ func TestARefusedTransactionIsRolledBackAndKnownNotToHaveHappened(t *testing.T) 
 	}
 }
 
+func TestASettingBeforeATransactionIsNoneOfItsStatements(t *testing.T) {
+	t.Parallel()
+	for _, refused := range []string{"SET a = 0", "BEGIN", "CREATE ROLE r"} {
+		list := []string{"SET a = 0", "BEGIN", "CREATE ROLE r", "COMMIT"}
+		calls := []call{{Do: "connect"}}
+		for i, q := range list {
+			if q == refused {
+				calls = append(calls, call{Do: "exec " + q, Err: &host.SQLError{Code: "42710"}})
+				if i > 0 {
+					calls = append(calls, call{Do: "exec ROLLBACK"})
+				}
+				break
+			}
+			calls = append(calls, call{Do: "exec " + q})
+		}
+		_, in := script(t, calls...)
+		if _, err := (&effect.SQL{Host: "pg1", Statements: list}).Do(t.Context(), in); !errors.Is(err, effect.ErrUntouched) {
+			t.Errorf("%s: %v", refused, err)
+		}
+	}
+}
+
 func TestALostConnectionLeavesTheOutcomeOpen(t *testing.T) {
 	t.Parallel()
 	_, in := script(t, call{Do: "connect"}, call{Do: "exec BEGIN"}, call{Do: "exec CREATE ROLE…"}, call{Do: "exec COMMIT", Err: errors.New("connection lost")}, call{Do: "exec ROLLBACK"})

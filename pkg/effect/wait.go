@@ -29,6 +29,8 @@ type AwaitStreaming struct {
 	// LogFrom is how long the log was before the server was started, empty
 	// when that is not known.
 	LogFrom string `json:"-"`
+	// Then is what else is true of the standby by then, for a preview.
+	Then func(*facts.Host) `json:"-"`
 }
 
 func (e *AwaitStreaming) Kind() string    { return "await-streaming" }
@@ -58,6 +60,7 @@ func (e *AwaitStreaming) Predict(w World) {
 	}
 	if h := w.Known(e.Host); h != nil {
 		h.Server.Replay.ReceiverStatus = "streaming"
+		then(h, e.Then)
 	}
 }
 
@@ -74,16 +77,27 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 		State string `json:"state"`
 		Mark  string `json:"mark"` // moves with the positions
 	}
+	var replayed []struct {
+		Replay *postgres.LSN `json:"replay"`
+	}
 	last := "no walsender for it"
 	err = pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
 		if err := up.Query(ctx, &senders, e.Version.SenderProgress(), e.Application); err != nil {
 			return false, "", err
 		}
-		if len(senders) == 0 {
-			return false, "", nil
+		if len(senders) > 0 {
+			last = "its walsender is in state " + senders[0].State
+			return len(senders) == 1 && senders[0].State == "streaming", senders[0].Mark, nil
 		}
-		last = "its walsender is in state " + senders[0].State
-		return len(senders) == 1 && senders[0].State == "streaming", senders[0].Mark, nil
+		// What it fetches from an archive no walsender shows.
+		last = "no walsender for it"
+		if err := sb.Query(ctx, &replayed, "select "+e.Version.LastReplay()+" as replay"); err != nil {
+			return false, "", err
+		}
+		if len(replayed) == 1 && replayed[0].Replay != nil {
+			return false, replayed[0].Replay.String(), nil
+		}
+		return false, "", nil
 	}, func() error {
 		return fmt.Errorf("not streaming, and no progress for %s: %s", e.Timeout, last)
 	})

@@ -5,19 +5,28 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 )
 
 // ErrBusy says that a live process writes the journal: its run goes on.
 var ErrBusy = errors.New("another process is writing it")
 
+// lookTime is far more than Busy needs to look.
+const lookTime = time.Second
+
 // own makes this process the only writer, until it closes the file or dies. Two
-// would number their records alike, and nobody could read the file any more.
+// would number their records alike, and nobody could read the file any more. Who
+// asks whether the file is busy has it locked for a moment, too.
 func own(f *os.File) error {
-	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return ErrBusy
+	for end := time.Now().Add(lookTime); ; time.Sleep(lookTime / 100) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return err
+		}
+		if time.Now().After(end) {
+			return ErrBusy
+		}
 	}
-	return err
 }
 
 // Busy reports whether a live process writes a journal.

@@ -28,6 +28,7 @@ const (
 	Intent  Type = "intent"  // an act is about to happen; Inverse undoes it
 	Done    Type = "done"    // the act of record Of happened
 	Failed  Type = "failed"  // the act of record Of, or the planning of Node, failed
+	Note    Type = "note"    // what the act of record Of found out in the middle, in Output, before it goes on
 	Settle  Type = "settle"  // a reload or restart is owed to Host
 	Undoing Type = "undoing" // the run is being taken back: what it found out counts no more
 	Undone  Type = "undone"  // the inverse of record Of was run
@@ -64,12 +65,15 @@ type Record struct {
 	Inverse  json.RawMessage   `json:"inverse,omitempty"`
 	NoReturn string            `json:"no_return,omitempty"`
 	Claim    string            `json:"claim,omitempty"`
+	Bracket  string            `json:"bracket,omitempty"` // the node at whose end it is taken back, though inside of it
 	Output   map[string]string `json:"output,omitempty"`
 	Error    string            `json:"error,omitempty"`
 	// Untouched: the act that failed is known not to have happened.
 	Untouched bool   `json:"untouched,omitempty"`
 	Status    Status `json:"status,omitempty"`
-	Run       *Run   `json:"run,omitempty"`
+	// CopyLeft: at the end, the copy on the primary could not be removed.
+	CopyLeft bool `json:"copy_left,omitempty"`
+	Run      *Run `json:"run,omitempty"`
 }
 
 // Run is what the first record says.
@@ -80,9 +84,14 @@ type Run struct {
 	Plan      string            `json:"plan"`      // name
 	PlanText  string            `json:"plan_text"` // the plan file itself: a resume runs what was begun
 	Vars      map[string]string `json:"vars"`
-	Operator  string            `json:"operator"`
-	Accept    []string          `json:"accept,omitempty"` // checks that the user skipped by name
-	Version   string            `json:"version"`          // of pgrepctl
+	// Meets is the host that has the cluster lock and the copy of the journal;
+	// empty is the primary.
+	Meets    string   `json:"meets,omitempty"`
+	Operator string   `json:"operator"`
+	Accept   []string `json:"accept,omitempty"` // checks that the user skipped by name
+	Version  string   `json:"version"`          // of pgrepctl
+	// NoCopy: no copy of the journal is kept anywhere.
+	NoCopy bool `json:"no_copy,omitempty"`
 }
 
 // Journal appends to one run's file.
@@ -266,13 +275,15 @@ type Summary struct {
 	Records int       `json:"records"`
 	// Acted: it began to change something, as far as is known.
 	Acted bool `json:"acted"`
+	// CopyLeft: its copy is still on the primary, as far as is known.
+	CopyLeft bool `json:"copy_left,omitempty"`
 	// On is the host that the journal was found on, empty for this machine.
 	On string `json:"on,omitempty"`
 }
 
 // Open reports whether the run still owes something: it began to change
-// something, and neither succeeded nor was undone.
-func (s Summary) Open() bool { return s.Acted && !s.Over() }
+// something, or left the copy of its journal, and neither succeeded nor was undone.
+func (s Summary) Open() bool { return (s.Acted || s.CopyLeft) && !s.Over() }
 
 // Over reports whether the run ended in a way that owes nothing.
 func (s Summary) Over() bool {
@@ -307,7 +318,7 @@ func Summarize(p string, recs []Record) Summary {
 	for _, r := range recs {
 		s.Ended = r.At
 		begun.Take(r)
-		if r.Type == End {
+		if s.CopyLeft = r.CopyLeft; r.Type == End {
 			s.Status = r.Status
 		} else {
 			s.Status = Running // resumed after an end

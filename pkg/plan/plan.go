@@ -28,7 +28,11 @@ type Plan struct {
 	Vars    map[string]string
 	Cluster *inventory.Cluster
 	Standby *inventory.Host // what the variable standby names; nil without it
-	Nodes   []Node
+	// Without are the hosts that the variable without names: nobody looks at them.
+	Without []string
+	// Meets is the host of the plan's lock: there operators meet.
+	Meets string
+	Nodes []Node
 }
 
 // Node is one step of a plan on one host: a Step, or a Bracket with a body.
@@ -40,21 +44,24 @@ type Node struct {
 	Bracket steps.Bracket
 	Body    []Node
 	Pos     inventory.Pos
+	// Standby is the host that the node is about, where a group goes through
+	// standbys: `each:` with a `do:` and no kind. Else it is that of the plan.
+	Standby *inventory.Host
 }
 
 // Var is a variable of a plan file.
 type Var struct {
-	Name     string
-	Doc      string `yaml:"doc"`
-	Required bool   `yaml:"required"`
-	Default  string `yaml:"default"`
+	Name     string `json:"name"`
+	Doc      string `yaml:"doc" json:"doc"`
+	Required bool   `yaml:"required" json:"required"`
+	Default  string `yaml:"default" json:"default"`
 }
 
 // Header is a plan file's own description.
 type Header struct {
-	Name string
-	Doc  string
-	Vars []Var
+	Name string `json:"name"`
+	Doc  string `json:"doc"`
+	Vars []Var  `json:"vars"`
 }
 
 // Load reads a plan file and binds it. path is for messages only.
@@ -77,10 +84,16 @@ func Load(path string, text []byte, c *inventory.Cluster, vars map[string]string
 		}
 		p.Standby, l.standby = h, h
 	}
+	l.leaveOut(root, p.Vars["without"])
+	p.Without = l.without
 	if len(l.problems) > 0 {
 		return nil, l.err()
 	}
 	p.Nodes = l.nodes(value(root, "steps"), "")
+	p.Meets = c.Primary().Name
+	if i := slices.IndexFunc(p.Nodes, func(n Node) bool { return n.Kind == "lock" }); i >= 0 {
+		p.Meets = p.Nodes[i].Host.Name
+	}
 	if len(l.problems) > 0 {
 		return nil, l.err()
 	}
@@ -107,6 +120,8 @@ type loader struct {
 	funcs    template.FuncMap
 	data     map[string]any
 	standby  *inventory.Host
+	about    *inventory.Host // of the group that is read
+	without  []string        // hosts that `each: others` leaves out
 	problems inventory.Errors
 }
 
@@ -197,6 +212,12 @@ func (l *loader) nodes(list *yaml.Node, prefix string) []Node {
 		hosts := []*inventory.Host{nil}
 		if each := value(item, "each"); each != nil {
 			hosts = l.each(each)
+			if l.isGroup(item) {
+				for _, h := range hosts {
+					out = append(out, l.group(value(item, "do"), id, h)...)
+				}
+				continue
+			}
 		}
 		for _, h := range hosts {
 			if n, ok := l.node(item, id, h); ok {
@@ -240,7 +261,11 @@ func (l *loader) node(item *yaml.Node, id string, each *inventory.Host) (Node, b
 		return Node{}, false
 	}
 	n.ID = id + "@" + n.Host.Name
+	if each != nil && n.Host != each { // else the ids of all of them would be the same
+		n.ID = id + ":" + each.Name + "@" + n.Host.Name
+	}
 	step := kinds[at].New()
+	n.Standby = l.about
 	before := len(l.problems)
 	data := maps.Clone(l.data)
 	if each != nil {
@@ -309,17 +334,6 @@ func (l *loader) at(item *yaml.Node, id string, each *inventory.Host) *inventory
 	return h
 }
 
-func (l *loader) each(n *yaml.Node) []*inventory.Host {
-	switch n.Value {
-	case "standbys":
-		return l.cluster.Standbys()
-	case "all":
-		return l.cluster.Hosts
-	}
-	l.add(n, "each", fmt.Sprintf("%q: want standbys or all", n.Value), "")
-	return nil
-}
-
 // render copies a node with its strings rendered.
 func (l *loader) render(n *yaml.Node, path string, data map[string]any) *yaml.Node {
 	c := *n
@@ -328,7 +342,9 @@ func (l *loader) render(n *yaml.Node, path string, data map[string]any) *yaml.No
 		if err != nil {
 			l.add(n, path, err.Error(), "")
 		}
-		c.Value = v
+		if c.Value = v; v != n.Value && (v == "true" || v == "false") {
+			c.Tag, c.Style = "!!bool", 0 // a variable's value may stand where true or false is wanted
+		}
 	}
 	c.Content = make([]*yaml.Node, len(n.Content))
 	for i, x := range n.Content {

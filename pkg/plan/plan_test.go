@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -139,19 +140,24 @@ func TestBuiltInAndExamplePlansLoadForEveryStandby(t *testing.T) {
 	}
 }
 
-// about gives the variable standby to a plan that has it.
+// about gives the variable standby to a plan that has it, and to others that must
+// be given what every plan understands.
 func about(t *testing.T, name string, text []byte, standby string) map[string]string {
 	t.Helper()
 	head, err := plan.Describe(name, text)
 	if err != nil {
 		t.Fatal(err)
 	}
+	out := map[string]string{}
 	for _, v := range head.Vars {
-		if v.Name == "standby" {
-			return map[string]string{"standby": standby}
+		switch {
+		case v.Name == "standby":
+			out["standby"] = standby
+		case v.Required:
+			out[v.Name] = map[string]string{"slot": "a", "size": "10GB", "target": "lsn 0/3000090", "database": "shop", "script": "ANALYZE", "statements": `["alter table items add column note text"]`}[v.Name]
 		}
 	}
-	return nil
+	return out
 }
 
 func TestIDsAreUniqueAndStable(t *testing.T) {
@@ -196,5 +202,24 @@ func TestCascadedStandbyHasItsOwnUpstream(t *testing.T) {
 	}
 	if got := p.Nodes[0].Step.(*steps.Slot).Name; got != "pg3" {
 		t.Errorf("slot %s", got)
+	}
+}
+
+func TestAHostThatIsLeftOutHasNoStep(t *testing.T) {
+	t.Parallel()
+	inv := load(t, "full.yaml")
+	text := []byte("name: x\nvars: {without: {}}\nsteps:\n- {each: all, member: {}}\n- {each: upwards, do: [{at: standby, wait: {streaming: true}}]}\n- {each: downwards, wait: {streaming: true}}\n- {each: standbys, member: {}}\n")
+	p, err := plan.Load("x", text, inv, map[string]string{"without": "pg2,pg3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := tree(p.Nodes, ""); strings.Contains(got, "pg2") || strings.Contains(got, "pg3") || !strings.Contains(got, "pg4") || !strings.Contains(got, "pg1") {
+		t.Errorf("without pg2 and pg3:\n%s", got)
+	}
+	if !slices.Equal(p.Without, []string{"pg2", "pg3"}) {
+		t.Errorf("left out: %v", p.Without)
+	}
+	if _, err := plan.Load("x", text, inv, map[string]string{"without": "pg1"}); err == nil {
+		t.Error("the primary can be left out")
 	}
 }

@@ -1,0 +1,124 @@
+package effect_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
+)
+
+// clocked is a host with a clock.
+type clocked struct {
+	*hosttest.Script
+	boot     string
+	wall, up float64
+	slow     float64  // how long the reading takes
+	written  string   // what find says was written since
+	find     []string // what it was asked
+	fail     error    // of find, or of touch
+	touched  string
+	rsync    []string
+	order    []string
+}
+
+func (c *clocked) Run(_ context.Context, cmd host.Cmd, stdio host.Stdio) error {
+	switch {
+	case slices.Contains(cmd.Argv, "pgrepctl-clock"):
+		_, err := fmt.Fprintf(stdio.Out, "%s %.9f %.2f %.2f\n", c.boot, c.wall, c.up, c.up+c.slow)
+		return err
+	case slices.Contains(cmd.Argv, "pgrepctl-touch"):
+		b, err := io.ReadAll(stdio.In)
+		c.touched = string(b)
+		c.order = append(c.order, "touch")
+		if c.fail != nil {
+			return c.fail
+		}
+		return err
+	case cmd.Argv[0] == "find":
+		c.find = cmd.Argv
+		_, err := io.WriteString(stdio.Out, c.written)
+		if c.fail != nil {
+			return c.fail
+		}
+		return err
+	case cmd.Argv[0] == "rsync":
+		c.rsync = cmd.Argv
+		c.order = append(c.order, "copy")
+		if slices.Contains(cmd.Argv, "--append") {
+			c.order[len(c.order)-1] = "append"
+		}
+		return nil
+	}
+	return fmt.Errorf("not expected: %s", cmd)
+}
+
+func TestACopyThatGoesOnPassesOverWhatCannotHaveChanged(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(e *effect.Copy, src, self *clocked)
+		forget bool // the beginning was not noted
+		want   bool
+	}{
+		"goes on":                          {want: true},
+		"nobody noted when it began":       {forget: true},
+		"another run has copied into it":   {change: func(e *effect.Copy, _, _ *clocked) { e.Alone = false }},
+		"the source's clock was set back":  {change: func(_ *effect.Copy, src, _ *clocked) { src.wall -= 3600 }},
+		"the source's clock was set ahead": {change: func(_ *effect.Copy, src, _ *clocked) { src.wall += 3 }},
+		"the source's clock was slewed":    {change: func(_ *effect.Copy, src, _ *clocked) { src.wall += 0.3 }, want: true},
+		"the clock cannot be told":         {change: func(_ *effect.Copy, src, _ *clocked) { src.slow = 2 }},
+		"the source was booted":            {change: func(_ *effect.Copy, src, _ *clocked) { src.boot = "other" }},
+		"the standby was booted":           {change: func(_ *effect.Copy, _, self *clocked) { self.boot = "other" }},
+		"the source's find has failed":     {change: func(_ *effect.Copy, src, _ *clocked) { src.fail = exit(1, "no such flag") }},
+		"touch has failed":                 {change: func(_ *effect.Copy, _, self *clocked) { self.fail = exit(123, "not ours") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src := &clocked{Script: hosttest.NewScript(t, "pg0", hosttest.NewFS()), boot: "a", wall: 1700000000.25, up: 5000, written: "base/5/16400\x00base/5/16401\x00"}
+			self := &clocked{Script: hosttest.NewScript(t, "pg1", hosttest.NewFS()), boot: "b", wall: 1, up: 70}
+			in := newEnv(src, self)
+			in.known = effect.Output{}
+			e := copyOf()
+			e.Argv = []string{"rsync", "--ignore-times", "src:/data/", "/data/"}
+			e.Tree, e.Source, e.Alone, e.Empty = "/data", "/data", true, true
+			do(t, e, in)
+			if len(in.known) != 1 || !slices.Contains(self.rsync, "--ignore-times") || src.find != nil {
+				t.Fatalf("the first copy noted %v, and ran %q", in.known, self.rsync)
+			}
+			src.wall, src.up, self.up = src.wall+90, src.up+90, self.up+90
+			if c.forget {
+				clear(in.known)
+			}
+			e.Empty, e.Appends, self.order = false, true, nil
+			if c.change != nil {
+				c.change(e, src, self)
+			}
+			do(t, e, in)
+			if !c.want {
+				if slices.Contains(self.rsync, "--modify-window=-1") || !slices.Contains(self.rsync, "--ignore-times") {
+					t.Errorf("not all was compared: %q", self.rsync)
+				}
+				return
+			}
+			if !slices.Contains(self.rsync, "--modify-window=-1") || slices.Contains(self.rsync, "--ignore-times") {
+				t.Errorf("all was compared: %q", self.rsync)
+			}
+			// What append may have spoiled is touched after it.
+			if got := strings.Join(self.order, " "); got != "append touch copy" {
+				t.Errorf("order: %s", got)
+			}
+			if self.touched != src.written {
+				t.Errorf("touched: %q", self.touched)
+			}
+			// Five seconds before the first copy began.
+			if find := strings.Join(src.find, " "); !strings.Contains(find, "-newerct @1699999995.250000 -o ! ( -fstype ext2 ") {
+				t.Errorf("looked for %s", find)
+			}
+		})
+	}
+}

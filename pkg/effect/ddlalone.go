@@ -1,0 +1,283 @@
+package effect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/event"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+)
+
+// DDLInvalid are the oids of the indexes that were invalid before a statement that can
+// be in no transaction, noted before it.
+const DDLInvalid = "ddl.invalid"
+
+// LoneDDL runs a statement that can be in no transaction: CREATE INDEX CONCURRENTLY and
+// its kin. It waits for no lock that others wait behind. When it fails it leaves an
+// invalid index, which is dropped.
+type LoneDDL struct {
+	Host      string
+	Database  string
+	Role      string
+	Version   postgres.Version
+	Statement string
+}
+
+func (e *LoneDDL) Kind() string { return "lone-ddl" }
+func (e *LoneDDL) On() string   { return e.Host }
+
+// Inert: no step asks for anything that it changes.
+func (e *LoneDDL) Inert() bool   { return true }
+func (e *LoneDDL) Predict(World) {}
+
+// Interruptible: it may last for hours, and is cancelled with its session.
+func (e *LoneDDL) Interruptible() bool { return true }
+
+// Inverse takes away what is half made.
+func (e *LoneDDL) Inverse() Effect {
+	return &DropInvalid{Host: e.Host, Database: e.Database, Version: e.Version}
+}
+
+func (e *LoneDDL) Describe() Description {
+	var b strings.Builder
+	for line := range strings.Lines(e.Statement) {
+		b.WriteString("+" + strings.TrimRight(line, "\n") + "\n")
+	}
+	return Description{Verb: "run", Subject: "the DDL", Detail: "(1 statement in database " + e.Database + ", in no transaction; an invalid index that a failure leaves is dropped)",
+		NoReturn: "when it has ended it is there", Diff: b.String()}
+}
+
+func (e *LoneDDL) Do(ctx context.Context, env Env) (Output, error) {
+	was := &DropInvalid{Host: e.Host, Database: e.Database, Version: e.Version}
+	s, err := was.session(ctx, env)
+	if err != nil {
+		return nil, untouched{err}
+	}
+	defer func() { _ = s.Close(context.WithoutCancel(ctx)) }()
+	_, again := env.Known(DDLInvalid)
+	if again {
+		// The server does not notice that a client is gone while it makes an index.
+		if err := was.others(ctx, env, s, false); err != nil {
+			return nil, err
+		}
+		if _, err := was.drop(ctx, env, s); err != nil {
+			return nil, err
+		}
+	} else if err := was.note(ctx, env, s); err != nil {
+		return nil, untouched{err}
+	}
+	stop := e.watch(ctx, env)
+	err = e.run(ctx, s)
+	stop()
+	var refused *host.SQLError
+	if err != nil && !(again && errors.As(err, &refused) && isThere(refused.Code)) {
+		return nil, e.failed(ctx, env, was, err)
+	}
+	ordinary, err := env.SQL(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	lsn, err := flushed(ctx, ordinary, e.Version)
+	return Output{DDLPosition: lsn, DDLAttempts: "1"}, err
+}
+
+// isThere is what a statement gives that was run before: it exists, or exists no more.
+func isThere(code string) bool {
+	return slices.Contains([]string{"42P07", "42710", "42704", "42P01"}, code)
+}
+
+func (e *LoneDDL) run(ctx context.Context, s host.SQL) error {
+	run := []string{"SET lock_timeout = 0", "SET statement_timeout = 0"}
+	if e.Role != "" {
+		role, err := postgres.QuoteIdent(e.Role)
+		if err != nil {
+			return err
+		}
+		run = append(run, "SET ROLE "+role)
+	}
+	for _, q := range append(run, e.Statement) {
+		if err := s.Exec(ctx, q); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// failed drops what the statement left, in a session of its own: that of the statement
+// may be lost.
+func (e *LoneDDL) failed(ctx context.Context, env Env, was *DropInvalid, cause error) error {
+	f := &fault.Error{Class: fault.Failed, Host: e.Host, Op: "run the DDL", Err: cause, State: "it left nothing"}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fateTimeout)
+	defer cancel()
+	s, err := was.session(ctx, env)
+	if err != nil {
+		return errors.Join(f, err)
+	}
+	defer func() { _ = s.Close(ctx) }()
+	var dropped []string
+	if err = was.others(ctx, env, s, true); err == nil {
+		dropped, err = was.drop(ctx, env, s)
+	}
+	if err != nil {
+		f.State = "an invalid index may be left"
+		return errors.Join(f, err)
+	}
+	if len(dropped) > 0 {
+		f.State = "what it left half made is dropped: " + strings.Join(dropped, ", ")
+	}
+	return untouched{f}
+}
+
+// watch tells how far an index is, until stop.
+func (e *LoneDDL) watch(ctx context.Context, env Env) (stop func()) {
+	if !e.Version.AtLeast(12) {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s, err := session(ctx, env, e.Host, false)
+		if err != nil {
+			return
+		}
+		defer func() { _ = s.Close(context.WithoutCancel(ctx)) }()
+		for sleep(ctx, time.Second) == nil {
+			var rows []struct {
+				Done  int64 `json:"done"`
+				Total int64 `json:"total"`
+			}
+			const q = "select coalesce(blocks_done, 0) as done, coalesce(blocks_total, 0) as total from pg_stat_progress_create_index where datname = $1 limit 1"
+			if err := s.Query(ctx, &rows, q, e.Database); err != nil {
+				return
+			}
+			for _, r := range rows {
+				env.Progress(event.Progress{Bytes: r.Done * 8192, Total: r.Total * 8192})
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// DropInvalid is the inverse of a LoneDDL that did not come to its end: its statement is
+// ended, if it goes on, and the indexes that are invalid since are dropped.
+type DropInvalid struct {
+	Host     string           `json:"host"`
+	Database string           `json:"database"`
+	Version  postgres.Version `json:"version"`
+}
+
+func (e *DropInvalid) Kind() string    { return "drop-invalid" }
+func (e *DropInvalid) On() string      { return e.Host }
+func (e *DropInvalid) Inverse() Effect { return nil }
+func (e *DropInvalid) Predict(World)   {}
+
+// Inert: no step asks for anything that it changes.
+func (e *DropInvalid) Inert() bool { return true }
+
+func (e *DropInvalid) Describe() Description {
+	return Description{Verb: "drop", Subject: "the invalid indexes that the DDL left", Detail: "(in database " + e.Database + ")"}
+}
+
+func (e *DropInvalid) Do(ctx context.Context, env Env) (Output, error) {
+	if _, ok := env.Known(DDLInvalid); !ok {
+		return nil, nil // the statement was not begun
+	}
+	s, err := e.session(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = s.Close(context.WithoutCancel(ctx)) }()
+	if err := e.others(ctx, env, s, true); err != nil {
+		return nil, err
+	}
+	_, err = e.drop(ctx, env, s)
+	return nil, err
+}
+
+func (e *DropInvalid) session(ctx context.Context, env Env) (host.SQL, error) {
+	return (&DDL{Host: e.Host, Database: e.Database}).session(ctx, env)
+}
+
+type index struct {
+	OID   int64  `json:"oid"`
+	Name  string `json:"name"`
+	Table int64  `json:"indrelid"`
+}
+
+func (e *DropInvalid) invalid(ctx context.Context, s host.SQL) ([]index, error) {
+	var rows []index
+	err := s.Query(ctx, &rows, "select i.indexrelid::int8 as oid, quote_ident(n.nspname) || '.' || quote_ident(c.relname) as name, i.indrelid::int8"+
+		" from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace where not i.indisvalid and c.relkind = 'i' order by 1")
+	return rows, err
+}
+
+func (e *DropInvalid) note(ctx context.Context, env Env, s host.SQL) error {
+	rows, err := e.invalid(ctx, s)
+	if err != nil {
+		return err
+	}
+	oids := make([]string, len(rows))
+	for i, r := range rows {
+		oids[i] = strconv.FormatInt(r.OID, 10)
+	}
+	return env.Note(ctx, Output{DDLInvalid: strings.Join(oids, ",")})
+}
+
+// others waits until no other session of this run is busy in the database, or ends them.
+func (e *DropInvalid) others(ctx context.Context, env Env, s host.SQL, end bool) error {
+	what := "pid"
+	if end {
+		what = "pg_terminate_backend(pid)"
+	}
+	q := "select " + what + "::text as what from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle' and application_name = $1"
+	for {
+		var rows []struct {
+			What string `json:"what"`
+		}
+		if err := s.Query(ctx, &rows, q, env.Run().Application()); err != nil {
+			return err
+		}
+		if len(rows) == 0 {
+			return nil
+		}
+		if err := sleep(ctx, fateInterval); err != nil {
+			return err
+		}
+	}
+}
+
+const fateInterval = 200 * time.Millisecond
+
+// drop drops the indexes that are invalid now and were not before, but for one that
+// somebody else is about to make: it is invalid, too.
+func (e *DropInvalid) drop(ctx context.Context, env Env, s host.SQL) ([]string, error) {
+	before, _ := env.Known(DDLInvalid)
+	rows, err := e.invalid(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	// Who makes an index holds a lock on its table, and a drop would wait for it: until
+	// it is valid, and drop it then.
+	if err := s.Exec(ctx, "SET lock_timeout = '1s'"); err != nil {
+		return nil, err
+	}
+	var dropped []string
+	for _, r := range rows {
+		if slices.Contains(strings.Split(before, ","), strconv.FormatInt(r.OID, 10)) {
+			continue
+		}
+		if err := s.Exec(ctx, "DROP INDEX CONCURRENTLY IF EXISTS "+r.Name); err != nil {
+			return dropped, fmt.Errorf("drop the invalid index %s: %w", r.Name, err)
+		}
+		dropped = append(dropped, r.Name)
+	}
+	return dropped, nil
+}

@@ -1,0 +1,202 @@
+package effect_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+)
+
+// haproxy answers what one server of backend reads is, and how many sessions it has.
+func haproxy(admin, sessions string) []hosttest.Call {
+	return []hosttest.Call{
+		{Do: "tell /run/s show servers state reads; show stat reads 4 -1",
+			Out: "1\n# be_name srv_name srv_op_state srv_admin_state\nreads pg2 2 " + admin + "\n\n# pxname,svname,scur,bck\nreads,pg2," + sessions + ",0\n\n"},
+	}
+}
+
+func clients(n string) hosttest.Call {
+	return hosttest.Call{Do: "query select count(*) as count from pg_stat_activity…", Out: `[{"count": ` + n + `}]`}
+}
+
+func drained(t *testing.T, lb, pg []hosttest.Call) (*effect.AwaitDrained, *env) {
+	t.Helper()
+	v, err := postgres.ParseVersion("15")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &effect.AwaitDrained{Host: "pg2", Balancers: []effect.Balance{{Host: "lb", Socket: "/run/s", Backend: "reads", Server: "pg2", To: "drain"}}, Version: v, Timeout: time.Minute},
+		newEnv(hosttest.NewScript(t, "lb", hosttest.NewFS(), lb...), hosttest.NewScript(t, "pg2", hosttest.NewFS(), append([]hosttest.Call{{Do: "connect"}}, pg...)...))
+}
+
+func TestADrainIsDoneWhenNeitherSideSeesAnybodyThreeTimesRunning(t *testing.T) {
+	t.Parallel()
+	var lb []hosttest.Call
+	var pg []hosttest.Call
+	for _, seen := range [][2]string{{"1", "1"}, {"1", "0"}, {"0", "0"}, {"0", "1"}, {"0", "0"}, {"0", "0"}, {"0", "0"}} {
+		lb, pg = append(lb, haproxy("8", seen[0])...), append(pg, clients(seen[1]))
+	}
+	e, in := drained(t, lb, pg)
+	do(t, e, in)
+}
+
+func TestWhatComesNextFindsASessionThatWasOpenedDuringTheDrain(t *testing.T) {
+	t.Parallel()
+	var lb, pg []hosttest.Call
+	for range 3 {
+		lb, pg = append(lb, haproxy("8", "0")...), append(pg, clients("0"))
+	}
+	e, in := drained(t, lb, pg)
+	in.hosts["pg1"] = hosttest.NewScript(t, "pg1", hosttest.NewFS(), hosttest.Call{Do: "connect"}, hosttest.Call{Do: "close"})
+	e.Ahead = []effect.Session{{Host: "pg1", Database: "shop"}}
+	do(t, e, in)
+	if len(in.spared) != 1 || in.spared[0] != "pg1/shop" {
+		t.Errorf("left for others: %v", in.spared)
+	}
+	// One that cannot be opened is no failure of the drain
+	e, again := drained(t, lb, pg)
+	e.Ahead = []effect.Session{{Host: "pg1", Database: "shop"}}
+	do(t, e, again)
+}
+
+func TestADrainThatHAProxyForgotIsNoticed(t *testing.T) {
+	t.Parallel()
+	e, in := drained(t, append(haproxy("8", "1"), haproxy("0", "1")...), []hosttest.Call{clients("1")})
+	if _, err := e.Do(t.Context(), in); err == nil || !strings.Contains(err.Error(), "reloaded HAProxy") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSessionsOfClientsThatReadAgainAreCutOnce(t *testing.T) {
+	t.Parallel()
+	lb := append(haproxy("8", "2"), hosttest.Call{Do: "tell /run/s shutdown sessions server reads/pg2"})
+	pg := []hosttest.Call{clients("2")}
+	for range 3 {
+		lb, pg = append(lb, haproxy("8", "0")...), append(pg, clients("0"))
+	}
+	e, in := drained(t, lb, pg)
+	e.CutAfter = time.Nanosecond
+	do(t, e, in)
+}
+
+func TestADrainThatDoesNotEndSaysWhoIsLeft(t *testing.T) {
+	t.Parallel()
+	e, in := drained(t, haproxy("8", "3"), []hosttest.Call{clients("2")})
+	e.Timeout = 0
+	_, err := e.Do(t.Context(), in)
+	if err == nil || !strings.Contains(err.Error(), "3 sessions at lb, 2 clients of the server") || fault.ClassOf(err) != fault.Failed {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAServerIsPutBackAsItWasFound(t *testing.T) {
+	t.Parallel()
+	e := &effect.Balance{Host: "lb", Socket: "/run/s", Backend: "reads", Server: "pg2", To: "drain", Was: "maint"}
+	raw, err := effect.Encode(e.Inverse())
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := effect.Decode(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := newEnv(hosttest.NewScript(t, "lb", hosttest.NewFS(), append([]hosttest.Call{{Do: "tell /run/s set server reads/pg2 state maint"}}, haproxy("1", "0")...)...))
+	do(t, back, in)
+}
+
+func TestAStateThatHAProxyDidNotTakeIsAnError(t *testing.T) {
+	t.Parallel()
+	e := &effect.Balance{Host: "lb", Socket: "/run/s", Backend: "reads", Server: "pg2", To: "drain", Was: "ready"}
+	in := newEnv(hosttest.NewScript(t, "lb", hosttest.NewFS(), append([]hosttest.Call{{Do: "tell /run/s set server reads/pg2 state drain"}}, haproxy("0", "0")...)...))
+	if _, err := e.Do(t.Context(), in); err == nil {
+		t.Error("no error")
+	}
+}
+
+// withOther is haproxy with a second server, asked twice: for the sessions, and whether
+// another one serves.
+func withOther(state string) []hosttest.Call {
+	calls := append(haproxy("8", "1"), haproxy("8", "1")...)
+	for i := range calls {
+		calls[i].Out = strings.Replace(calls[i].Out, "\n\n#", "\nreads pg3 "+state+" 0\n\n#", 1)
+	}
+	return calls
+}
+
+// TestADrainIsNotWaitedForWhileNobodyServes: a moment without a server is no reason, and
+// after the COMMIT, from where there is no way back, it goes on instead.
+func TestADrainIsNotWaitedForWhileNobodyServes(t *testing.T) {
+	t.Parallel()
+	for _, goOn := range []bool{false, true} {
+		var lb []hosttest.Call
+		var pg []hosttest.Call
+		for _, state := range []string{"0", "0", "2", "0", "0", "0"} {
+			lb, pg = append(lb, withOther(state)...), append(pg, clients("1"))
+		}
+		e, in := drained(t, lb, pg)
+		e.Others, e.GoOn = 1, goOn
+		_, err := e.Do(t.Context(), in)
+		if goOn && err != nil || !goOn && (err == nil || !strings.Contains(err.Error(), "no other server serves any more")) {
+			t.Errorf("go on %t: %v", goOn, err)
+		}
+	}
+}
+
+// TestClientsLeaveWhenTheOperatorHasSaidSo: each is made to leave when its time has come, is
+// made to again if it stays, and that is told of once.
+func TestClientsLeaveWhenTheOperatorHasSaidSo(t *testing.T) {
+	t.Parallel()
+	var lb []hosttest.Call
+	var pg []hosttest.Call
+	press := func(cancelled, ended string) {
+		pg = append(pg, hosttest.Call{Do: "query select count(pg_cancel_backend(pid)) as count from pg_stat_activity…", Out: `[{"count": ` + cancelled + `}]`},
+			hosttest.Call{Do: "query select count(pg_terminate_backend(pid)) as count from pg_stat_activity…", Out: `[{"count": ` + ended + `}]`})
+	}
+	for i, left := range []string{"2", "1", "0", "0", "0"} {
+		lb, pg = append(lb, haproxy("8", "0")...), append(pg, clients(left))
+		switch i {
+		case 0:
+			press("1", "1")
+		case 1:
+			press("1", "0")
+		case 2, 3:
+			press("0", "0")
+		}
+	}
+	e, in := drained(t, lb, pg)
+	e.CancelAfter, e.EndIdleAfter = time.Nanosecond, time.Nanosecond
+	do(t, e, in)
+	if got := strings.Join(in.warnings, "; "); got != "after 1ns 1 statements were cancelled; after 1ns 1 idle sessions were ended" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestTooFewOtherServersCountAsNone where more than one must serve.
+func TestTooFewOtherServersCountAsNone(t *testing.T) {
+	t.Parallel()
+	var lb []hosttest.Call
+	var pg []hosttest.Call
+	for range 3 {
+		lb, pg = append(lb, withOther("2")...), append(pg, clients("1"))
+	}
+	e, in := drained(t, lb, pg)
+	e.Others = 2
+	if _, err := e.Do(t.Context(), in); err == nil || !strings.Contains(err.Error(), "not 2 other servers serve any more") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestADrainThatWouldLeaveTooFewServersTellsTheBalancerNothing(t *testing.T) {
+	t.Parallel()
+	lb := hosttest.NewScript(t, "lb", hosttest.NewFS(), haproxy("0", "1")...)
+	e := &effect.Balance{Host: "lb", Socket: "/run/s", Backend: "reads", Server: "pg2", To: "drain", Was: "ready", Others: 1}
+	_, err := e.Do(t.Context(), newEnv(lb))
+	if fault.ClassOf(err) != fault.Refused || !errors.Is(err, effect.ErrUntouched) || !strings.Contains(err.Error(), "without pg2 0 servers would serve") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,131 @@
+package effect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+)
+
+// Rejoin is what the undoing of a standby's stop waits for: that it streams from
+// its upstream again. What that needs (passfile, rule, slot) was taken away later
+// than the server was stopped, so it is back by then.
+type Rejoin struct {
+	Upstream    string `json:"upstream"`
+	Application string `json:"application"`
+	// Version is the upstream's.
+	Version postgres.Version `json:"version"`
+	// Timeout is how long it may make no progress.
+	Timeout time.Duration `json:"timeout"`
+}
+
+// rejoin starts a standby again whose stop is undone.
+func (e *Service) rejoin(ctx context.Context, env Env, h host.Host) error {
+	// The reload at the end of an undo would come too late: the upstream has
+	// the rule in its file, and has not read it.
+	if _, err := (&Reload{Host: e.Rejoin.Upstream}).Do(ctx, env); err != nil {
+		return fmt.Errorf("before %s is started: %w", e.Host, err)
+	}
+	up, err := answers(ctx, env, e.Host)
+	if err != nil {
+		return err
+	}
+	if !up {
+		if err := e.staysStandby(ctx, h); err != nil {
+			return err
+		}
+	}
+	if err := e.undo(ctx, env, h); err != nil {
+		return err
+	}
+	return e.Rejoin.await(ctx, env, e.Host)
+}
+
+// await returns when the upstream shows the standby streaming, or when it never
+// will, because the WAL that it needs is gone.
+func (j *Rejoin) await(ctx context.Context, env Env, name string) error {
+	up, err := env.SQL(ctx, j.Upstream)
+	if err != nil {
+		return err
+	}
+	var senders []struct {
+		State string `json:"state"`
+		Mark  string `json:"mark"`
+	}
+	last := "no walsender for it"
+	return pollMoving(ctx, j.Timeout, func(ctx context.Context) (bool, string, error) {
+		if err := up.Query(ctx, &senders, j.Version.SenderProgress(), j.Application); err != nil {
+			return false, "", fmt.Errorf("look for %s on %s: %w", name, j.Upstream, err)
+		}
+		if len(senders) > 0 {
+			last = "its walsender is in state " + senders[0].State
+			return len(senders) == 1 && senders[0].State == "streaming", senders[0].Mark, nil
+		}
+		missing, err := j.missing(ctx, env, name, up)
+		if err != nil {
+			return false, "", fmt.Errorf("look for the WAL that %s needs: %w", name, err)
+		}
+		if missing != "" {
+			return false, "", &fault.Error{Class: fault.Failed, Host: name, Op: "stream from " + j.Upstream + " again",
+				Err:   fmt.Errorf("%s has removed the WAL that it needs, from file %s on: it was away for too long", j.Upstream, missing),
+				State: "the standby runs, in recovery, and cannot catch up; its slot is back",
+				Hint:  "it has to be seeded again: pgrepctl runs abandon " + env.Run().ID + ", then pgrepctl standby reseed " + name}
+		}
+		return false, "", nil
+	}, func() error {
+		return &fault.Error{Class: fault.Failed, Host: name, Op: "stream from " + j.Upstream + " again",
+			Err:   fmt.Errorf("not streaming, and no progress for %s: %s", j.Timeout, last),
+			State: "the standby runs, in recovery", Hint: "its walreceiver says why in the server log of " + name}
+	})
+}
+
+// missing is the WAL file that the standby would ask for next, if its upstream
+// has it no more; empty when it has.
+func (j *Rejoin) missing(ctx context.Context, env Env, name string, up host.SQL) (string, error) {
+	sb, err := session(ctx, env, name, false) // the run's own one is of before the stop
+	var starting *host.SQLError
+	if errors.As(err, &starting) && starting.Code == "57P03" {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer sb.Close(ctx)
+	var at []struct {
+		Replay *postgres.LSN `json:"replay"`
+	}
+	if err := sb.Query(ctx, &at, "select "+j.Version.LastReplay()+"::text as replay"); err != nil {
+		return "", err
+	}
+	if len(at) != 1 || at[0].Replay == nil {
+		return "", nil
+	}
+	var oldest []struct {
+		Name string `json:"name"`
+		Size uint64 `json:"size"`
+	}
+	// Names sort by timeline first; only the part behind it says how old a file is.
+	q := `select f.name, ` + segmentBytes + ` as size from pg_ls_dir('` + j.Version.WALDir() + `') as f(name)
+		where f.name ~ '^[0-9A-F]{24}$' order by substr(f.name, 9) limit 1`
+	if err := up.Query(ctx, &oldest, q); err != nil {
+		return "", err
+	}
+	if len(oldest) != 1 {
+		return "", nil
+	}
+	need, err := postgres.SegmentName(1, *at[0].Replay, oldest[0].Size)
+	if err != nil {
+		return "", err
+	}
+	if need[8:] >= oldest[0].Name[8:] {
+		return "", nil
+	}
+	return need[8:], nil
+}
+
+// segmentBytes is wal_segment_size in bytes: pg_settings gives 8kB blocks before 11.
+const segmentBytes = `(select setting::int8 * case unit when '8kB' then 8192 else 1 end from pg_settings where name = 'wal_segment_size')`
