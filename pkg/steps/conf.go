@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -28,6 +29,11 @@ type Conf struct {
 	// NotBelow names the host whose running values of the settings that a
 	// standby must not have lower are the floor: "upstream".
 	NotBelow string `yaml:"not-below"`
+	// Serve adds what a primary must have at least to serve standbys.
+	Serve bool `yaml:"serve"`
+	// When: "stopped" leaves a server that runs alone; "running" one that does not, and
+	// what needs a restart, which is left to the restart's turn. Default: both.
+	When string `yaml:"when"`
 }
 
 // Wanted is a value, or the least value.
@@ -52,13 +58,24 @@ func (w *Wanted) UnmarshalYAML(n *yaml.Node) error {
 var _ Step = (*Conf)(nil)
 
 // Validate is called when a plan file is read.
-func (s *Conf) Validate() error { return onlyUpstream("not-below", s.NotBelow) }
+func (s *Conf) Validate() error {
+	if s.When != "" && s.When != "stopped" && s.When != "running" {
+		return fmt.Errorf("when %q: want stopped or running", s.When)
+	}
+	return onlyUpstream("not-below", s.NotBelow)
+}
 
 // Plan edits only what differs, in the file whose line takes effect.
 func (s *Conf) Plan(ctx context.Context, in In) (Planned, error) {
 	h, err := in.self(ctx)
 	if err != nil {
 		return Planned{}, err
+	}
+	switch {
+	case s.When == "stopped" && h.Server.Running:
+		return noop("the server runs"), nil
+	case s.When == "running" && !h.Server.Running:
+		return noop("the server does not run"), nil
 	}
 	wanted, err := s.wanted(ctx, in)
 	if err != nil {
@@ -76,6 +93,9 @@ func (s *Conf) Plan(ctx context.Context, in In) (Planned, error) {
 	var changed []string
 	for _, name := range names {
 		want := wanted[name]
+		if name == "wal_level" && want.AtLeast && want.Value == "replica" {
+			want.Value = c.version.StandbyWALLevel() // which is what it is called
+		}
 		ok, err := c.holds(name, want)
 		if err != nil {
 			return Planned{}, err
@@ -83,31 +103,35 @@ func (s *Conf) Plan(ctx context.Context, in In) (Planned, error) {
 		if ok {
 			continue
 		}
-		if err := c.refuseOverride(in.Self.Name, name); err != nil {
-			return Planned{}, err
+		restart := c.needsRestart(name)
+		if restart && s.When == "running" {
+			// What the server runs with already is put into its file at once:
+			// the file is what the next start would bring.
+			if runs, err := c.runsWith(name, want); err != nil || !runs {
+				if err != nil {
+					return Planned{}, err
+				}
+				continue
+			}
+			restart = false
 		}
-		if _, err := c.tree.Set(name, want.Value); err != nil {
-			return Planned{}, fmt.Errorf("set %s: %w", name, err)
+		if s.When != "running" {
+			if err := c.refuseOverride(in.Self.Name, name); err != nil {
+				return Planned{}, err
+			}
+		}
+		if err := c.put(name, want); err != nil {
+			return Planned{}, err
 		}
 		changed = append(changed, name+" = "+want.Value)
 		if h.Server.Running {
-			settles = append(settles, Settle{Host: in.Self.Name, Restart: c.settings[strings.ToLower(name)].NeedsRestart(), Why: name})
+			settles = append(settles, Settle{Host: in.Self.Name, Restart: restart, Why: name})
 		}
 	}
 	if len(changed) == 0 {
 		return noop("%s: already as wanted", strings.Join(names, ", ")), nil
 	}
-	p := Planned{Settles: settles}
-	for _, src := range c.tree.Files() {
-		before := c.before[src.Path]
-		if string(before.Data) == string(src.Data) {
-			continue
-		}
-		e := in.edit(h, in.Self, before, src.Data)
-		e.Why = "(" + strings.Join(changed, ", ") + ")"
-		p.Effects = append(p.Effects, e)
-	}
-	return p, nil
+	return Planned{Settles: settles, Effects: c.edits(in, h, changed)}, nil
 }
 
 func (s *Conf) wanted(ctx context.Context, in In) (map[string]Wanted, error) {
@@ -128,16 +152,77 @@ func (s *Conf) wanted(ctx context.Context, in In) (map[string]Wanted, error) {
 			}
 			out[name] = Wanted{Value: v.Value, AtLeast: true}
 		}
+		if err := s.notBelowControl(ctx, in, out); err != nil {
+			return nil, err
+		}
+		if !f.Server.Version.HotStandbyByDefault() {
+			out["hot_standby"] = Wanted{Value: "on"} // else nobody can ask it whether it streams
+		}
 	}
 	for name, w := range s.Set {
-		out[strings.ToLower(name)] = w
+		name = strings.ToLower(name)
+		// Of two floors the higher one counts.
+		if floor, ok := out[name]; ok && floor.AtLeast && w.AtLeast && number(floor.Value) > number(w.Value) {
+			continue
+		}
+		out[name] = w
+	}
+	if s.Serve {
+		maps.Copy(out, serves())
 	}
 	if s.Inventory {
-		for _, set := range in.Self.Postgres.Settings {
-			out[strings.ToLower(set.Name)] = Wanted{Value: set.Value, AtLeast: set.AtLeast}
+		for name, w := range inventoryWants(in.Self) {
+			if err := s.notBelow(out, name, &w); err != nil {
+				return nil, err
+			}
+			out[name] = w
 		}
 	}
 	return out, nil
+}
+
+// notBelowControl: a standby that was stopped compares its settings with what it had
+// replayed of the primary's by then, which may have gone down since.
+func (s *Conf) notBelowControl(ctx context.Context, in In, floor map[string]Wanted) error {
+	h, err := in.self(ctx)
+	if err != nil || h.Data.State != facts.Cluster {
+		return err
+	}
+	for name, w := range floor {
+		n, err := strconv.ParseInt(w.Value, 10, 64)
+		if err != nil {
+			return fmt.Errorf("read setting %s: %w", name, err)
+		}
+		floor[name] = Wanted{Value: strconv.FormatInt(max(n, controlValue(h.Data.Control, name)), 10), AtLeast: true}
+	}
+	return nil
+}
+
+// notBelow keeps a value of the inventory from going below the floor: the server would
+// not start. It may go down when the upstream has.
+func (s *Conf) notBelow(floor map[string]Wanted, name string, w *Wanted) error {
+	f, ok := floor[name]
+	if !ok || s.NotBelow == "" || !f.AtLeast {
+		return nil
+	}
+	cmp, err := conf.Kind{Vartype: "integer"}.Compare(w.Value, f.Value)
+	if err != nil {
+		return fmt.Errorf("compare %s: %w", name, err)
+	}
+	if cmp < 0 {
+		*w = f
+	}
+	return nil
+}
+
+// number is a value of the settings that a standby must not have lower, all of
+// them plain numbers; 0 for any other text.
+func number(value string) int64 {
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // config is the files of one server, with what is known of each setting.
@@ -145,6 +230,8 @@ type config struct {
 	tree     *conf.Tree
 	auto     *conf.File
 	autoPath string
+	autoWas  host.File
+	unset    []string // of what ALTER SYSTEM has set
 	before   map[string]host.File
 	settings postgres.Settings // types and contexts; values too if running
 	running  bool
@@ -177,7 +264,7 @@ func (s *Conf) open(ctx context.Context, in In, h *facts.Host) (*config, error) 
 	if err != nil {
 		return nil, err
 	}
-	c.auto = conf.Parse(auto.Data)
+	c.auto, c.autoWas = conf.Parse(auto.Data), auto
 	return c, nil
 }
 
@@ -221,21 +308,22 @@ func (c *config) holds(name string, want Wanted) (bool, error) {
 	if !ok && !strings.Contains(name, ".") {
 		return false, c.unknown(name)
 	}
-	have, _, _, inFile := c.tree.Get(name)
-	if s, ok := c.auto.Get(name); ok {
-		have, inFile = s.Value, true
-	}
-	if !inFile {
-		have = known.BootValue
-		if c.running && known.Source != "configuration file" {
-			have = known.Value // also what initdb or the environment gave
-		}
-	}
-	kind := conf.Kind{Vartype: known.Vartype, Unit: known.Unit}
-	if !inFile {
-		// pg_settings gives bare numbers in the setting's own unit.
-		have += bareUnit(known)
-	}
+	return c.suits(known, c.value(known, name), want)
+}
+
+// runsWith reports whether the server's running value is as wanted.
+func (c *config) runsWith(name string, want Wanted) (bool, error) {
+	known, _ := c.settings.Lookup(name)
+	return c.suits(known, known.Value+bareUnit(known), want)
+}
+
+func (c *config) needsRestart(name string) bool {
+	known, _ := c.settings.Lookup(name)
+	return known.NeedsRestart()
+}
+
+func (c *config) suits(known postgres.Setting, have string, want Wanted) (bool, error) {
+	name, kind := known.Name, conf.Kind{Vartype: known.Vartype, Unit: known.Unit}
 	if name == "wal_level" && want.AtLeast {
 		return c.version.WALLevelServesStandby(have), nil
 	}
@@ -247,6 +335,23 @@ func (c *config) holds(name string, want Wanted) (bool, error) {
 		return false, fmt.Errorf("compare %s: %w", name, err)
 	}
 	return cmp >= 0, nil
+}
+
+// value is what the files say, or else the default.
+func (c *config) value(known postgres.Setting, name string) string {
+	have, _, _, inFile := c.tree.Get(name)
+	if s, ok := c.auto.Get(name); ok {
+		have, inFile = s.Value, true
+	}
+	if inFile {
+		return have
+	}
+	have = known.BootValue
+	if c.running && known.Source != "configuration file" {
+		have = known.Value // also what initdb or the environment gave
+	}
+	// pg_settings gives bare numbers in the setting's own unit.
+	return have + bareUnit(known)
 }
 
 func (c *config) unknown(name string) error {

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,6 +11,7 @@ import (
 	"net/netip"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
@@ -23,14 +25,27 @@ import (
 // one address. Both halves are removed by the hosts themselves when the tool dies,
 // and the line expires if everything else fails.
 type CopyKey struct {
-	From    string        `yaml:"from"` // upstream
+	From    string        `yaml:"from"` // upstream, or another host
 	Expires time.Duration `yaml:"expires"`
+	// How the copy goes over the link: as the rsync step inside has it.
+	Streams  string `yaml:"streams"`
+	Compress string `yaml:"compress"`
+	BWLimit  string `yaml:"bwlimit"`
+	// CommitLimit is that of the rsync step: but for none, the sender has a low priority
+	// of the source's processors.
+	CommitLimit string `yaml:"commit-limit"`
 }
 
 var _ Bracket = (*CopyKey)(nil)
 
 // Validate is called when a plan file is read.
-func (s *CopyKey) Validate() error { return onlyUpstream("from", s.From) }
+func (s *CopyKey) Validate() error {
+	if _, err := copyOptions(s.Streams, s.Compress, s.BWLimit, &facts.Host{}, &facts.Host{}); err != nil {
+		return err
+	}
+	_, err := commitLimit(s.CommitLimit)
+	return err
+}
 
 // Open authorises a key on the upstream for each tree of the copy, and puts the
 // private halves on the standby's memory file system.
@@ -39,9 +54,12 @@ func (s *CopyKey) Open(ctx context.Context, in In) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
-	up, uf, err := in.upstream(ctx)
+	up, uf, err := in.source(ctx, s.From)
 	if err != nil {
 		return Planned{}, err
+	}
+	if in.Self.Relay {
+		return in.openRelay(self)
 	}
 	trees, err := copyTrees(ctx, in.Self, uf)
 	if err != nil {
@@ -120,16 +138,9 @@ func digest(s string) string {
 }
 
 func (s *CopyKey) authorize(ctx context.Context, in In, self, uf *facts.Host, up *inventory.Host, t tree, key Key, n int, expires time.Duration) (line, mark string, err error) {
-	argv, err := self.RsyncServer(ctx, rsyncFlags(t.fresh(self)), t.source+"/")
+	command, err := s.command(ctx, in, self, uf, up, t)
 	if err != nil {
 		return "", "", err
-	}
-	if uf.Machine.LoginUser != up.Postgres.OSUser {
-		argv = append([]string{"sudo", "-n", "-u", up.Postgres.OSUser}, argv...)
-	}
-	command, err := shell.Quote(argv...)
-	if err != nil {
-		return "", "", fmt.Errorf("rsync command: %w", err)
 	}
 	if strings.ContainsAny(command, "\n\r") {
 		return "", "", errors.New("rsync command: line break in a path")
@@ -145,4 +156,70 @@ func (s *CopyKey) authorize(ctx context.Context, in In, self, uf *facts.Host, up
 	options = append(options, `expiry-time="`+uf.Machine.Clock.Add(expires).Format("200601021504")+`"`)
 	mark = fmt.Sprintf("pgrepctl:%s:%s:%d", in.Run.ID(), in.Self.Name, n)
 	return strings.Join(options, ",") + " " + key.Public + " " + mark, mark, nil
+}
+
+// command is all that a key can start: an rsync sender of one directory. Which of them,
+// where the copy may compress or goes on, the name decides that rsync asks for.
+func (s *CopyKey) command(ctx context.Context, in In, self, uf *facts.Host, up *inventory.Host, t tree) (string, error) {
+	how, err := in.copying(s.Streams, s.Compress, s.BWLimit, self, uf)
+	if err != nil {
+		return "", err
+	}
+	sender := func(zstd bool, more ...string) (string, error) {
+		argv, err := self.RsyncServer(ctx, append(how.flags(zstd), more...), t.source+"/")
+		if err != nil {
+			return "", err
+		}
+		if uf.Machine.LoginUser != up.Postgres.OSUser {
+			argv = append([]string{"sudo", "-n", "-u", up.Postgres.OSUser}, argv...)
+		}
+		return shell.Quote(argv...)
+	}
+	lowly, err := s.lowly(in, t)
+	if err != nil {
+		return "", err
+	}
+	asks := []ask{{}}
+	if how.compress != "none" {
+		asks = append(asks, ask{name: effect.ZstdSender, zstd: true})
+	}
+	if appends(self) {
+		asks = append(asks, ask{name: effect.AppendSender, more: []string{"--append"}})
+	}
+	lines, errs := make([]string, len(asks)), make([]error, len(asks))
+	var asking sync.WaitGroup
+	for i, a := range asks {
+		asking.Go(func() { lines[i], errs[i] = sender(a.zstd, a.more...) })
+	}
+	asking.Wait()
+	if err := cmp.Or(errs...); err != nil || len(asks) == 1 && lowly == "" {
+		return lines[0], err
+	}
+	others := ""
+	for i, a := range asks[1:] {
+		others += a.name + "*) exec " + lines[i+1] + ";; "
+	}
+	if others != "" {
+		others = "case $SSH_ORIGINAL_COMMAND in " + others + "esac; "
+	}
+	return shell.Quote("sh", "-c", lowly+others+"exec "+lines[0])
+}
+
+// ask is about one of the commands that rsync may run: by the name that it asks for, empty for
+// the ordinary one.
+type ask struct {
+	name string
+	zstd bool
+	more []string
+}
+
+// lowly is how the shell of the sender begins. A plan that does not speak of the commits
+// is one of before this was looked at, or somebody's own.
+func (s *CopyKey) lowly(in In, t tree) (string, error) {
+	commits, err := commitLimit(given(s.CommitLimit, in.Self.Copying.CommitLimit))
+	if err != nil || commits.Off || s.CommitLimit == "" {
+		return "", err
+	}
+	dir, err := shell.Quote(t.source)
+	return effect.LowlySender(dir), err
 }

@@ -83,11 +83,14 @@ func (s *DataDirectory) fence(ctx context.Context, in In, h *facts.Host) (Planne
 	if h.Data.State == facts.Absent {
 		add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: dir, Mode: 0o700})
 	}
-	if h.Data.State == facts.Partial {
+	if gone, err := in.controlGone(ctx, h); err != nil {
+		return Planned{}, err
+	} else if h.Data.State == facts.Partial && !gone {
 		add(&effect.RemoveFile{Host: in.Self.Name, As: as, Path: path.Join(dir, postgres.ControlFile), Why: "(without it no server starts)", Sync: true})
 	}
+	empty := h.Data.State == facts.Absent || h.Data.State == facts.Empty
 	marker := facts.Marker{Run: in.Run.ID(), SystemID: uf.Server.SystemID, Source: up.Name, Operator: in.Run.Operator(), Elsewhere: elsewhere,
-		WasEmpty: h.Data.State == facts.Absent || h.Data.State == facts.Empty || h.Data.Marker.WasEmpty}
+		WasEmpty: empty || h.Data.Marker.WasEmpty, Alone: empty || h.Data.Marker.Alone && h.Data.Marker.Run == in.Run.ID()}
 	b, err := json.MarshalIndent(marker, "", "  ")
 	if err != nil {
 		return Planned{}, fmt.Errorf("marker: %w", err)
@@ -117,8 +120,12 @@ func (s *DataDirectory) startable(ctx context.Context, in In, h *facts.Host) (Pl
 	if err != nil {
 		return Planned{}, fmt.Errorf("system identifier of %s: %w", up.Name, err)
 	}
+	trees, err := copyTrees(ctx, in.Self, up)
+	if err != nil {
+		return Planned{}, err
+	}
 	return Planned{Effects: []effect.Effect{
-		&effect.Exec{Host: in.Self.Name, As: as, Argv: []string{path.Join(h.Machine.BinDirectory, "initdb"), "--sync-only", "-D", dir}, Verb: "fsync", What: dir},
+		durable(in.Self, h, trees),
 		&effect.Rename{Host: in.Self.Name, As: as, From: path.Join(dir, postgres.PendingControlFile), To: path.Join(dir, postgres.ControlFile), Why: "(from here on it can start, in recovery)"},
 		&effect.RemoveFile{Host: in.Self.Name, As: as, Path: path.Join(dir, postgres.RunMarker), Then: func(h *facts.Host) {
 			h.Data.State, h.Data.Standby = facts.Cluster, true

@@ -2,12 +2,16 @@ package steps
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
@@ -17,7 +21,9 @@ type BackupLabel struct{}
 
 var _ Step = (*BackupLabel)(nil)
 
-// Plan knows the bytes only after the backup; a preview shows the act alone.
+// Plan knows the bytes only after the backup; a preview shows the act alone. Those of an
+// exclusive backup are files of the source, which the copy has brought along: only a map
+// of tablespaces that move is written anew.
 func (*BackupLabel) Plan(ctx context.Context, in In) (Planned, error) {
 	done, reason, err := in.seeded(ctx)
 	if err != nil {
@@ -46,14 +52,18 @@ func (*BackupLabel) Plan(ctx context.Context, in In) (Planned, error) {
 		if err != nil {
 			return err
 		}
-		if before.Exists && string(before.Data) == data {
+		if label, _ := in.Run.Output(effect.BackupLabel); label == "" && uf.Server.Version.ExclusiveBackup() {
+			if before.Exists = true; name == "backup_label" || !anyMoves(in.Self, uf) {
+				return nil
+			}
+		} else if before.Exists && string(before.Data) == data {
 			return nil
 		}
 		p.Effects = append(p.Effects, &effect.WriteFile{Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: before.Path, Before: before,
 			Data: []byte(data), Mode: 0o600, Own: true, Sensitive: true, Why: "(as the server gave it at the end of the backup)"})
 		return nil
 	}
-	if text, _ := in.Run.Output(effect.BackupMap); text != "" || len(uf.Server.Tablespaces) > 0 {
+	if text, _ := in.Run.Output(effect.BackupMap); text != "" || len(uf.Server.Tablespaces) > 0 && uf.Server.Version.WritesTablespaceMap() {
 		if err := write("tablespace_map", effect.BackupMap); err != nil {
 			return Planned{}, err
 		}
@@ -65,6 +75,10 @@ func (*BackupLabel) Plan(ctx context.Context, in In) (Planned, error) {
 		return noop("backup_label is what the server gave"), nil
 	}
 	return p, nil
+}
+
+func anyMoves(to *inventory.Host, up *facts.Host) bool {
+	return slices.ContainsFunc(up.Server.Tablespaces, func(t facts.Tablespace) bool { return movedTo(to, t.Location) != t.Location })
 }
 
 // Wait waits until the standby streams.
@@ -94,8 +108,18 @@ func (s *Wait) Plan(ctx context.Context, in In) (Planned, error) {
 		return Planned{}, err
 	}
 	app := applicationName(in.Self)
-	if sender, ok := uf.Server.Sender(app); ok && sender.State == "streaming" && !in.Run.Changed(in.Self.Name) {
+	if sender, ok := uf.Server.Sender(app); ok && sender.State == "streaming" && !in.touched() {
 		return noop("it streams from %s", up.Name), nil
+	}
+	if late, err := in.comesOfAge(ctx, h); err != nil {
+		return Planned{}, err
+	} else if late {
+		p := noop("it replays what it has, %s late as it should, and streams from %s after that", in.Self.ApplyDelay, up.Name)
+		if in.Run.Changed(in.Self.Name) {
+			p.Held = []Held{{What: "whether it streams from " + up.Name + " is not proven: it replays what it has first, " + in.Self.ApplyDelay.String() + " late as it should",
+				Hint: "pgrepctl standby verify " + in.Self.Name + ", when that is done", Note: true}}
+		}
+		return p, nil
 	}
 	timeout := s.Timeout
 	if timeout == 0 {
@@ -105,6 +129,30 @@ func (s *Wait) Plan(ctx context.Context, in In) (Planned, error) {
 	from, _ := in.Run.Output(effect.LogOffset(in.Self.Name))
 	return Planned{Effects: []effect.Effect{&effect.AwaitStreaming{Host: in.Self.Name, Upstream: up.Name, Application: app,
 		Delayed: in.Self.ApplyDelay > 0, Timeout: timeout, Version: uf.Server.Version, Log: c.Log, LogAs: c.LogAs, LogFrom: from}}}, nil
+}
+
+// touched reports whether this run has changed the standby, or made its slot: one that
+// had lost that streams within seconds, and what a run does must not depend on when.
+func (in In) touched() bool {
+	return in.Run.Changed(in.Self.Name) || in.Run.Claimed(slotClaim(in.Self.Slot))
+}
+
+// comesOfAge: see facts.Host.ComesOfAge. A standby that this run has made has no delay
+// until it streams, and is waited for; one that has its delay already would not stream
+// for as long as that. Before 12 a new one has it from the start, so there whatever
+// this run changed is waited for.
+func (in In) comesOfAge(ctx context.Context, h *facts.Host) (bool, error) {
+	if !h.ComesOfAge(in.Self.ApplyDelay) {
+		return false, nil
+	}
+	if !in.Run.Changed(in.Self.Name) {
+		return true, nil
+	}
+	if !h.Server.Version.UsesSignalFiles() {
+		return false, nil
+	}
+	d, err := in.applyDelay(ctx, h)
+	return d > 0, err
 }
 
 // Verify proves that the standby is what it should be.
@@ -123,10 +171,31 @@ func (*Verify) Plan(ctx context.Context, in In) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
-	if !in.Run.Changed(in.Self.Name) && proven(h, uf, in.Self.Slot) {
+	if late, err := in.comesOfAge(ctx, h); err != nil {
+		return Planned{}, err
+	} else if late && h.Server.SystemID == uf.Server.SystemID {
+		return noop("in recovery, of the system of %s, and replays what it has", up.Name), nil
+	}
+	if h.Server.Replay.Paused {
+		return paused(in)
+	}
+	if !in.touched() && proven(h, uf, in.Self.Slot) {
 		return noop("in recovery, of the system and timeline of %s, slot in use, replay not paused", up.Name), nil
 	}
 	return Planned{Effects: []effect.Effect{&effect.VerifyStandby{Host: in.Self.Name, Upstream: up.Name, Slot: in.Self.Slot, Delayed: in.Self.ApplyDelay > 0, Version: uf.Server.Version}}}, nil
+}
+
+// paused: somebody has paused replay, and it is not for a run to fail because of that
+// when it changes nothing there. What it changes could not be proven, and the preview
+// refuses it.
+func paused(in In) (Planned, error) {
+	const hint = "when it is no longer wanted: pgrepctl replay resume "
+	if in.Run.Changed(in.Self.Name) {
+		return Planned{}, fault.Refuse(in.Self.Name, hint+in.Self.Name+"; then type the same command again", errors.New("replay is paused: what is to be changed there could not be proven"))
+	}
+	p := noop("replay is paused: it is not verified")
+	p.Held = []Held{{What: "replay is paused, by somebody else than this run", Hint: hint + in.Self.Name, Note: true}}
+	return p, nil
 }
 
 func proven(h, up *facts.Host, slot string) bool {

@@ -41,9 +41,11 @@ type scene struct {
 	Facts     map[string]any                       `yaml:"facts"`
 	Files     map[string]map[string]string         `yaml:"files"`
 	Modes     map[string]fs.FileMode               `yaml:"modes"`
+	Links     map[string]map[string]string         `yaml:"links"`
 	Missing   map[string][]string                  `yaml:"missing"` // files of the base that are not there
 	Settings  map[string]map[string]map[string]any `yaml:"settings"`
 	Roles     map[string][]role                    `yaml:"roles"`
+	SetFor    map[string]map[string][]facts.SetFor `yaml:"set_for"`
 	Bad       map[string][]facts.ConfigError       `yaml:"bad"`
 
 	Step     string            `yaml:"step"`
@@ -55,6 +57,9 @@ type scene struct {
 	Owed     []steps.Settle    `yaml:"owed"`
 	Password string            `yaml:"password"`
 	Accept   []string          `yaml:"accept"`
+	Without  []string          `yaml:"without"`
+
+	Unreachable []string `yaml:"unreachable"` // hosts without facts
 }
 
 type role struct {
@@ -62,6 +67,7 @@ type role struct {
 	Login       bool   `yaml:"login"`
 	Replication bool   `yaml:"replication"`
 	Superuser   bool   `yaml:"superuser"`
+	Becomes     bool   `yaml:"becomes"`
 	Password    string `yaml:"password"`
 }
 
@@ -136,6 +142,9 @@ func play(t *testing.T, kind string, text []byte) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if s.Standby == "none" {
+		s.Standby = `""`
+	}
 	p, err := plan.Load("case", []byte("name: case\nvars: {standby: {default: "+s.Standby+"}}\nsteps:\n- "+strings.ReplaceAll(strings.TrimSpace(s.Step), "\n", "\n  ")+"\n"), inv, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +153,7 @@ func play(t *testing.T, kind string, text []byte) string {
 	if n.Kind != kind {
 		t.Fatalf("a case of %s is about %s", kind, n.Kind)
 	}
-	in := steps.In{Cluster: inv, Self: n.Host, Standby: p.Standby, Facts: newCast(t, inv, b, s), Run: &running{s}}
+	in := steps.In{Cluster: inv, Self: n.Host, Standby: p.Standby, Without: s.Without, Facts: newCast(t, inv, b, s), Run: &running{s}}
 	var planned steps.Planned
 	switch {
 	case n.Step != nil:
@@ -177,6 +186,12 @@ func words(p steps.Planned, err error) string {
 	if p.Noop != "" {
 		fmt.Fprintf(&b, "nothing to do: %s\n", p.Noop)
 	}
+	for _, h := range p.Held {
+		fmt.Fprintf(&b, "held: %s\n  hint: %s\n", h.What, h.Hint)
+		if h.Note {
+			b.WriteString("  a note\n")
+		}
+	}
 	for _, e := range p.Effects {
 		d := e.Describe()
 		fmt.Fprintf(&b, "%s: %s\n", e.On(), d)
@@ -185,6 +200,9 @@ func words(p steps.Planned, err error) string {
 		}
 		if d.NoReturn != "" {
 			fmt.Fprintf(&b, "  no return: %s\n", d.NoReturn)
+		}
+		if d.Hazard != "" {
+			fmt.Fprintf(&b, "  hazard: %s\n", d.Hazard)
 		}
 		if d.Diff != "" {
 			fmt.Fprintf(&b, "  | %s\n", strings.ReplaceAll(strings.TrimSuffix(d.Diff, "\n"), "\n", "\n  | "))
@@ -207,7 +225,11 @@ func words(p steps.Planned, err error) string {
 func details(e effect.Effect) []string {
 	switch e := e.(type) {
 	case *effect.Copy:
-		return []string{"as " + e.As, strings.Join(e.Argv, "\n    ")}
+		out := []string{"as " + e.As, strings.Join(e.Argv, "\n    ")}
+		if r := e.Relay; r != nil {
+			out = append(out, "pipes in "+r.Dir, "to "+e.FromAs+" on "+e.From+": "+strings.Join(r.Sender, " "))
+		}
+		return out
 	case *effect.AddLine:
 		return []string{e.Line}
 	case *effect.Exec:
@@ -226,6 +248,29 @@ func details(e effect.Effect) []string {
 		if e.Copied != nil {
 			return []string{fmt.Sprintf("wants no tablespace but %q", e.Copied)}
 		}
+	case *effect.Balance:
+		if e.Argv != nil {
+			return []string{"as " + e.As + ": " + strings.Join(e.Argv, " ")}
+		}
+		return []string{e.As + " " + e.Socket}
+	case *effect.AwaitDrained:
+		var out []string
+		for _, b := range e.Balancers {
+			out = append(out, fmt.Sprintf("counts %s/%s at %s while it is in %s", b.Backend, b.Server, b.Host, b.To))
+		}
+		return out
+	case *effect.Reconnect:
+		return []string{fmt.Sprintf("databases %q", e.Databases)}
+	case *effect.StartExclusive:
+		return []string{e.Start, "label " + e.Label}
+	case *effect.BackupSwitch:
+		return []string{"as " + e.As + ": psql of " + e.Bin, "label " + e.Label}
+	case *effect.StopExclusive:
+		if e.Copied != nil {
+			return []string{fmt.Sprintf("wants no tablespace but %q", e.Copied)}
+		}
+	case *effect.ReserveSlot:
+		return []string{fmt.Sprintf("logs in as %s@%s:%d to slot %s of system %s", e.Login.User, e.Login.Address, e.Login.Port, e.Login.Slot, e.SystemID)}
 	case *effect.StartBackup:
 		return []string{e.Start, e.Stop}
 	case *effect.Service:
@@ -275,7 +320,13 @@ func newCast(t *testing.T, inv *inventory.Cluster, base, s scene) cast {
 	t.Helper()
 	c := cast{}
 	for _, h := range inv.Hosts {
-		src := &source{files: map[string]host.File{}, dirs: map[string]bool{}, settings: map[string]postgres.Setting{}, bad: s.Bad[h.Name]}
+		if slices.Contains(s.Unreachable, h.Name) {
+			continue
+		}
+		src := &source{files: map[string]host.File{}, dirs: map[string]bool{}, settings: map[string]postgres.Setting{}, bad: s.Bad[h.Name], links: s.Links[h.Name]}
+		for p := range src.links {
+			src.dirs[path.Dir(p)] = true
+		}
 		f := facts.New(h.Name, src)
 		for _, layer := range []scene{base, s} {
 			remarshal(t, layer.Facts[h.Name], f)
@@ -291,12 +342,18 @@ func newCast(t *testing.T, inv *inventory.Cluster, base, s scene) cast {
 			for _, r := range layer.Roles[h.Name] {
 				src.roles = append(src.roles, r)
 			}
+			src.setFor = layer.SetFor[h.Name]
 		}
 		for _, p := range s.Missing[h.Name] {
 			delete(src.files, p)
 			delete(src.dirs, p)
 		}
 		c[h.Name] = f
+	}
+	for _, b := range inv.Traffic.Balancers {
+		f := facts.New(b.Name, nil)
+		remarshal(t, s.Facts[b.Name], f)
+		c[b.Name] = f
 	}
 	return c
 }
@@ -324,7 +381,9 @@ type source struct {
 	dirs     map[string]bool
 	settings map[string]postgres.Setting
 	roles    []role
+	setFor   map[string][]facts.SetFor
 	bad      []facts.ConfigError
+	links    map[string]string
 }
 
 func (s *source) put(p, data string, mode fs.FileMode) {
@@ -356,13 +415,33 @@ func (s *source) List(_ context.Context, _, dir string) ([]host.Entry, error) {
 			out = append(out, host.Entry{Name: path.Base(p)})
 		}
 	}
+	for _, p := range slices.Sorted(maps.Keys(s.links)) {
+		if path.Dir(p) == dir {
+			out = append(out, host.Entry{Name: path.Base(p), Mode: fs.ModeSymlink | 0o777})
+		}
+	}
 	return out, nil
+}
+
+func (s *source) ReadLink(_ context.Context, _, p string) (string, error) {
+	if to, ok := s.links[p]; ok {
+		return to, nil
+	}
+	return "", fs.ErrNotExist
 }
 
 func (s *source) Space(_ context.Context, _ string, dirs []string) ([]facts.Space, error) {
 	var out []facts.Space
 	for _, d := range dirs {
 		out = append(out, facts.Space{Path: d, Exists: s.dirs[d]})
+	}
+	return out, nil
+}
+
+func (s *source) Access(_ context.Context, _ string, dirs []string) ([]facts.Access, error) {
+	var out []facts.Access
+	for _, d := range dirs {
+		out = append(out, facts.Access{Path: d, Exists: s.dirs[d], Read: s.dirs[d], Write: s.dirs[d]})
 	}
 	return out, nil
 }
@@ -374,7 +453,7 @@ func (s *source) Role(_ context.Context, name string) (facts.Role, error) {
 		if r.Name != name {
 			continue
 		}
-		out := facts.Role{Name: name, Exists: true, Login: r.Login, Replication: r.Replication, Superuser: r.Superuser}
+		out := facts.Role{Name: name, Exists: true, Login: r.Login, Replication: r.Replication, Superuser: r.Superuser, Becomes: r.Becomes}
 		if r.Password != "" {
 			v, err := postgres.SCRAMVerifier(secret.New(r.Password), []byte("0123456789abcdef"), 4096)
 			out.Verifier = secret.New(v)
@@ -383,6 +462,10 @@ func (s *source) Role(_ context.Context, name string) (facts.Role, error) {
 		return out, nil
 	}
 	return facts.Role{Name: name}, nil
+}
+
+func (s *source) SetFor(_ context.Context, setting string) ([]facts.SetFor, error) {
+	return s.setFor[setting], nil
 }
 
 func (s *source) ConfigErrors(context.Context) ([]facts.ConfigError, error) { return s.bad, nil }

@@ -6,7 +6,8 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 )
 
-// Lock holds the cluster lock around its body.
+// Lock holds the cluster lock around its body, on the primary unless the plan says
+// another host.
 type Lock struct{}
 
 var (
@@ -17,7 +18,7 @@ var (
 // Guard refuses while another run holds the lock: a plan made of what that one
 // has half done would call its slot somebody else's, and say to drop it.
 func (*Lock) Guard(ctx context.Context, in In) error {
-	name := in.Cluster.Primary().Name
+	name := in.Self.Name
 	h, err := in.Facts.Of(ctx, name)
 	if err != nil {
 		return err
@@ -29,12 +30,12 @@ func (*Lock) Guard(ctx context.Context, in In) error {
 	return nil
 }
 
-// Open takes the lock where every operator meets: on the primary.
+// Open takes the lock where every operator meets.
 func (*Lock) Open(_ context.Context, in In) (Planned, error) {
-	return Planned{Effects: []effect.Effect{&effect.TakeLock{Host: in.Cluster.Primary().Name}}}, nil
+	return Planned{Effects: []effect.Effect{&effect.TakeLock{Host: in.Self.Name}}}, nil
 }
 
 // Close frees it.
 func (*Lock) Close(_ context.Context, in In) (Planned, error) {
-	return Planned{Effects: []effect.Effect{&effect.ReleaseLock{Host: in.Cluster.Primary().Name}}}, nil
+	return Planned{Effects: []effect.Effect{&effect.ReleaseLock{Host: in.Self.Name}}}, nil
 }

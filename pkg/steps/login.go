@@ -5,12 +5,15 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 )
 
 // Login proves access from the standby's host to its upstream before anything
 // is copied.
 type Login struct {
 	To string `yaml:"to"` // upstream
+	// Anew: also of a standby whose data are about to be replaced.
+	Anew bool `yaml:"anew"`
 }
 
 var _ Step = (*Login)(nil)
@@ -19,33 +22,42 @@ var _ Step = (*Login)(nil)
 func (s *Login) Validate() error { return onlyUpstream("to", s.To) }
 
 // Plan is a noop once the standby is one: then its walreceiver proves it.
-func (*Login) Plan(ctx context.Context, in In) (Planned, error) {
-	done, reason, err := in.seeded(ctx)
-	if err != nil {
-		return Planned{}, err
+func (s *Login) Plan(ctx context.Context, in In) (Planned, error) {
+	if s.Anew && in.replaced() {
+		return noop("this run has proved it, and brought the new data"), nil
 	}
-	if done {
-		return noop("%s", reason), nil
+	if !s.Anew {
+		if done, reason, err := in.seeded(ctx); err != nil || done {
+			return noop("%s", reason), err
+		}
 	}
 	up, h, err := in.upstream(ctx)
 	if err != nil {
 		return Planned{}, err
 	}
-	pw, err := in.Run.Password(ctx)
+	l, err := in.login(ctx, in.Self, up)
 	if err != nil {
 		return Planned{}, err
 	}
-	l := host.Login{Address: up.Address, Port: up.Postgres.Port, User: in.Cluster.Replication.User, Password: pw, SSLMode: in.Cluster.Replication.SSLMode}
-	if c := in.Cluster.Replication.SSLRootCert; c != "" && c != "system" {
-		self, err := in.self(ctx)
-		if err != nil {
-			return Planned{}, err
-		}
-		f, err := self.File(ctx, in.Self.Postgres.OSUser, c)
-		if err != nil {
-			return Planned{}, err
-		}
-		l.SSLRootCert = f.Data
-	}
 	return Planned{Effects: []effect.Effect{&effect.ProveLogin{Host: in.Self.Name, Upstream: up.Name, SystemID: h.Server.SystemID, Login: l}}}, nil
+}
+
+// login is how a host logs in to another for replication.
+func (in In) login(ctx context.Context, from, up *inventory.Host) (host.Login, error) {
+	pw, err := in.Run.Password(ctx)
+	if err != nil {
+		return host.Login{}, err
+	}
+	r := in.Cluster.Replication
+	l := host.Login{Address: up.Address, Port: up.Postgres.Port, User: r.User, Password: pw, SSLMode: r.SSLMode}
+	if r.SSLRootCert == "" || r.SSLRootCert == "system" {
+		return l, nil
+	}
+	h, err := in.Facts.Of(ctx, from.Name)
+	if err != nil {
+		return host.Login{}, err
+	}
+	f, err := h.File(ctx, from.Postgres.OSUser, r.SSLRootCert)
+	l.SSLRootCert = f.Data
+	return l, err
 }

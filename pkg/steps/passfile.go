@@ -14,13 +14,19 @@ import (
 
 // Passfile stores the replication password where libpq finds it and nobody else
 // can read it, so that it is in no configuration file.
-type Passfile struct{}
+type Passfile struct {
+	// State is present, which empty means too, or absent.
+	State string `yaml:"state"`
+}
 
 var _ Step = (*Passfile)(nil)
 
 // Plan writes one line for every host of the inventory: any of them may be the
 // upstream one day.
-func (*Passfile) Plan(ctx context.Context, in In) (Planned, error) {
+func (s *Passfile) Plan(ctx context.Context, in In) (Planned, error) {
+	if s.State == "absent" {
+		return s.absent(ctx, in)
+	}
 	h, err := in.self(ctx)
 	if err != nil {
 		return Planned{}, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/doctor"
@@ -29,42 +30,59 @@ func (*Preflight) Plan(ctx context.Context, in In) (Planned, error) {
 	if done {
 		return noop("%s", reason), nil
 	}
+	h, err := in.self(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	seen, err := examine(ctx, in, h, doctor.Scope{Standby: in.Self.Name, Run: in.Run.ID()})
+	if err != nil {
+		return Planned{}, err
+	}
+	if unfit != nil {
+		return Planned{}, unfit
+	}
+	if len(seen) == 0 {
+		return noop("%d checks, nothing in the way", len(doctor.Checks())), nil
+	}
+	return noop("%d checks, nothing in the way; but %s", len(doctor.Checks()), strings.Join(seen, "; ")), nil
+}
+
+// examine runs the checks of doctor for a standby, of which self are the facts, and its
+// upstream. What does not block is returned in words.
+func examine(ctx context.Context, in In, self *facts.Host, scope doctor.Scope) ([]string, error) {
 	hosts := map[string]*facts.Host{}
-	names := []string{in.Self.Name, in.Cluster.Primary().Name}
+	names := []string{in.Cluster.Primary().Name}
 	if up := in.Cluster.Upstream(in.Self); up != nil {
 		names = append(names, up.Name)
 	}
 	for _, name := range names {
 		h, err := in.Facts.Of(ctx, name)
 		if err != nil {
-			return Planned{}, err
+			return nil, err
 		}
 		hosts[name] = h
 	}
-	found, err := doctor.Examine(ctx, in.Cluster, hosts, doctor.Scope{Standby: in.Self.Name, Run: in.Run.ID()})
+	hosts[in.Self.Name] = self
+	found, err := doctor.Examine(ctx, in.Cluster, hosts, scope)
 	if err != nil {
-		return Planned{}, err
+		return nil, err
 	}
-	block, rest, err := doctor.Accept(found, in.Run.Accepted())
+	// That one is no check of doctor, and is for the step that it is about.
+	accepted := slices.DeleteFunc(slices.Clone(in.Run.Accepted()), func(id string) bool { return scope.Reseed && id == SyncQuorum })
+	block, rest, err := doctor.Accept(found, accepted)
 	if err != nil {
-		return Planned{}, &fault.Error{Class: fault.Usage, Err: err, Hint: "pgrepctl doctor"}
+		return nil, &fault.Error{Class: fault.Usage, Err: err, Hint: "pgrepctl doctor"}
 	}
 	if len(block) > 0 {
-		return Planned{}, refuseFindings(block)
+		return nil, refuseFindings(block)
 	}
-	if unfit != nil {
-		return Planned{}, unfit
-	}
-	seen := make([]string, 0, len(rest))
+	var seen []string
 	for _, f := range rest {
 		if f.Severity != doctor.Note {
 			seen = append(seen, f.Host+" "+f.ID+": "+f.Found)
 		}
 	}
-	if len(seen) == 0 {
-		return noop("%d checks, nothing in the way", len(doctor.Checks())), nil
-	}
-	return noop("%d checks, nothing in the way; but %s", len(doctor.Checks()), strings.Join(seen, "; ")), nil
+	return seen, nil
 }
 
 func refuseFindings(block []doctor.Finding) error {

@@ -69,14 +69,18 @@ func (s *Role) create(in In, h *facts.Host, pw secret.Value) (Planned, error) {
 		shown, create = shown+" PASSWORD '***'", create+" PASSWORD "+lit
 	}
 	undo := &effect.SQL{Host: in.Self.Name, Verb: "drop", What: "role " + s.Name, Statements: []string{"DROP ROLE " + ident},
-		// Another run's standby may have come to need it.
-		Unless: "select not exists (select from pg_roles where rolname = " + literal(s.Name) + ") or exists (select from pg_stat_replication where usename = " + literal(s.Name) + ") as done"}
+		Unless: s.kept()}
 	return Planned{Effects: []effect.Effect{&effect.SQL{
 		Host: in.Self.Name, Verb: "create", What: "role " + s.Name, Why: how,
-		Statements: quiet(shown), Private: private(quiet(create)), Undo: undo,
+		Statements: quiet(h.Server.Version, shown), Private: private(quiet(h.Server.Version, create)), Undo: undo,
 		Change: effect.Change{SetRole: &facts.Role{Name: s.Name, Exists: true, Login: true, Replication: true, Verifier: secret.New(verifier)}},
 		Claims: "role " + s.Name,
 	}}}, nil
+}
+
+// kept: there is no such role any more, or another run's standby has come to need it.
+func (s *Role) kept() string {
+	return "select not exists (select from pg_roles where rolname = " + literal(s.Name) + ") or exists (select from pg_stat_replication where usename = " + literal(s.Name) + ") as done"
 }
 
 func (s *Role) alter(in In, role facts.Role) (Planned, error) {
@@ -94,7 +98,8 @@ func (s *Role) alter(in In, role facts.Role) (Planned, error) {
 	after := role
 	after.Login, after.Replication = true, true
 	undo := &effect.SQL{Host: in.Self.Name, Verb: "alter", What: "role " + s.Name, Why: "(" + strings.Join(drop, " ") + ")",
-		Statements: []string{"ALTER ROLE " + ident + " " + strings.Join(drop, " ")}}
+		Statements: []string{"ALTER ROLE " + ident + " " + strings.Join(drop, " ")},
+		Unless:     s.kept()}
 	return Planned{Effects: []effect.Effect{&effect.SQL{
 		Host: in.Self.Name, Verb: "alter", What: "role " + s.Name, Why: "(" + strings.Join(add, " ") + ")",
 		Statements: []string{"ALTER ROLE " + ident + " " + strings.Join(add, " ")}, Undo: undo,
@@ -123,11 +128,20 @@ func (s *Role) verifier(v postgres.Version, pw secret.Value) (string, error) {
 	return out, nil
 }
 
-// quiet keeps a statement out of the server's log. The SETs only work as
-// messages of their own: log_statement is read when a query string arrives.
-func quiet(statement string) []string {
-	return []string{"BEGIN", "SET LOCAL log_statement = 'none'", "SET LOCAL log_min_duration_statement = -1",
-		"SET LOCAL log_min_error_statement = 'panic'", statement, "COMMIT"}
+// quiet keeps a statement out of the server's log, and out of pg_stat_statements,
+// which keeps the text of what is no query. The SETs only work as messages of their
+// own: log_statement is read when a query string arrives, and whether a transaction
+// is a sample when it begins.
+func quiet(v postgres.Version, statement string) []string {
+	var out []string
+	if v.AtLeast(12) {
+		out = append(out, "SET log_transaction_sample_rate = 0")
+	}
+	out = append(out, "BEGIN", "SET LOCAL log_statement = 'none'", "SET LOCAL log_min_duration_statement = -1")
+	if v.AtLeast(13) {
+		out = append(out, "SET LOCAL log_min_duration_sample = -1")
+	}
+	return append(out, "SET LOCAL log_min_error_statement = 'panic'", "SET LOCAL pg_stat_statements.track_utility = off", statement, "COMMIT")
 }
 
 func private(statements []string) []secret.Value {

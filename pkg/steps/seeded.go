@@ -35,7 +35,7 @@ func (in In) seeded(ctx context.Context) (bool, string, error) {
 				fmt.Errorf("%s holds another cluster: system identifier %s, that of %s is %s", d.Path, id, up.Name, up.Server.SystemID))
 		}
 		if !d.Standby {
-			return false, "", fault.Refuse(in.Standby.Name, "if nobody needs those data, move "+d.Path+" away, then type the same command again",
+			return false, "", fault.Refuse(in.Standby.Name, "if nobody needs what only it has: pgrepctl standby reseed "+in.Standby.Name,
 				fmt.Errorf("%s holds a copy of this cluster that is not a standby: it has no %s", d.Path, up.Server.Version.RecoveryFile()))
 		}
 		return true, fmt.Sprintf("%s is a standby's, of the same system as %s", d.Path, up.Name), nil
@@ -87,5 +87,8 @@ func (in In) walKept(ctx context.Context) (bool, error) {
 	}
 	start, _ := in.Run.Output(effect.BackupStartLSN)
 	lsn, err := postgres.ParseLSN(start)
+	if slot.RestartLSN == nil && !up.Server.BackupVersion().SlotReservesWAL() {
+		return false, nil // a crash of these servers can forget what was reserved
+	}
 	return err != nil || slot.RestartLSN == nil || *slot.RestartLSN <= lsn, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,7 +88,10 @@ func (s *Server) settle(ctx context.Context, in In, h *facts.Host) (Planned, err
 			fmt.Errorf("the server refuses its configuration: %s:%d: %s", bad[0].File, bad[0].Line, bad[0].Message))
 	}
 	if len(restart) > 0 {
-		e := s.service(in, h, "restart", effect.ExpectPrimary)
+		e, err := s.restart(in, h)
+		if err != nil {
+			return Planned{}, err
+		}
 		e.Why = "(for " + strings.Join(restart, ", ") + ")"
 		return Planned{Effects: []effect.Effect{e}}, nil
 	}
@@ -113,7 +117,7 @@ func (s *Server) stopped(ctx context.Context, in In, h *facts.Host) (Planned, er
 	return Planned{Effects: []effect.Effect{s.service(in, h, "stop", "")}}, nil
 }
 
-func (s *Server) running(_ context.Context, in In, h *facts.Host) (Planned, error) {
+func (s *Server) running(ctx context.Context, in In, h *facts.Host) (Planned, error) {
 	if h.Server.Running {
 		return noop("running"), nil
 	}
@@ -138,10 +142,68 @@ func (s *Server) running(_ context.Context, in In, h *facts.Host) (Planned, erro
 	e := s.service(in, h, action, expect)
 	if expect == effect.ExpectStandby {
 		e.Why = "(it must come up in recovery, or it is stopped at once)"
-		e.Data, e.DataAs, e.Signal = in.Self.Postgres.DataDirectory, in.Self.Postgres.OSUser, v.RecoveryFile()
-		e.Tells = v.StatusInPIDFile()
+		ofStandby(e, in.Self, v)
+		if action == "start" && syncsAtOnce(e, in.Self, h, v) {
+			e.Why = "(it must come up in recovery, or it is stopped at once; recovery_init_sync_method is syncfs until it is stopped)"
+		}
+		_, up, err := in.upstream(ctx)
+		if err != nil {
+			return Planned{}, err
+		}
+		if e.Then, err = predictStandby(ctx, in, h, up); err != nil {
+			return Planned{}, err
+		}
 	}
 	return Planned{Effects: []effect.Effect{e}}, nil
+}
+
+// syncsAtOnce has a server that starts to recover sync its file systems, and not each of
+// its files: that is a flush of the disk for each, also of those that the run has just
+// synced. It is an option of this start, which pg_ctl keeps for its restarts: a file
+// would be edited once more for it. systemd takes no options, and whether syncfs tells of
+// data that could not be written depends on the kernel.
+func syncsAtOnce(e *effect.Service, self *inventory.Host, h *facts.Host, v postgres.Version) bool {
+	if !v.SyncsFileSystems() || !syncfsTells(h.Machine.Kernel) {
+		return false
+	}
+	const option = "-c recovery_init_sync_method=syncfs"
+	argv := slices.Clone(e.Control.Start.Argv)
+	switch self.Postgres.Service.Kind {
+	case inventory.ServicePgCtlCluster:
+		argv = slices.Insert(argv, slices.Index(argv, "--"), "-o", option) // what follows is for pg_ctl
+	case inventory.ServicePgCtl:
+		argv = append(argv, "-o", option)
+	default:
+		return false
+	}
+	e.Control.Start.Argv = argv
+	return true
+}
+
+// restart is of what the server was before. One that belongs to another service
+// manager than the inventory's would not belong to it any more.
+func (s *Server) restart(in In, h *facts.Host) (*effect.Service, error) {
+	svc, kind := h.Service, in.Self.Postgres.Service.Kind
+	bySystemd := kind == inventory.ServiceSystemd
+	switch {
+	case svc.Owner != "" && (kind == inventory.ServicePgCtlCluster || kind == inventory.ServicePgCtl || bySystemd && svc.Owner != svc.Unit):
+		return nil, fault.Refuse(in.Self.Name, "service: {kind: systemd, name: "+strings.TrimSuffix(svc.Owner, ".service")+"} in the inventory",
+			fmt.Errorf("the server belongs to systemd's unit %s, and %s would restart it outside of that", svc.Owner, kind))
+	case svc.Outside && bySystemd:
+		return nil, fault.Refuse(in.Self.Name, "at a quiet hour stop it the way it was started, then: sudo systemctl start "+svc.Unit,
+			fmt.Errorf("the server was not started by unit %s: systemctl can not restart it", svc.Unit))
+	case !h.Server.InRecovery:
+		return s.service(in, h, "restart", effect.ExpectPrimary), nil
+	}
+	e := s.service(in, h, "restart", effect.ExpectStandby)
+	ofStandby(e, in.Self, h.Server.Version)
+	return e, nil
+}
+
+// ofStandby has the effect look at the files of a standby.
+func ofStandby(e *effect.Service, self *inventory.Host, v postgres.Version) {
+	e.Data, e.DataAs, e.Signal = self.Postgres.DataDirectory, self.Postgres.OSUser, v.RecoveryFile()
+	e.Tells = v.StatusInPIDFile()
 }
 
 func (s *Server) service(in In, h *facts.Host, action string, expect effect.Expect) *effect.Service {

@@ -18,11 +18,14 @@ import (
 )
 
 // StandbyConfig writes what makes the server a standby of its upstream, as
-// pg_basebackup -R does: standby.signal, and the conninfo and slot in
-// postgresql.auto.conf; before 12, all of it in recovery.conf. It comes before the
+// pg_basebackup -R does: standby.signal, and the conninfo, the slot and the commands
+// of the archives in postgresql.auto.conf; before 12, all of it in recovery.conf. It comes before the
 // copy, so that no moment exists in which the copy could start as anything else.
 type StandbyConfig struct {
 	Slot string `yaml:"slot"`
+	// Restart no: a server that runs, and reads primary_conninfo only when it starts
+	// (before 13), is left as it is.
+	Restart string `yaml:"restart"`
 }
 
 var _ Step = (*StandbyConfig)(nil)
@@ -80,8 +83,11 @@ func (s *StandbyConfig) Plan(ctx context.Context, in In) (Planned, error) {
 	if len(p.Effects) == 0 {
 		return noop("%s is there, and primary_conninfo names %s", v.RecoveryFile(), up.Name), nil
 	}
+	if h.Server.Running && s.Restart == "no" && !h.Server.Version.PrimaryConninfoReloads() {
+		return Planned{Noop: "not changed", Held: []Held{{What: "primary_conninfo or primary_slot_name: needs a restart", Hint: rollingHint}}}, nil
+	}
 	if h.Server.Running {
-		p.Settles = []Settle{{Host: in.Self.Name, Restart: !h.Server.Version.PrimaryConninfoReloads(), Why: "primary_conninfo"}}
+		p.Settles = settleStandby(in.Self.Name, h.Server.Version, p.Effects)
 	}
 	return p, nil
 }
@@ -105,7 +111,10 @@ func (s *StandbyConfig) recoveryConf(in In, before host.File, wanted map[string]
 	wanted["standby_mode"] = "on"
 	// Before 12 a standby stays on the timeline of its backup unless it is told.
 	wanted["recovery_target_timeline"] = "latest"
-	if err := set(f, wanted, "standby_mode", "primary_conninfo", "primary_slot_name", "recovery_target_timeline", "recovery_min_apply_delay"); err != nil {
+	if _, ok := wanted[applyDelay]; !ok {
+		f.Unset(applyDelay) // the inventory is the one that says
+	}
+	if err := set(f, wanted, append(append([]string{"standby_mode"}, upstreamSettings()...), "recovery_target_timeline", applyDelay)...); err != nil {
 		return err
 	}
 	if before.Exists && bytes.Equal(f.Bytes(), before.Data) {
@@ -148,16 +157,29 @@ func (s *StandbyConfig) autoConf(ctx context.Context, in In, done bool, wanted m
 				auto.Unset(name)
 			}
 		}
+		if in.Cluster.Replication.Synchronous.Number > 0 {
+			// The primary's: promoted, this one would wait for standbys that may not
+			// be its own, itself among them.
+			auto.Unset(syncSetting)
+		}
 	}
-	if err := set(auto, wanted, "primary_conninfo", "primary_slot_name", "recovery_min_apply_delay"); err != nil {
+	if err := set(auto, wanted, upstreamSettings()...); err != nil {
 		return err
+	}
+	if wanted != nil {
+		if err := lowerDelay(auto, delayOf(in.Self)); err != nil {
+			return err
+		}
 	}
 	if before.Exists && bytes.Equal(auto.Bytes(), before.Data) {
 		return nil
 	}
 	why := "(primary_conninfo, primary_slot_name)"
-	if wanted == nil {
+	switch {
+	case wanted == nil:
 		why = "(as on " + up.Name + ")"
+	case wanted["restore_command"] != "":
+		why = "(primary_conninfo, primary_slot_name, restore_command)"
 	}
 	p.Effects = append(p.Effects, &effect.WriteFile{Host: in.Self.Name, As: as, Path: before.Path, Before: before, Data: auto.Bytes(), Mode: 0o600,
 		Image: in.image(h.Machine.OSUserHome, "postgresql.auto.conf"), Why: why, Sensitive: sensitive(auto.Bytes(), before.Data)})
@@ -231,8 +253,29 @@ func (s *StandbyConfig) settings(in In, v postgres.Version, address string, port
 	if s.Slot != "" {
 		out["primary_slot_name"] = s.Slot
 	}
-	if in.Self.ApplyDelay > 0 {
-		out["recovery_min_apply_delay"] = strconv.FormatInt(in.Self.ApplyDelay.Milliseconds(), 10) + "ms"
+	if delay := delayOf(in.Self); delay != "" && !v.UsesSignalFiles() {
+		out[applyDelay] = delay // later it is set by a step of its own
 	}
-	return out, nil
+	return out, s.archives(in, h, out)
+}
+
+// upstreamSettings are what this step sets, in the order in which it writes them.
+func upstreamSettings() []string {
+	return []string{"primary_conninfo", "primary_slot_name", "restore_command", "archive_cleanup_command"}
+}
+
+// archives adds the commands for the WAL that the upstream has no longer.
+func (s *StandbyConfig) archives(in In, h *facts.Host, out map[string]string) error {
+	if len(in.Cluster.Archives) == 0 {
+		return nil
+	}
+	var err error
+	if out["restore_command"], err = restoreCommand(in.Cluster.Archives); err != nil {
+		return err
+	}
+	cleanup, err := cleanupCommand(in.Cluster.Archives, h)
+	if err == nil && cleanup != "" {
+		out["archive_cleanup_command"] = cleanup
+	}
+	return err
 }

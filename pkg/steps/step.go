@@ -33,6 +33,12 @@ type Bracket interface {
 	Close(ctx context.Context, in In) (Planned, error)
 }
 
+// Keeper is a bracket that answers for acts of its body, too: at its end they are taken
+// back, unless the body has done that.
+type Keeper interface {
+	Keeps(e effect.Effect) bool
+}
+
 // Guard is a bracket that may forbid to plan its body at all.
 type Guard interface {
 	Guard(ctx context.Context, in In) error
@@ -44,6 +50,17 @@ type Planned struct {
 	Settles []Settle
 	// Noop is the reason why there is nothing to do.
 	Noop string
+	// Held is what is not as the inventory says, and is left so.
+	Held []Held
+}
+
+// Held is a difference that a run does not mend.
+type Held struct {
+	What string `json:"what"`
+	// Hint is how it could be.
+	Hint string `json:"hint,omitempty"`
+	// Note: the inventory does not say how it should be, so that nothing is pending.
+	Note bool `json:"note,omitempty"`
 }
 
 // Settle is a reload or restart that a changed file asks for. Settles are
@@ -61,6 +78,8 @@ type In struct {
 	Self *inventory.Host
 	// Standby is the host that the plan is about, nil where there is none.
 	Standby *inventory.Host
+	// Without are hosts that nobody looks at: they cannot be reached, say.
+	Without []string
 	Facts   Facts
 	Run     Run
 }

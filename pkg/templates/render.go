@@ -6,7 +6,6 @@ package templates
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"text/template"
 
@@ -42,11 +41,7 @@ func Funcs(c *inventory.Cluster) template.FuncMap {
 			if err != nil {
 				return "", err
 			}
-			a, err := netip.ParseAddr(h.Address)
-			if err != nil {
-				return h.Address, nil // a host name
-			}
-			return netip.PrefixFrom(a, a.BitLen()).String(), nil
+			return h.CIDR(), nil
 		},
 		// slot is the name of a host's slot on its upstream.
 		"slot": func(name string) (string, error) {

@@ -1,0 +1,163 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+)
+
+// Promotable refuses to make a standby the primary while that would make two of
+// them, or lose what another standby has.
+type Promotable struct {
+	// Primary says what becomes of the old one: refuse while it takes writes,
+	// stop it, or it is gone.
+	Primary string `yaml:"primary"`
+	// Without are standbys that cannot be reached, with commas between.
+	Without string `yaml:"without"`
+}
+
+var _ Step = (*Promotable)(nil)
+
+// Validate is called when a plan file is read.
+func (s *Promotable) Validate() error {
+	if !slices.Contains([]string{"refuse", "stop", "gone"}, s.Primary) {
+		return fmt.Errorf("primary %q: want refuse, stop or gone", s.Primary)
+	}
+	return nil
+}
+
+// Plan never has effects.
+func (s *Promotable) Plan(ctx context.Context, in In) (Planned, error) {
+	if err := onlyAccepts(in, SyncQuorum); err != nil {
+		return Planned{}, err
+	}
+	h, err := in.self(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	if h.Server.Running && !h.Server.InRecovery {
+		return noop("it is the primary, on timeline %d", h.Server.Timeline), nil
+	}
+	if err := s.fit(in, h); err != nil {
+		return Planned{}, err
+	}
+	if err := s.confirmed(ctx, in, h); err != nil {
+		return Planned{}, err
+	}
+	if s.Primary == "gone" {
+		return s.lost(ctx, in, h)
+	}
+	old := in.Cluster.Primary()
+	p, err := in.Facts.Of(ctx, old.Name)
+	if err != nil {
+		return Planned{}, err
+	}
+	if p.Server.Running && s.Primary == "refuse" {
+		return Planned{}, fault.Refuse(old.Name, fmt.Sprintf("pgrepctl standby promote %s --stop-primary", in.Self.Name),
+			errors.New("it runs and takes writes: promoting beside it would make two primaries"))
+	}
+	if l := p.Server.Lock; l != nil {
+		return Planned{}, effect.Locked(old.Name, l)
+	}
+	for _, r := range p.Runs {
+		if r.Cluster == in.Cluster.Name && r.ID != in.Run.ID() {
+			return Planned{}, fault.Refuse(old.Name, "pgrepctl runs resume "+r.ID+", or pgrepctl runs undo "+r.ID, fmt.Errorf("%s is not finished", r))
+		}
+	}
+	if _, streams := p.Server.Sender(applicationName(in.Self)); p.Server.Running && !streams && in.Self.UpstreamName == old.Name {
+		return Planned{}, fault.Refuse(in.Self.Name, "pgrepctl status shows why", fmt.Errorf("it does not stream from %s: it would not get what is written last", old.Name))
+	}
+	return noop("it may become the primary"), nil
+}
+
+// fit is what has to be true of the standby itself.
+func (s *Promotable) fit(in In, h *facts.Host) error {
+	switch {
+	case !h.Server.Running:
+		return notRunning(h)
+	case h.Server.Replay.Paused:
+		return fault.Refuse(in.Self.Name, "select "+h.Server.Version.ResumeReplay()+"; then type the same command again", errors.New("replay is paused there"))
+	case in.Self.ApplyDelay > 0:
+		return fault.Refuse(in.Self.Name, "promote another standby, or take apply_delay out of the inventory and the server",
+			fmt.Errorf("it stays %s behind on purpose: promoted, it would replay what somebody may want to stop before", in.Self.ApplyDelay))
+	}
+	return nil
+}
+
+// confirmed refuses when commits on the new primary would hang at once: its own
+// synchronous_standby_names counts from the promotion on.
+func (s *Promotable) confirmed(ctx context.Context, in In, h *facts.Host) error {
+	l, err := openSetting(ctx, in, h, syncNames)
+	if err != nil || l == nil {
+		return err
+	}
+	names, err := postgres.ParseSyncStandbys(l.value)
+	if err != nil {
+		return fault.Refuse(in.Self.Name, "mend "+l.at+", then type the same command again", err)
+	}
+	others := 0
+	for _, x := range append(s.followers(in), in.Cluster.Downstreams(in.Self)...) {
+		if names.Match(applicationName(x)) {
+			others++
+		}
+	}
+	if len(names.Names) == 0 || others >= names.Num || slices.Contains(in.Run.Accepted(), SyncQuorum) {
+		return nil
+	}
+	return fault.Refuse(in.Self.Name, "alter system set "+syncNames+" there, then type the same command again; or go on with: --accept "+SyncQuorum,
+		fmt.Errorf("%s = %s (%s) wants %d to confirm each commit, and %d of them will stream from it: commits would hang", syncNames, names, l.at, names.Num, others))
+}
+
+// lost says what is known of what may be lost, and refuses while the old primary
+// shows signs of life or another standby has more.
+func (s *Promotable) lost(ctx context.Context, in In, h *facts.Host) (Planned, error) {
+	old, r := in.Cluster.Primary(), h.Server.Replay
+	if r.ReceiverStatus == "streaming" && in.Self.UpstreamName == old.Name {
+		return Planned{}, fault.Refuse(in.Self.Name, "pgrepctl standby promote "+in.Self.Name+" --stop-primary; or, if "+old.Name+" has just vanished, wait for wal_receiver_timeout (60 s by default) and type the same command again",
+			fmt.Errorf("it streams from %s: that one may live, and not be reachable from here only", old.Name))
+	}
+	if p, err := in.Facts.Of(ctx, old.Name); err == nil && !in.Run.Changed(in.Self.Name) && p.Server.Running && !p.Server.InRecovery {
+		return Planned{}, fault.Refuse(old.Name, "pgrepctl standby promote "+in.Self.Name+" --stop-primary",
+			errors.New("it is not gone: it runs and takes writes"))
+	}
+	has := position(h)
+	for _, x := range s.followers(in) {
+		f, err := in.Facts.Of(ctx, x.Name)
+		if err != nil {
+			continue // a step of its own refuses, or the user has left it out
+		}
+		if p := position(f); f.Server.Running && p > has {
+			return Planned{}, fault.Refuse(x.Name, "pgrepctl standby promote "+x.Name+" --primary-gone",
+				fmt.Errorf("it has WAL up to %s, and %s up to %s only: %s would be lost for nothing", p, in.Self.Name, has, postgres.PrettyBytes(p.Sub(has))))
+		}
+	}
+	return noop("it has received WAL up to %s: what %s wrote after that is lost, if it wrote anything", has, old.Name), nil
+}
+
+// position is the end of the WAL that a standby has.
+func position(h *facts.Host) postgres.LSN {
+	var at postgres.LSN
+	for _, p := range []*postgres.LSN{h.Server.Replay.Receive, h.Server.Replay.Replay} {
+		if p != nil {
+			at = max(at, *p)
+		}
+	}
+	return at
+}
+
+// followers are the standbys that stream from the primary of the inventory and can
+// be reached, but for the one that the plan is about.
+func (s *Promotable) followers(in In) []*inventory.Host {
+	without := strings.FieldsFunc(s.Without, func(r rune) bool { return r == ',' || r == ' ' })
+	return slices.DeleteFunc(in.Cluster.Downstreams(in.Cluster.Primary()), func(h *inventory.Host) bool {
+		return h == in.Standby || slices.Contains(without, h.Name)
+	})
+}

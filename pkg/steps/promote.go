@@ -1,0 +1,103 @@
+package steps
+
+import (
+	"context"
+	"fmt"
+	"path"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+)
+
+// StepDown stops the old primary, so that the standby gets all that it wrote, and
+// fences it: whoever starts it again gets a server that is read-only.
+type StepDown struct{}
+
+var _ Step = (*StepDown)(nil)
+
+// Plan is a noop for a primary that is stopped and fenced.
+func (s *StepDown) Plan(ctx context.Context, in In) (Planned, error) {
+	h, err := in.self(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	if h.Server.Running && h.Server.InRecovery {
+		return noop("it is in recovery"), nil
+	}
+	if !h.Server.Running && h.Data.PID != 0 {
+		return Planned{}, notRunning(h)
+	}
+	v, err := postgres.ParseVersion(in.Self.Postgres.Version)
+	if err != nil {
+		return Planned{}, fmt.Errorf("version of %s: %w", in.Self.Name, err)
+	}
+	if !h.Server.Running && !h.Data.Control.State.Clean() {
+		return Planned{}, fault.Refuse(in.Self.Name, "start it, so that it can be stopped in order; or, if that is not possible: --primary-gone, which gives up what only it has",
+			fmt.Errorf("its server was not shut down cleanly (it is %q): it may have commits that no standby has", h.Data.Control.State))
+	}
+	var p Planned
+	if h.Server.Running {
+		server := Server{}
+		e := server.service(in, h, "stop", "")
+		e.Why = "(cleanly: it sends all that it has written first; from here until the promotion nobody can write)"
+		p.Effects = append(p.Effects, e)
+	}
+	signal, err := h.File(ctx, in.Self.Postgres.OSUser, path.Join(in.Self.Postgres.DataDirectory, v.RecoveryFile()))
+	if err != nil {
+		return Planned{}, err
+	}
+	if !signal.Exists {
+		f := &effect.WriteFile{Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: signal.Path, Before: signal, Mode: 0o600,
+			Why: "(the fence: it can only start read-only)", Then: func(h *facts.Host) { h.Data.Standby = true }}
+		if !v.UsesSignalFiles() {
+			f.Data = []byte("standby_mode = 'on'\nrecovery_target_timeline = 'latest'\n")
+		}
+		p.Effects = append(p.Effects, f)
+	}
+	if len(p.Effects) == 0 {
+		return noop("it is stopped, and %s is there", v.RecoveryFile()), nil
+	}
+	return p, nil
+}
+
+// Promote makes the standby the primary.
+type Promote struct {
+	// After names the host whose last word is waited for: primary, or nothing.
+	After string `yaml:"after"`
+}
+
+var _ Step = (*Promote)(nil)
+
+// Validate is called when a plan file is read.
+func (s *Promote) Validate() error {
+	if s.After != "primary" && s.After != "nothing" {
+		return fmt.Errorf("after %q: want primary or nothing", s.After)
+	}
+	return nil
+}
+
+// Plan waits for what the old primary wrote last, if it can be known.
+func (s *Promote) Plan(ctx context.Context, in In) (Planned, error) {
+	h, err := in.self(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	if h.Server.Running && !h.Server.InRecovery {
+		return noop("it is the primary, on timeline %d", h.Server.Timeline), nil
+	}
+	old := in.Cluster.Primary()
+	fence := old.Name + " is stopped, and can only start read-only"
+	if s.After == "nothing" {
+		fence = old.Name + " IS NOT FENCED: see to it that it cannot come back, or there are two primaries"
+	}
+	p, err := promotion(in, h, "(to the primary of the cluster; "+fence+")", "from its first write on there is no way back: "+old.Name+" does not have what "+in.Self.Name+" writes")
+	if err != nil || s.After == "nothing" {
+		return p, err
+	}
+	wait := &effect.AwaitLastWAL{Host: in.Self.Name, Primary: old.Name, PrimaryAs: old.Postgres.OSUser, Data: old.Postgres.DataDirectory,
+		Version: h.Server.Version, Timeout: promoteTimeout}
+	p.Effects = append([]effect.Effect{wait}, p.Effects...)
+	return p, nil
+}

@@ -1,0 +1,61 @@
+package steps
+
+import (
+	"context"
+	"errors"
+
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+)
+
+// foundTraffic is the state that lets reads in where this run keeps them away, and
+// nowhere else: what somebody has drained before is his.
+const foundTraffic = "found"
+
+// Stopping is a step that may stop a server, and cut the sessions of its readers: one
+// of two.
+type Stopping struct {
+	Restart Restart `yaml:"restart"`
+	Server  Server  `yaml:"server"`
+}
+
+// given reports whether there is one at all.
+func (s *Stopping) given() bool { return *s != (Stopping{}) }
+
+func (s *Stopping) validate() error {
+	switch {
+	case s.Restart != (Restart{}) && s.Server != (Server{}):
+		return errors.New("before: want one of restart and server, as they stand in the step that follows")
+	case s.Restart != (Restart{}):
+		return s.Restart.Validate()
+	}
+	return s.Server.Validate()
+}
+
+// stops plans that step. It is planned again when its turn comes, from the facts of
+// then.
+func (s *Stopping) stops(ctx context.Context, in In) (bool, error) {
+	var next Step = &s.Server
+	if s.Restart != (Restart{}) {
+		next = &s.Restart
+	}
+	p, err := next.Plan(ctx, in)
+	for _, e := range p.Effects {
+		if _, ok := e.(*effect.Service); ok {
+			return true, err
+		}
+	}
+	return false, err
+}
+
+// lets says whether reads that a drain like this one keeps away may come in: for the
+// state found only if this run has kept them away.
+func (s *Traffic) lets(in In, e interface{ KeptAway() string }) bool {
+	return s.State != foundTraffic || in.Run.Claimed(e.KeptAway())
+}
+
+// served is what is told to a balancer of a standby, before it is asked for more.
+func served(b *inventory.Balancer, h *inventory.Host) *effect.Balance {
+	backend, name := b.Server(h)
+	return &effect.Balance{Host: b.Name, Backend: backend, Server: name}
+}
