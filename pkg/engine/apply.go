@@ -30,10 +30,25 @@ type Report struct {
 // Apply runs a plan. An interrupted run of the same plan with the same
 // variables is resumed; any other open run is refused.
 func (e *Engine) Apply(ctx context.Context, p *plan.Plan) (*Report, error) {
+	return e.ApplyAfter(ctx, p, &Preview{})
+}
+
+// ApplyAfter is Apply after a preview of the plan. If that has found work, and all of the
+// plan is done under the cluster lock, it begins with what the preview was made from: until
+// the lock is held nothing comes of it but that the lock is taken, and then every host is
+// read, and every node planned, again.
+func (e *Engine) ApplyAfter(ctx context.Context, p *plan.Plan, pre *Preview) (*Report, error) {
 	w := newWorld(e.Cluster)
+	if underLock(p) && pre.Effects() > 0 {
+		w = worldOf(e.Cluster, pre.read)
+		w.before = true
+	}
 	open, err := e.interrupted(ctx, w, p)
 	if err != nil {
 		return nil, err
+	}
+	if open != nil && e.Expect != nil {
+		return nil, openRun(open.Summary)
 	}
 	if open != nil {
 		return e.resume(ctx, p, open)
@@ -43,8 +58,17 @@ func (e *Engine) Apply(ctx context.Context, p *plan.Plan) (*Report, error) {
 	return r.do(ctx)
 }
 
+// underLock reports whether all of a plan is done while the cluster lock is held.
+func underLock(p *plan.Plan) bool {
+	if len(p.Nodes) != 1 {
+		return false
+	}
+	_, ok := p.Nodes[0].Bracket.(*steps.Lock)
+	return ok
+}
+
 func (e *Engine) newRun(ctx context.Context, id string, p *plan.Plan) *run {
-	return &run{root: ctx, state: e.newState(id), e: e, plan: p, begun: journal.Begun{}, world: newWorld(e.Cluster), holds: map[string]*hold{},
+	return &run{root: ctx, state: e.newState(id), e: e, plan: p, meets: e.meeting(p.Meets), begun: journal.Begun{}, late: map[string]bool{}, world: newWorld(e.Cluster), holds: map[string]*hold{},
 		report: &Report{Run: id, Plan: p.Name}}
 }
 
@@ -53,7 +77,10 @@ type run struct {
 	*state
 	e       *Engine
 	plan    *plan.Plan
+	meets   string // the host that has the lock, and the copy of the journal
 	journal *journal.Journal
+	// bare: no copy of the journal is kept.
+	bare    bool
 	mirror  *mirror // nil until there is something to keep
 	pending []byte  // lines of the journal that the mirror has not
 	begun   journal.Begun
@@ -64,9 +91,15 @@ type run struct {
 	report  *Report
 	frame   *frame
 	node    *plan.Node
+	acting  int             // the intent of the act that goes on
 	root    context.Context // of the whole run: see closing
 	// unclosed: what a bracket made could not all be taken away.
 	unclosed bool
+	// left is what a resume could not take back yet, by the bracket that answers for it.
+	left map[string][]done
+	// late are the standbys that this end of a bracket, or this sweep, has waited for in
+	// vain: all ends within a time, and a standby may be at several balancers.
+	late map[string]bool
 }
 
 // begin opens the journal, before the first effect and not earlier: a run that
@@ -75,8 +108,12 @@ func (r *run) begin() error {
 	if r.journal != nil {
 		return nil
 	}
-	j, err := journal.Create(r.e.Dir, journal.Run{ID: r.id, Cluster: r.plan.Cluster.Name, Inventory: r.plan.Cluster.File, Plan: r.plan.Name,
-		PlanText: r.plan.Text, Vars: r.plan.Vars, Operator: r.e.Operator, Accept: r.e.Accept, Version: r.e.Version}, r.e.Now)
+	meets := r.meets
+	if meets == r.plan.Cluster.Primary().Name {
+		meets = "" // whoever that is
+	}
+	j, err := journal.Create(r.e.Dir, journal.Run{Meets: meets, ID: r.id, Cluster: r.plan.Cluster.Name, Inventory: r.plan.Cluster.File, Plan: r.plan.Name,
+		PlanText: r.plan.Text, Vars: r.plan.Vars, Operator: r.e.Operator, Accept: r.e.Accept, Version: r.e.Version, NoCopy: r.bare}, r.e.Now)
 	r.journal = j
 	return err
 }
@@ -96,8 +133,12 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 	} else if err != nil {
 		r.report.Status = journal.FailedRun
 	}
-	if r.journal != nil {
-		err = errors.Join(err, r.end(ctx, r.report.Status, err))
+	if status := r.report.Status; r.journal != nil && r.bare && err != nil {
+		// It keeps nobody from anything: what it did stays, and can be undone.
+		err = errors.Join(err, r.end(ctx, journal.Abandoned, err))
+		r.report.Status = status
+	} else if r.journal != nil {
+		err = errors.Join(err, r.end(ctx, status, err))
 	}
 	r.emit(event.Event{Type: event.RunEnd, Text: string(r.report.Status)})
 	return r.report, r.explain(err)
@@ -105,8 +146,9 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 
 // explain adds what to type next to an error that left something behind.
 func (r *run) explain(err error) error {
-	if err == nil {
-		return nil
+	left := errors.Is(err, ErrCopyLeft)
+	if err == nil || left && r.acted() { // which has its own words
+		return err
 	}
 	f := &fault.Error{Class: fault.ClassOf(err), Err: err}
 	if errors.Is(err, ErrStopped) {
@@ -114,10 +156,13 @@ func (r *run) explain(err error) error {
 	}
 	if !r.acted() {
 		f.State = "nothing was changed"
+		if left {
+			f.Hint = "when the primary can be reached: pgrepctl runs resume " + r.id
+		}
 		return f
 	}
 	f.State = fmt.Sprintf("%d effects of run %s are done, and all that it held open is closed", len(r.report.Done), r.id)
-	if r.unclosed {
+	if r.unclosed || len(r.left) > 0 {
 		f.State = fmt.Sprintf("%d effects of run %s are done; not all that it held open could be closed, which a resume or an undo does first", len(r.report.Done), r.id)
 	}
 	f.Hint = "pgrepctl runs resume " + r.id + " goes on; pgrepctl runs undo " + r.id + " takes it back"
@@ -136,15 +181,22 @@ func (r *run) nodes(ctx context.Context, nodes []plan.Node) error {
 	return nil
 }
 
+// stopped says why a run may not go on. Both reasons may be there, and neither hides
+// the other: what was lost, and that the operator has stopped it.
 func (r *run) stopped(ctx context.Context) error {
+	var lost error
+	if ctx.Err() != nil {
+		lost = context.Cause(ctx)
+	}
 	select {
 	case <-r.e.Stop:
-		return ErrStopped
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	default:
-		return nil
+		return lost
 	}
+	if lost != nil {
+		return fmt.Errorf("%w: %w", ErrStopped, lost)
+	}
+	return ErrStopped
 }
 
 func (r *run) one(ctx context.Context, n *plan.Node) error {
@@ -158,6 +210,9 @@ func (r *run) one(ctx context.Context, n *plan.Node) error {
 	p, err := n.Step.Plan(ctx, input(r.plan, n, r.world, r.state))
 	if err != nil {
 		return r.failed(ctx, n, at(n, err))
+	}
+	if err := r.asSaved(n, Plain, p.Effects); err != nil {
+		return r.failed(ctx, n, err)
 	}
 	if len(p.Effects) == 0 {
 		return r.noop(ctx, n, p.Noop)
@@ -192,6 +247,7 @@ func (r *run) failed(ctx context.Context, n *plan.Node, err error) error {
 type done struct {
 	seq     int
 	inverse effect.Effect
+	claim   string
 }
 
 func (r *run) effects(ctx context.Context, n *plan.Node, p steps.Planned) ([]done, error) {
@@ -244,6 +300,9 @@ func (r *run) effect(ctx context.Context, n *plan.Node, e effect.Effect) (done, 
 		return done{}, err
 	}
 	d, inv := e.Describe(), e.Inverse()
+	if len(r.releases(e)) > 0 {
+		inv = nil // what it takes back is owed until then, and nothing from then on
+	}
 	raw, err := effect.Encode(inv)
 	if err != nil {
 		return done{}, err
@@ -252,6 +311,10 @@ func (r *run) effect(ctx context.Context, n *plan.Node, e effect.Effect) (done, 
 	if c, ok := e.(effect.Claimer); ok {
 		intent.Claim = c.Claim()
 	}
+	keeper := r.frame.keeper(e)
+	if keeper != nil {
+		intent.Bracket = keeper.node
+	}
 	seq, err := r.record(ctx, intent)
 	if err != nil {
 		return done{}, err
@@ -259,14 +322,16 @@ func (r *run) effect(ctx context.Context, n *plan.Node, e effect.Effect) (done, 
 	ev := event.Event{Node: n.ID, Host: e.On(), Step: n.Kind, Text: d.String()}
 	ev.Type = event.EffectStart
 	r.emit(ev)
-	r.node = n
+	r.node, r.acting = n, seq
 	doCtx, cancel := r.interruptible(ctx, e)
-	out, err := e.Do(doCtx, r)
+	out, err := r.perform(doCtx, e)
+	out = outputs(n, out)
 	if err != nil && context.Cause(doCtx) != nil && ctx.Err() == nil {
 		err = ErrStopped
 	}
 	cancel()
-	result := done{seq: seq, inverse: inv}
+	result := done{seq: seq, inverse: inv, claim: intent.Claim}
+	keeper.keep(result)
 	if err != nil {
 		r.world.forget(e.On())
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) && !errors.Is(cause, context.Canceled) {
@@ -278,6 +343,7 @@ func (r *run) effect(ctx context.Context, n *plan.Node, e effect.Effect) (done, 
 		none := errors.Is(err, effect.ErrUntouched)
 		_, jerr := r.record(ctx, journal.Record{Type: journal.Failed, Of: seq, Node: n.ID, Host: e.On(), Step: n.Kind, Effect: e.Kind(), Error: err.Error(), Untouched: none})
 		if none {
+			keeper.drop(seq)
 			result = done{}
 		}
 		return result, errors.Join(err, jerr)
@@ -285,22 +351,73 @@ func (r *run) effect(ctx context.Context, n *plan.Node, e effect.Effect) (done, 
 	if _, err := r.record(ctx, journal.Record{Type: journal.Done, Of: seq, Node: n.ID, Host: e.On(), Effect: e.Kind(), Output: out}); err != nil {
 		return result, err
 	}
+	if err := r.release(ctx, n, e); err != nil {
+		return result, err
+	}
 	maps.Copy(r.outputs, out)
 	r.note(e)
+	if d.NoReturn != "" {
+		r.world.onlyForward()
+	}
+	_, locked := e.(*effect.TakeLock)
+	if locked {
+		r.mirrorAhead(ctx)
+		r.connectAhead(ctx)
+	}
 	r.world.drop(e)
-	if _, ok := e.(*effect.Service); ok {
+	if s, ok := e.(*effect.Service); ok && s.EndsSessions() {
 		r.started(context.WithoutCancel(ctx), e.On())
 	}
 	r.report.Done = append(r.report.Done, e.On()+": "+d.String())
 	ev.Type = event.EffectDone
 	ev.Diff = d.Diff
 	r.emit(ev)
-	if _, ok := e.(*effect.TakeLock); ok {
-		if err := r.alone(ctx); err != nil {
+	if locked {
+		err := r.world.prefetch(ctx, r.plan.Nodes)
+		if err == nil {
+			err = r.alone(ctx)
+		}
+		if err != nil {
 			return result, at(n, err)
 		}
 	}
 	return result, nil
+}
+
+// release ends what a bracket around answers for, once an act inside of it has taken it
+// back: its end would do so once more.
+func (r *run) release(ctx context.Context, n *plan.Node, e effect.Effect) error {
+	for _, x := range r.releases(e) {
+		if _, err := r.record(ctx, journal.Record{Type: journal.Undone, Of: x.seq, Node: n.ID, Host: e.On(), Effect: e.Kind(), Text: e.Describe().String()}); err != nil {
+			return err
+		}
+		x.by.drop(x.seq)
+		delete(r.claims, x.claim)
+	}
+	return nil
+}
+
+// kept is an act that a bracket answers for.
+type kept struct {
+	done
+	by *frame
+}
+
+// releases are the acts of the brackets around that e takes back.
+func (r *run) releases(e effect.Effect) []kept {
+	x, ok := e.(effect.Releaser)
+	if !ok || x.Releases() == "" {
+		return nil
+	}
+	var out []kept
+	for f := r.frame; f != nil; f = f.outer {
+		for _, d := range f.kept {
+			if d.claim == x.Releases() {
+				out = append(out, kept{d, f})
+			}
+		}
+	}
+	return out
 }
 
 // interruptible lets the first Ctrl-C end an effect that may last for hours and

@@ -28,7 +28,7 @@ func TestACopyThatBrokeOffUnderASecondBackupIsNotComplete(t *testing.T) {
 		}
 		w.hook = nil
 	}
-	breaks("/usr/lib/postgresql/15/bin/initdb")
+	breaks("sh -c initdb=$1")                      // the fsync
 	between, err := postgres.ParseLSN("0/1800000") // the first backup began at 0/1000028, the second will at 0/2000028
 	if err != nil {
 		t.Fatal(err)

@@ -118,6 +118,7 @@ func (w *world) undo(t *testing.T) {
 func (w *world) crash(k int, act func()) bool {
 	w.crashAt = k
 	act()
+	w.awaitMirrors()
 	died := w.dead
 	if died {
 		w.revive()
@@ -129,6 +130,12 @@ func (w *world) crash(k int, act func()) bool {
 // matrix kills the tool at every instant of a run, or every so many, and hands
 // over what is left.
 func matrix(t *testing.T, every int, check func(t *testing.T, w *world, i int, start, end string)) {
+	t.Helper()
+	matrixOf(t, every, func(t *testing.T, l layout) *world { return newWorld(t, l) }, check)
+}
+
+// matrixOf is matrix from another beginning.
+func matrixOf(t *testing.T, every int, newWorld func(t *testing.T, l layout) *world, check func(t *testing.T, w *world, i int, start, end string)) {
 	t.Helper()
 	for _, l := range layouts() {
 		t.Run(l.name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
@@ -11,6 +12,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
 	"github.com/pgrepctl/pgrepctl/pkg/plan"
+	"github.com/pgrepctl/pgrepctl/pkg/steps"
 )
 
 // bracket opens, runs the body, and closes whatever happened.
@@ -21,11 +23,17 @@ func (r *run) bracket(ctx context.Context, n *plan.Node) error {
 	if err := r.world.prefetch(ctx, r.plan.Nodes); err != nil {
 		return r.failed(ctx, n, at(n, err))
 	}
-	work, err := hasWork(ctx, r.plan, n.Body, r.world, r.state)
+	work, err := r.world.before, error(nil)
+	if !work { // else the preview has found some
+		work, err = hasWork(ctx, r.plan, n.Body, r.world, r.state)
+	}
 	if err != nil {
 		return r.failed(ctx, n, err)
 	}
 	if !work {
+		if err := r.asSaved(n, Open, nil); err != nil {
+			return r.failed(ctx, n, err)
+		}
 		if err := r.noop(ctx, n, nothingInside); err != nil {
 			return err
 		}
@@ -39,7 +47,11 @@ func (r *run) bracket(ctx context.Context, n *plan.Node) error {
 		return err
 	}
 	inside, cancel := context.WithCancelCause(ctx)
-	f := &frame{outer: r.frame, cancel: cancel}
+	f := &frame{outer: r.frame, cancel: cancel, node: n.ID, kept: r.left[n.ID]}
+	delete(r.left, n.ID)
+	if k, ok := n.Bracket.(steps.Keeper); ok {
+		f.keeps = k.Keeps
+	}
 	r.frame = f
 	opened, err := r.open(inside, n)
 	if err == nil {
@@ -82,6 +94,9 @@ func (r *run) open(ctx context.Context, n *plan.Node) ([]done, error) {
 	if err != nil {
 		return nil, r.failed(ctx, n, at(n, err))
 	}
+	if err := r.asSaved(n, Open, p.Effects); err != nil {
+		return nil, r.failed(ctx, n, err)
+	}
 	return r.effects(ctx, n, p)
 }
 
@@ -90,14 +105,20 @@ func (r *run) finish(ctx context.Context, n *plan.Node) error {
 	if err != nil {
 		return r.failed(ctx, n, at(n, err))
 	}
+	if err := r.asSaved(n, Close, p.Effects); err != nil {
+		return r.failed(ctx, n, err)
+	}
 	_, err = r.effects(ctx, n, p)
 	return err
 }
 
-// close runs the inverses of what open did, in reverse order, and ends what
-// is still held. One failure does not keep the others from being tried.
+// close runs the inverses of what open did, and of what the body did that the bracket
+// answers for, in reverse order, and ends what is still held. One failure does not keep
+// the others from being tried.
 func (r *run) close(ctx context.Context, n *plan.Node, f *frame, opened []done) error {
 	errs := r.letGo(ctx, f)
+	r.late = map[string]bool{}
+	opened = slices.Concat(opened, f.kept)
 	for i := len(opened) - 1; i >= 0; i-- {
 		if opened[i].inverse != nil {
 			errs = append(errs, r.undo(ctx, n.ID, n.Kind, opened[i]))
@@ -128,7 +149,20 @@ func (r *run) letGo(ctx context.Context, f *frame) []error {
 // undo runs one recorded inverse.
 func (r *run) undo(ctx context.Context, node, step string, d done) error {
 	text := d.inverse.Describe().String()
-	if _, err := d.inverse.Do(ctx, r); err != nil {
+	behind := ""
+	if b, ok := d.inverse.(interface{ Behind() string }); ok {
+		behind = b.Behind()
+	}
+	if behind != "" && r.late[behind] {
+		return nil // it was waited for, and told of, at another balancer
+	}
+	if _, err := d.inverse.Do(ctx, r); errors.Is(err, effect.ErrNotYet) {
+		r.unclosed = true // it has said so; it stays owed
+		if behind != "" {
+			r.late[behind] = true
+		}
+		return nil
+	} else if err != nil {
 		r.emit(event.Event{Type: event.Failed, Node: node, Host: d.inverse.On(), Step: step, Error: err.Error()})
 		return fmt.Errorf("%s: %w", text, err)
 	}

@@ -24,6 +24,10 @@ type Gatherer interface {
 	// SQL is the one ordinary session on the host's server, opened again when
 	// it was lost. Close ends it.
 	SQL(ctx context.Context) (host.SQL, error)
+	// Session is one of its own in a database of the server, for the caller to close or
+	// to give to Spare, which keeps it for the next who asks.
+	Session(ctx context.Context, database, application string) (host.SQL, error)
+	Spare(ctx context.Context, database string, s host.SQL)
 	Close(ctx context.Context) error
 }
 
@@ -54,6 +58,9 @@ type Engine struct {
 	// Alone: a run is gone on with, or taken back, though the primary has no copy
 	// of its journal any more.
 	Alone bool
+	// Expect, if set, is what a saved plan shows: a node that would do anything else
+	// ends the run.
+	Expect []Line
 	// Stop, once closed, ends the run after the current effect, with all
 	// brackets closed. A second wish to stop cancels the context.
 	Stop <-chan struct{}

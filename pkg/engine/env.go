@@ -3,10 +3,12 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/event"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/journal"
 )
 
 var _ effect.Env = (*run)(nil)
@@ -16,12 +18,41 @@ type frame struct {
 	outer  *frame
 	cancel context.CancelCauseFunc
 	keys   []string // of what it holds
+	node   string   // the bracket's id
+	// keeps says which acts inside of it are taken back at its end; kept are those, in
+	// order. nil is none.
+	keeps func(effect.Effect) bool
+	kept  []done
+}
+
+// keeper is the bracket around, innermost first, at whose end an act is taken back.
+func (f *frame) keeper(e effect.Effect) *frame {
+	for ; f != nil; f = f.outer {
+		if f.keeps != nil && f.keeps(e) {
+			return f
+		}
+	}
+	return nil
+}
+
+// keep remembers an act; drop forgets it, for it did not happen or was taken back.
+func (f *frame) keep(d done) {
+	if f != nil {
+		f.kept = append(f.kept, d)
+	}
+}
+
+func (f *frame) drop(seq int) {
+	if f != nil {
+		f.kept = slices.DeleteFunc(f.kept, func(d done) bool { return d.seq == seq })
+	}
 }
 
 // hold is a session that stays open between effects.
 type hold struct {
 	held  effect.Held
 	ended chan struct{}
+	frame *frame // nil outside of brackets
 }
 
 func (r *run) Host(ctx context.Context, name string) (host.Host, error) {
@@ -50,8 +81,29 @@ func (r *run) SQL(ctx context.Context, name string) (host.SQL, error) {
 	return s, nil
 }
 
-// started is told that a host's server was started or stopped: the session on it
-// is worth nothing any more.
+func (r *run) Session(ctx context.Context, name, database string) (host.SQL, error) {
+	g, err := r.e.Cluster.Gatherer(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	s, err := g.Session(ctx, database, r.Run().Application())
+	if err != nil {
+		return nil, effect.NoServer(name, err)
+	}
+	return s, nil
+}
+
+func (r *run) Spare(ctx context.Context, name, database string, s host.SQL) {
+	g, err := r.e.Cluster.Gatherer(ctx, name)
+	if err != nil {
+		_ = s.Close(ctx)
+		return
+	}
+	g.Spare(ctx, database, s)
+}
+
+// started is told that a host's server was stopped, or started anew: the sessions on it
+// are worth nothing any more.
 func (r *run) started(ctx context.Context, name string) {
 	if g, err := r.e.Cluster.Gatherer(ctx, name); err == nil {
 		_ = g.Close(ctx)
@@ -63,20 +115,27 @@ func (r *run) Run() effect.Run { return effect.Run{ID: r.id, Operator: r.e.Opera
 // Hold watches h: when it is lost, what runs inside the bracket is cancelled at
 // once, not an hour later when it would have been needed.
 func (r *run) Hold(key string, h effect.Held) {
-	x := &hold{held: h, ended: make(chan struct{})}
-	r.holds[key] = x
 	f := r.frame
+	x := &hold{held: h, ended: make(chan struct{}), frame: f}
+	r.holds[key] = x
 	if f == nil {
 		return
 	}
 	f.keys = append(f.keys, key)
-	go func() {
+	go x.watch(key)
+}
+
+// watch cancels the bracket when x is lost while it is held.
+func (x *hold) watch(key string) {
+	select {
+	case <-x.held.Lost():
 		select {
-		case <-h.Lost():
-			f.cancel(fmt.Errorf("the %s session was lost", key))
-		case <-x.ended:
+		case <-x.ended: // it was let go first, and this goroutine came late
+		default:
+			x.frame.cancel(fmt.Errorf("the %s session was lost", key))
 		}
-	}()
+	case <-x.ended:
+	}
 }
 
 func (r *run) TakeHeld(key string) (effect.Held, bool) {
@@ -88,6 +147,18 @@ func (r *run) TakeHeld(key string) (effect.Held, bool) {
 	delete(r.holds, key)
 	return x.held, true
 }
+
+// Note is durable as an intent is: what follows must not happen unknown.
+func (r *run) Note(ctx context.Context, out effect.Output) error {
+	rec, err := r.keep(journal.Record{Type: journal.Note, Of: r.acting, Output: out})
+	if err != nil {
+		return err
+	}
+	r.take(rec)
+	return r.extend(ctx)
+}
+
+func (r *run) Known(key string) (string, bool) { return r.Output(key) }
 
 func (r *run) Progress(p event.Progress) {
 	ev := event.Event{Type: event.Progressed, Progress: &p}

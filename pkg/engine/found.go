@@ -39,11 +39,18 @@ func (f *Found) adopts() bool { return f.copy != nil && !bytes.HasPrefix(f.here,
 
 // endedElsewhere reports whether somebody else has ended the run: whoever ends it
 // removes the copy, and says so before. The copy is made between the first intent
-// and whatever follows it.
+// and whatever follows it; where this machine had removed it, again when the undo
+// is begun.
 func (f *Found) endedElsewhere() bool {
-	first := slices.IndexFunc(f.Records, journal.Record.Acts)
-	return f.asked && f.copy == nil && first >= 0 && first < len(f.Records)-1 &&
-		!slices.ContainsFunc(f.Records, func(r journal.Record) bool { return r.Type == journal.Discard })
+	recs := f.Records
+	for i, r := range slices.Backward(recs) {
+		if r.Type == journal.Discard {
+			recs = recs[i+1:]
+			break
+		}
+	}
+	first := slices.IndexFunc(recs, func(r journal.Record) bool { return r.Acts() || r.Type == journal.Undoing })
+	return f.asked && !f.Run.NoCopy && f.copy == nil && first >= 0 && first < len(recs)-1
 }
 
 // beingUndone reports whether an undo of the run was begun and did not end:
@@ -85,7 +92,7 @@ func (e *Engine) refuseElsewhere(f *Found) error {
 	if e.Alone || !f.endedElsewhere() {
 		return nil
 	}
-	primary := e.Inventory.Primary().Name
+	primary := e.meets(f.Run)
 	return fault.Refuse(primary, "to forget it: pgrepctl runs abandon "+f.ID+"; if nobody else can have ended it: pgrepctl runs resume or undo "+f.ID+" --alone",
 		fmt.Errorf("run %s is open here, and %s has no copy of its journal any more: another operator has ended it, or somebody removed the copy", f.ID, primary))
 }
@@ -109,7 +116,7 @@ func (e *Engine) Find(ctx context.Context, id string) (*Found, error) {
 	switch {
 	case err != nil && here != nil:
 		// What has to be known is asked again under the lock.
-		e.Sink.Emit(event.Event{Type: event.Warning, At: e.Now(), Host: e.Inventory.Primary().Name, Text: "could not be asked for its copy of the journal: " + err.Error()})
+		e.Sink.Emit(event.Event{Type: event.Warning, At: e.Now(), Host: e.meets(here.Run), Text: "could not be asked for its copy of the journal: " + err.Error()})
 		return here, nil
 	case err != nil:
 		return nil, fmt.Errorf("run %s is not known on this machine, and to look for it on the primary: %w", id, err)
@@ -142,7 +149,14 @@ func (e *Engine) here(id string) (*Found, error) {
 // withCopy adds what the primary has of a run. It returns nil when nobody knows
 // the run.
 func (e *Engine) withCopy(ctx context.Context, w *world, id string, here *Found) (*Found, error) {
-	at, err := e.place(ctx, w, id)
+	if here == nil {
+		return e.search(ctx, w, id)
+	}
+	return e.copyOn(ctx, w, e.meets(here.Run), id, here)
+}
+
+func (e *Engine) copyOn(ctx context.Context, w *world, on, id string, here *Found) (*Found, error) {
+	at, err := e.place(ctx, w, on, id)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +210,7 @@ func (e *Engine) unchanged(ctx context.Context, w *world, f *Found) error {
 	if !f.Open() {
 		return nil
 	}
-	at, err := e.place(ctx, w, f.ID)
+	at, err := e.place(ctx, w, e.meets(f.Run), f.ID)
 	if err != nil {
 		return err
 	}
@@ -211,7 +225,10 @@ func (e *Engine) unchanged(ctx context.Context, w *world, f *Found) error {
 			return err
 		}
 	}
-	if !f.asked && bytes.HasPrefix(f.here, now) || f.asked && bytes.Equal(now, f.copy) {
+	if !f.asked && bytes.HasPrefix(f.here, now) {
+		f.copy, f.asked = now, true
+	}
+	if f.asked && bytes.Equal(now, f.copy) {
 		return nil
 	}
 	return fault.Refuse(at.on, "look with: pgrepctl runs list", fmt.Errorf("another operator went on with run %s meanwhile", f.ID))
@@ -226,7 +243,8 @@ func (e *Engine) List(ctx context.Context) ([]journal.Summary, error) {
 		return nil, err
 	}
 	name := e.Inventory.Primary().Name
-	h, err := newWorld(e.Cluster).Of(ctx, name)
+	w := newWorld(e.Cluster)
+	h, err := w.Of(ctx, name)
 	if err != nil {
 		return runs, err
 	}
@@ -237,6 +255,12 @@ func (e *Engine) List(ctx context.Context) ([]journal.Summary, error) {
 		f, err := e.here(r.ID)
 		if err != nil || f == nil {
 			continue
+		}
+		h := h
+		if on := e.meets(r.Run); on != name {
+			if h, err = w.Of(ctx, on); err != nil {
+				continue // it cannot be told
+			}
 		}
 		f.asked = true
 		if slices.ContainsFunc(h.Runs, func(c facts.Run) bool { return c.ID == r.ID }) {
@@ -288,6 +312,8 @@ func (e *Engine) interrupted(ctx context.Context, w *world, p *plan.Plan) (*Foun
 	if err != nil {
 		return nil, err
 	}
+	// What is done at once keeps nobody from anything, also where it died.
+	runs = slices.DeleteFunc(runs, func(r journal.Summary) bool { return r.NoCopy })
 	for _, r := range runs {
 		if r.Status != journal.Running {
 			continue
@@ -306,7 +332,7 @@ func (e *Engine) interrupted(ctx context.Context, w *world, p *plan.Plan) (*Foun
 	if err := w.prefetch(ctx, p.Nodes); err != nil {
 		return nil, err
 	}
-	primary := e.Inventory.Primary().Name
+	primary := e.meeting(p.Meets)
 	h, err := w.Of(ctx, primary)
 	if err != nil {
 		return nil, err
@@ -363,7 +389,12 @@ func (r *run) alone(ctx context.Context) error {
 			return err
 		}
 	}
-	primary := r.e.Inventory.Primary().Name
+	return r.noOther(ctx)
+}
+
+// noOther is the part of alone that looks at runs other than this one.
+func (r *run) noOther(ctx context.Context) error {
+	primary := r.meets
 	h, err := r.world.Of(ctx, primary)
 	if err != nil {
 		return err
@@ -382,7 +413,7 @@ func (r *run) alone(ctx context.Context) error {
 		if c.ID == r.id || c.Cluster != r.e.Inventory.Name || !over {
 			continue
 		}
-		at, err := r.e.place(ctx, r.world, c.ID)
+		at, err := r.e.place(ctx, r.world, primary, c.ID)
 		if err != nil {
 			return err
 		}

@@ -32,17 +32,23 @@ type mirror struct {
 
 	live *mirroring
 	size int // of the copy, in bytes
+	// tried: it was asked for a copy. One may be there even where that failed, for the
+	// answer comes after the file.
+	tried bool
 }
 
 // place is where the copy of a run's journal is.
 type place struct {
-	on   string // the primary
+	on   string // the primary, or where the run meets others
 	as   string // the owner of its data directory
 	file string
 }
 
-func (e *Engine) place(ctx context.Context, w *world, run string) (place, error) {
-	p := e.Inventory.Primary()
+func (e *Engine) place(ctx context.Context, w *world, on, run string) (place, error) {
+	p, ok := e.Inventory.Host(on)
+	if !ok {
+		return place{}, fmt.Errorf("no host %q in the inventory", on)
+	}
 	h, err := w.Of(ctx, p.Name)
 	if err != nil {
 		return place{}, err
@@ -56,26 +62,40 @@ type mirroring struct {
 	out    *bufio.Reader
 	cancel context.CancelFunc
 	ended  chan error
+	ready  bool // it runs its script
+	ahead  bool // it was started before there was anything to ask of it
+	wrote  bool // it has begun the copy
 }
 
 // extend writes the lines that the copy has not yet.
 func (m *mirror) extend(ctx context.Context, lines []byte) error {
-	if m.live == nil {
+	if !m.writes() {
 		whole, err := os.ReadFile(m.journal)
 		if err != nil {
 			return fmt.Errorf("copy the journal: %w", err)
 		}
-		m.size = len(whole)
-		return m.ask(ctx, "new\n", whole, []byte("end\n"))
+		m.size, m.tried = len(whole), true
+		err = m.ask(ctx, "new\n", whole, []byte("end\n"))
+		if err == nil {
+			m.live.wrote = true
+		}
+		return err
 	}
-	err := m.ask(ctx, fmt.Sprintf("add %d\n", m.size), lines, []byte("end\n"))
+	err := m.ask(ctx, "add\n", lines, []byte("end\n"))
 	m.size += len(lines)
 	return err
 }
 
+// writes reports whether the copy is being written. The process may be there before, for
+// it takes longer to start than to ask.
+func (m *mirror) writes() bool { return m != nil && m.live != nil && m.live.wrote }
+
+// leaves reports whether there may be a copy that this run has made.
+func (m *mirror) leaves() bool { return m != nil && m.tried }
+
 // flush brings the copy up to date, if this run writes one.
 func (m *mirror) flush(ctx context.Context, lines []byte) error {
-	if m.live == nil || len(lines) == 0 {
+	if !m.writes() || len(lines) == 0 {
 		return nil
 	}
 	return m.extend(ctx, lines)
@@ -85,34 +105,50 @@ func (m *mirror) flush(ctx context.Context, lines []byte) error {
 func (m *mirror) remove(ctx context.Context) error { return m.ask(ctx, "gone\n") }
 
 func (m *mirror) ask(ctx context.Context, verb string, parts ...[]byte) error {
-	begin := m.live == nil
-	if begin {
+	if m.live == nil {
 		if err := m.start(ctx); err != nil {
 			return m.explain(err)
 		}
 	}
-	answer := make(chan error, 1)
-	p := m.live
-	go func() {
-		if begin {
-			if err := p.begin(); err != nil {
-				answer <- err
-				return
-			}
+	err := within(ctx, m.live.begin)
+	if err != nil && m.live.ahead && ctx.Err() == nil {
+		// It had nothing to say, so nobody has seen it end, with its connection perhaps.
+		_ = m.stop(ctx)
+		if err := m.start(ctx); err != nil {
+			return m.explain(err)
 		}
-		answer <- p.talk(verb, parts)
-	}()
-	var err error
-	select {
-	case err = <-answer:
-	case <-ctx.Done():
-		err = context.Cause(ctx)
+		err = within(ctx, m.live.begin)
+	}
+	if err == nil {
+		p := m.live
+		err = within(ctx, func() error { return p.talk(verb, parts) })
 	}
 	if err == nil {
 		return nil
 	}
 	// What it has is not known: the next one begins with the whole of it.
 	return m.explain(errors.Join(err, m.stop(ctx)))
+}
+
+// within is not held up for longer than ctx.
+func within(ctx context.Context, do func() error) error {
+	answer := make(chan error, 1)
+	go func() { answer <- do() }()
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// startAhead starts the process, which takes longer than to ask it.
+func (m *mirror) startAhead(ctx context.Context) error {
+	if err := m.start(ctx); err != nil {
+		return err
+	}
+	m.live.ahead = true
+	return nil
 }
 
 func (m *mirror) explain(err error) error {
@@ -146,13 +182,20 @@ func (m *mirror) start(ctx context.Context) error {
 // begin sends the script, and waits for it to run: a shell that reads its script
 // from stdin may read on into what follows.
 func (p *mirroring) begin() error {
+	if p.ready {
+		return nil
+	}
 	if _, err := io.WriteString(p.in, "main() {\n"+mirrorScript+"}\nmain \"$@\"\nexit\n"); err != nil {
 		return err
 	}
 	for {
 		line, err := p.out.ReadString('\n')
-		if err != nil || line == "ready\n" {
+		if err != nil {
 			return err
+		}
+		if line == "ready\n" {
+			p.ready = true
+			return nil
 		}
 	}
 }

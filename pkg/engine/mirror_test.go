@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -136,6 +137,53 @@ func TestFirstMachineLearnsThatAnotherOneEndedItsRun(t *testing.T) {
 	if err := p(&act{name: "x"})(); err != nil {
 		t.Error(err)
 	}
+}
+
+// What it had removed itself, when it had succeeded, is made again by the undo.
+func TestFirstMachineLearnsThatAnotherOneEndedItsUndo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, layout{})
+	w.apply(t)
+	w.hook = func(_ context.Context, name, do string) error {
+		if name == "pg2" && strings.Contains(do, "pg_ctlcluster") {
+			return errors.New("cut off")
+		}
+		return nil
+	}
+	if _, err := w.engine(nil, nil).Undo(t.Context(), w.found(t)); err == nil {
+		t.Fatal("the undo ended")
+	}
+	w.hook = nil
+	back := w.elsewhere(t)
+	w.undo(t)
+	back()
+	f := w.found(t)
+	if _, err := w.engine(nil, nil).Undo(t.Context(), f); fault.ClassOf(err) != fault.Refused || !strings.Contains(err.Error(), "another operator has ended it") {
+		t.Errorf("undo: %v", err)
+	}
+	if err := w.engine(nil, nil).Abandon(t.Context(), f); err != nil {
+		t.Error(err)
+	}
+}
+
+// A full disk may be why the run is taken back.
+func TestAnUndoThatCanMakeNoCopyIsNotTakenForOneEndedElsewhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, layout{})
+	w.apply(t)
+	w.hook = func(_ context.Context, name, do string) error {
+		if name == "pg1" && strings.Contains(do, "sh -s --") || name == "pg2" && strings.Contains(do, "pg_ctlcluster") {
+			return errors.New("no space left on device")
+		}
+		return nil
+	}
+	for range 2 {
+		if _, err := w.engine(nil, nil).Undo(t.Context(), w.found(t)); err == nil || strings.Contains(err.Error(), "another operator") {
+			t.Fatalf("the undo ended with %v", err)
+		}
+	}
+	w.hook = nil
+	w.undo(t)
 }
 
 func TestALiveRunIsNotAbandonedFromElsewhere(t *testing.T) {
@@ -271,5 +319,63 @@ func TestTheLastOneToLeaveRemovesTheCopy(t *testing.T) {
 	}
 	if _, err := os.Stat(w.runFile()); err != nil {
 		t.Error(err)
+	}
+}
+
+// The primary is out of reach just as the run removes the copy: another operator
+// would take what stays there for an interrupted run.
+func TestARunWhoseCopyCannotBeRemovedStaysOpen(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		do   func(t *testing.T, w *world) error
+		mend func(t *testing.T, w *world) error
+		want journal.Status
+	}{
+		{"apply", func(t *testing.T, w *world) error {
+			_, err := w.engine(nil, nil).Apply(t.Context(), w.plan())
+			return err
+		}, func(t *testing.T, w *world) error {
+			_, err := w.engine(nil, nil).Resume(t.Context(), w.found(t))
+			return err
+		}, journal.Succeeded},
+		{"undo", func(t *testing.T, w *world) error {
+			_, err := w.engine(nil, nil).Undo(t.Context(), w.found(t))
+			return err
+		}, func(t *testing.T, w *world) error {
+			_, err := w.engine(nil, nil).Undo(t.Context(), w.found(t))
+			return err
+		}, journal.UndoneRun},
+	} {
+		for _, elsewhere := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, elsewhere %t", tt.name, elsewhere), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, layout{})
+				if tt.want == journal.UndoneRun {
+					w.apply(t)
+				}
+				w.stuckCopy = errors.New("no route to host")
+				err := tt.do(t, w)
+				if err == nil || !strings.Contains(err.Error(), "no route to host") {
+					t.Fatalf("got %v", err)
+				}
+				w.stuckCopy = nil
+				if elsewhere {
+					w.elsewhere(t)
+				}
+				if runs, err := w.engine(nil, nil).List(t.Context()); err != nil || len(runs) != 1 || !runs[0].Open() {
+					t.Fatalf("it is not open: %+v, %v", runs, err)
+				}
+				if err := tt.mend(t, w); err != nil {
+					t.Fatal(err)
+				}
+				if runs, err := w.engine(nil, nil).List(t.Context()); err != nil || len(runs) != 1 || runs[0].Status != tt.want {
+					t.Errorf("got %+v, %v", runs, err)
+				}
+				if len(w.hosts["pg1"].runs()) > 0 {
+					t.Error("the copy is still there")
+				}
+			})
+		}
 	}
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
 	"github.com/pgrepctl/pgrepctl/pkg/plan"
 	"github.com/pgrepctl/pgrepctl/pkg/steps"
@@ -31,6 +33,7 @@ type Line struct {
 	Depth   int                  `json:"depth"`
 	Effects []effect.Description `json:"effects,omitempty"`
 	Noop    string               `json:"noop,omitempty"`
+	Held    []steps.Held         `json:"held,omitempty"`
 }
 
 // Preview is what an apply would do now.
@@ -39,6 +42,24 @@ type Preview struct {
 	Lines []Line `json:"lines"`
 	// Run is the interrupted run that an apply would resume.
 	Run string `json:"run,omitempty"`
+	// Seen is what it was made from.
+	Seen []facts.Seen `json:"-"`
+	// read is the hosts as they were before any prediction.
+	read Reading
+}
+
+// Pending counts the differences that it would leave, though the inventory says how
+// it should be.
+func (p *Preview) Pending() int {
+	n := 0
+	for _, l := range p.Lines {
+		for _, h := range l.Held {
+			if !h.Note {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // Effects counts them.
@@ -53,7 +74,12 @@ func (p *Preview) Effects() int {
 // Preview plans every node over the real facts and the predictions of the nodes
 // before it. It has no Env, so it cannot change anything.
 func (e *Engine) Preview(ctx context.Context, p *plan.Plan) (*Preview, error) {
-	w := newWorld(e.Cluster)
+	return e.PreviewFrom(ctx, p, nil)
+}
+
+// PreviewFrom is Preview for a caller that has just read hosts.
+func (e *Engine) PreviewFrom(ctx context.Context, p *plan.Plan, before Reading) (*Preview, error) {
+	w := worldOf(e.Cluster, before)
 	open, err := e.interrupted(ctx, w, p)
 	if err != nil {
 		return nil, err
@@ -71,6 +97,7 @@ func (e *Engine) PreviewResume(ctx context.Context, f *Found) (*Preview, error) 
 		return nil, err
 	}
 	w := newWorld(e.Cluster)
+	w.forward = pastReturn(f.Records)
 	if err := w.prefetch(ctx, p.Nodes); err != nil {
 		return nil, err
 	}
@@ -80,7 +107,7 @@ func (e *Engine) PreviewResume(ctx context.Context, f *Found) (*Preview, error) 
 // preview plans over w, on from an open run if there is one.
 func (e *Engine) preview(ctx context.Context, w *world, p *plan.Plan, open *Found) (*Preview, error) {
 	s := e.newState(e.NewID())
-	out := &Preview{Plan: p.Name}
+	out := &Preview{Plan: p.Name, read: w.read}
 	if open != nil {
 		s.id, out.Run = open.ID, open.ID
 		s.replay(open.Records)
@@ -89,9 +116,17 @@ func (e *Engine) preview(ctx context.Context, w *world, p *plan.Plan, open *Foun
 			return nil, err
 		}
 		out.inverses(left)
+		for _, o := range slices.Backward(left) { // all is planned from what they leave
+			_, _ = w.Of(ctx, o.inverse.On()) // one that cannot be read says so where it is needed
+			o.inverse.Predict(w)
+		}
 	}
 	v := &previewer{world: w, state: s, plan: p, out: out}
-	return out, v.nodes(ctx, p.Nodes, 0)
+	err := v.nodes(ctx, p.Nodes, 0)
+	for _, name := range slices.Sorted(maps.Keys(w.hosts)) {
+		out.Seen = append(out.Seen, w.hosts[name].Seen()...)
+	}
+	return out, err
 }
 
 // PreviewUndo is what Undo would do: the journal alone says it.
@@ -107,6 +142,10 @@ func (e *Engine) PreviewUndo(f *Found) (*Preview, error) {
 		return nil, err
 	}
 	out := &Preview{Plan: "undo " + f.Run.Plan}
+	if o, ok := noWayBack(list); ok {
+		out.inverse(o)
+		return out, nil
+	}
 	if out.inverses(list) {
 		for _, o := range reloadsBack(f.Records) {
 			out.inverse(o)
@@ -202,7 +241,8 @@ func (v *previewer) node(ctx context.Context, n *plan.Node, depth int) error {
 }
 
 func (v *previewer) take(line Line, p steps.Planned) {
-	line.Noop = p.Noop
+	line.Noop, line.Held = p.Noop, p.Held
+	v.state.owe(p.Settles) // before the effects, as a run does: one of them may settle it
 	for _, e := range p.Effects {
 		d := e.Describe()
 		d.Host = e.On()
@@ -210,7 +250,6 @@ func (v *previewer) take(line Line, p steps.Planned) {
 		e.Predict(v.world)
 		v.state.note(e)
 	}
-	v.state.owe(p.Settles)
 	if len(line.Effects) > 0 || line.Noop != "" {
 		v.out.Lines = append(v.out.Lines, line)
 	}
@@ -251,7 +290,11 @@ func hasWork(ctx context.Context, p *plan.Plan, nodes []plan.Node, w *world, s *
 }
 
 func input(p *plan.Plan, n *plan.Node, w *world, s *state) steps.In {
-	return steps.In{Cluster: p.Cluster, Self: n.Host, Standby: p.Standby, Facts: w, Run: s}
+	in := steps.In{Cluster: p.Cluster, Self: n.Host, Standby: p.Standby, Without: p.Without, Facts: w, Run: s}
+	if n.Standby != nil {
+		in.Standby, in.Run = n.Standby, &about{s, n.Standby.Name}
+	}
+	return in
 }
 
 // at says where in the plan an error came up.

@@ -40,6 +40,9 @@ func (r *run) keep(rec journal.Record) (journal.Record, error) {
 func (r *run) acted() bool { return len(r.begun) > 0 }
 
 func (r *run) extend(ctx context.Context) error {
+	if r.bare {
+		return nil
+	}
 	if err := r.mirrored(ctx); err != nil {
 		return err
 	}
@@ -48,12 +51,21 @@ func (r *run) extend(ctx context.Context) error {
 	return err
 }
 
+// mirrorAhead starts the process that will write the copy, while others are started and
+// asked. What is wrong with it is said when it is needed.
+func (r *run) mirrorAhead(ctx context.Context) {
+	if r.bare || r.mirror != nil || r.mirrored(ctx) != nil {
+		return
+	}
+	_ = r.mirror.startAhead(ctx)
+}
+
 // mirrored makes the mirror, which does nothing yet.
 func (r *run) mirrored(ctx context.Context) error {
 	if r.mirror != nil {
 		return nil
 	}
-	at, err := r.e.place(ctx, r.world, r.id)
+	at, err := r.e.place(ctx, r.world, r.meets, r.id)
 	if err != nil {
 		return fmt.Errorf("keep a copy of the journal: %w", err)
 	}
@@ -62,20 +74,32 @@ func (r *run) mirrored(ctx context.Context) error {
 }
 
 // end is the last record. The copy on the primary stays for as long as something
-// is owed.
+// is owed; and a copy that cannot be removed is itself owed, for others would take
+// it for an interrupted run: such a run stays open, whatever it came to, unless it
+// is abandoned.
 func (r *run) end(ctx context.Context, status journal.Status, cause error) error {
 	closing, stop := r.closing(ctx)
 	defer stop()
 	closing, cancel := context.WithTimeout(closing, closeTimeout)
 	defer cancel()
-	rec := journal.Record{Type: journal.End, Status: status, NoReturn: r.stuck}
-	if cause != nil {
-		rec.Error = cause.Error()
-	}
+	rec := journal.Record{Type: journal.End, NoReturn: r.stuck}
 	var errs []error
 	owed := journal.Summary{Status: status, Acted: r.acted()}.Open()
-	if !owed && (r.acted() || r.mirror != nil) {
-		errs = append(errs, r.discard(closing))
+	left := r.found != nil && r.found.CopyLeft
+	if !owed && !r.bare && (r.acted() || left || r.mirror.leaves()) {
+		err := r.discard(closing, status)
+		if err != nil && status == journal.Abandoned {
+			r.unkept(err)
+		} else if err != nil {
+			status, owed, cause = journal.FailedRun, true, errors.Join(cause, err)
+			rec.CopyLeft = true
+			errs = append(errs, err)
+		}
+	}
+	r.report.Status = status
+	rec.Status = status
+	if cause != nil {
+		rec.Error = cause.Error()
 	}
 	_, err := r.record(closing, rec)
 	errs = append(errs, err)
@@ -88,22 +112,34 @@ func (r *run) end(ctx context.Context, status journal.Status, cause error) error
 	return errors.Join(append(errs, r.journal.Close())...)
 }
 
+// ErrCopyLeft says that a run did all it had to, and could not remove the copy of
+// its journal.
+var ErrCopyLeft = errors.New("the copy of its journal cannot be removed")
+
 // discard takes the copy away, having said so: a copy that is gone from under an
 // open journal else means that another operator has ended the run.
-func (r *run) discard(ctx context.Context) error {
+func (r *run) discard(ctx context.Context, status journal.Status) error {
 	if _, err := r.record(ctx, journal.Record{Type: journal.Discard}); err != nil {
 		return err
 	}
-	if err := r.mirrored(ctx); err != nil {
-		r.unkept(err)
+	err := r.mirrored(ctx)
+	if err == nil {
+		err = r.mirror.remove(ctx)
+	}
+	if err == nil {
 		return nil
 	}
-	r.unkept(r.mirror.remove(ctx))
-	return nil
+	verb := "resume"
+	if status == journal.UndoneRun {
+		verb = "undo"
+	}
+	return &fault.Error{Class: fault.ClassOf(err), Host: r.meets, Op: "end run " + r.id, Err: fmt.Errorf("%w: %w", ErrCopyLeft, err),
+		State: "all is done, but the copy of the run's journal, by which others take it for an interrupted one",
+		Hint:  "when the host can be reached: pgrepctl runs " + verb + " " + r.id}
 }
 
-// unkept warns of a copy that could not be brought up to date, or removed: that
-// is for others to know, and no failure of what was to be done.
+// unkept warns of a copy that could not be brought up to date: that is for others
+// to know, and no failure of what was to be done.
 func (r *run) unkept(err error) {
 	if err == nil {
 		return

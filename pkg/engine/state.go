@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
@@ -17,18 +18,19 @@ type state struct {
 	e       *Engine
 	id      string
 	outputs map[string]string
+	notes   map[string]string // of acts that did not come to their end, too
 	claims  map[string]bool
 	accept  []string // by the run that is resumed
 	changed map[string]bool
 	owed    map[string][]steps.Settle
-	keys    map[int]steps.Key
+	keys    map[string]steps.Key
 }
 
 var _ steps.Run = (*state)(nil)
 
 func (e *Engine) newState(id string) *state {
-	return &state{e: e, id: id, outputs: map[string]string{}, claims: map[string]bool{}, changed: map[string]bool{},
-		owed: map[string][]steps.Settle{}, keys: map[int]steps.Key{}}
+	return &state{e: e, id: id, outputs: map[string]string{}, notes: map[string]string{}, claims: map[string]bool{}, changed: map[string]bool{},
+		owed: map[string][]steps.Settle{}, keys: map[string]steps.Key{}}
 }
 
 // replay rebuilds the state of an interrupted run from its journal.
@@ -62,6 +64,8 @@ func (s *state) replay(recs []journal.Record) {
 		case journal.Undoing:
 			clear(s.outputs)
 			clear(s.changed)
+		case journal.Note:
+			s.take(r)
 		case journal.Settle:
 			s.owe([]steps.Settle{{Host: r.Host, Why: r.Text, Restart: r.Effect == "restart"}})
 		}
@@ -75,9 +79,16 @@ func (s *state) ID() string       { return s.id }
 func (s *state) Operator() string { return s.e.Operator }
 
 func (s *state) Output(key string) (string, bool) {
-	v, ok := s.outputs[key]
+	if v, ok := s.outputs[key]; ok {
+		return v, true
+	}
+	v, ok := s.notes[key]
 	return v, ok
 }
+
+// take remembers a note. It stands also while the run is taken back: it tells what has
+// happened on a server.
+func (s *state) take(r journal.Record) { maps.Copy(s.notes, r.Output) }
 
 func (s *state) Claimed(claim string) bool                          { return s.claims[claim] }
 func (s *state) Changed(name string) bool                           { return s.changed[name] }
@@ -85,7 +96,9 @@ func (s *state) Owed(name string) []steps.Settle                    { return s.o
 func (s *state) Accepted() []string                                 { return slices.Concat(s.e.Accept, s.accept) }
 func (s *state) Password(ctx context.Context) (secret.Value, error) { return s.e.Password(ctx) }
 
-func (s *state) CopyKey(n int) (steps.Key, error) {
+func (s *state) CopyKey(n int) (steps.Key, error) { return s.key(strconv.Itoa(n)) }
+
+func (s *state) key(n string) (steps.Key, error) {
 	if k, ok := s.keys[n]; ok {
 		return k, nil
 	}

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -12,7 +13,12 @@ import (
 
 func finished(t *testing.T, dir, id string, status journal.Status) {
 	t.Helper()
-	j, err := journal.Create(dir, journal.Run{ID: id, Plan: "bootstrap-standby", Operator: operatorName}, time.Now)
+	ended(t, dir, journal.Run{ID: id, Plan: "bootstrap-standby", Operator: operatorName}, status)
+}
+
+func ended(t *testing.T, dir string, run journal.Run, status journal.Status) {
+	t.Helper()
+	j, err := journal.Create(dir, run, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,6 +51,20 @@ func TestUndoRefusesARunThatALaterOneBuildsOn(t *testing.T) {
 	}
 }
 
+func TestWhatWasDoneAtOnceKeepsNoEarlierRunFromBeingUndone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, layout{})
+	finished(t, w.dir, "run1", journal.Succeeded)
+	ended(t, w.dir, journal.Run{ID: "run2", Plan: "hold-replay", Meets: "pg2", NoCopy: true}, journal.Succeeded)
+	first, err := w.engine(nil, nil).Find(t.Context(), "run1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.engine(nil, nil).Undo(t.Context(), first); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAnUndoListsTheReloadsAtItsEndAndDoesThemOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, layout{})
@@ -69,6 +89,20 @@ func TestAnUndoListsTheReloadsAtItsEndAndDoesThemOnce(t *testing.T) {
 			t.Errorf("%s: -want +last:\n%s", c.name, diff)
 		}
 	}
+}
+
+func TestAnUndoThatIsStoppedIsInterruptedAndGoesOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, layout{})
+	w.apply(t)
+	stop := make(chan struct{})
+	close(stop)
+	_, err := w.engine(nil, stop).Undo(t.Context(), w.found(t))
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Class != fault.Interrupted || f.Hint != "pgrepctl runs undo run1 goes on" {
+		t.Errorf("got %v", err)
+	}
+	w.undo(t)
 }
 
 func TestAnAbandonedRunIsOpenNoMore(t *testing.T) {

@@ -48,6 +48,12 @@ type layout struct {
 	noSettings bool
 	// noSSH: the login user has no ~/.ssh on the upstream yet.
 	noSSH bool
+	// exclusive: the primary makes backups and slots as 9.5 does.
+	exclusive bool
+	// late: pg2 replays two hours late.
+	late bool
+	// waited: commits wait for pg2, and it has an archive of its own.
+	waited bool
 }
 
 func layouts() []layout {
@@ -56,6 +62,9 @@ func layouts() []layout {
 		{name: "configuration in the data directory", configInData: true},
 		{name: "tablespace", tablespace: true},
 		{name: "nothing to set, no ssh directory", noSettings: true, noSSH: true},
+		{name: "exclusive backups", tablespace: true, exclusive: true},
+		{name: "nothing to set, no ssh directory, delayed", noSettings: true, noSSH: true, late: true},
+		{name: "synchronous, with an archive", waited: true},
 	}
 }
 
@@ -66,20 +75,43 @@ type world struct {
 	t      testing.TB
 	layout layout
 	inv    *inventory.Cluster
-	hosts  map[string]*machine
-	dir    string // of the journals
+	// balanced: the inventory has balancers in front of pg2.
+	balanced bool
+	hosts    map[string]*machine
+	dir      string // of the journals
 
-	mu       sync.Mutex
-	roles    map[string]string // name to "verifier", attributes
-	slots    map[string]string // name to user
-	keeps    *postgres.LSN     // the WAL that slots keep begins there; nil: not told
-	spaces   []facts.Tablespace
-	locks    map[string]*sqlSession
-	backups  int               // begun so far
-	keys     map[string]string // public to private
-	sessions []*sqlSession
-	deadMen  []func() // what the hosts do when the tool dies
-	holder   string   // application of the session that holds the lock, for facts
+	mu      sync.Mutex
+	roles   map[string]string // name to "verifier", attributes
+	slots   map[string]string // name to user
+	scratch map[string]bool   // scratch databases; true: with a schema
+	lost    map[string]bool   // slots that have lost their WAL
+	keeps   *postgres.LSN     // the WAL that slots keep begins there; nil: not told
+	spaces  []facts.Tablespace
+	locks   map[string]*sqlSession
+	backups int // begun so far
+	// exclusive is the server's own backup, and reserved are the slots that keep WAL,
+	// where those are acts of their own.
+	exclusive *exclusive
+	reserved  map[string]bool
+	keys      map[string]string // public to private
+	sessions  []*sqlSession
+	deadMen   []func() // what the hosts do when the tool dies
+	holder    string   // application of the session that holds the lock, for facts
+	// stuckCopy keeps the copies of journals from being removed.
+	stuckCopy error
+	// unsaidCopy is what becomes of the first copy of a journal after it is in its place,
+	// and before that is said.
+	unsaidCopy error
+	// mirrors counts the processes that keep them, and mirroring those that run; those in
+	// mirrorDies end as they start.
+	mirrors    int
+	mirroring  int
+	mirrorDies map[int]bool
+
+	ddl ddlState
+
+	// restarted, if set, is told of every restart of a server, as it happens.
+	restarted func(m *machine)
 
 	// crash
 	ticks    int
@@ -90,6 +122,15 @@ type world struct {
 	dead     bool
 	journal  map[string][]byte // as the disk has it when the tool dies
 	trace    []string
+	// what a run is of, other than the bootstrap of pg2
+	plans  string
+	vars   map[string]string
+	accept []string
+	// oldest WAL file of pg1; a deaf pg2 does not stream.
+	oldest string
+	deaf   bool
+	// ofAge: the apply delay of all that pg2 has received is over.
+	ofAge bool
 	// hook, if set, is told of every command before it runs.
 	hook func(ctx context.Context, host, do string) error
 }
@@ -108,20 +149,24 @@ type machine struct {
 	loads    int
 	copied   int // the backup during which the data were copied
 	catalog  string
+	replay   replaying
+	// inForce is the postgresql.conf of the last restart, for tests that restart.
+	inForce string
 }
 
 var _ host.Host = (*machine)(nil)
 
 func newWorld(t testing.TB, l layout) *world {
 	t.Helper()
-	w := &world{t: t, layout: l, hosts: map[string]*machine{}, roles: map[string]string{}, slots: map[string]string{},
-		locks: map[string]*sqlSession{}, keys: map[string]string{}, dir: filepath.Join(memory(t), "runs")}
+	w := &world{t: t, layout: l, hosts: map[string]*machine{}, roles: map[string]string{}, slots: map[string]string{}, reserved: map[string]bool{}, scratch: map[string]bool{},
+		locks: map[string]*sqlSession{}, keys: map[string]string{}, ddl: ddlState{columns: map[string]bool{}, xids: map[string]string{}}, dir: filepath.Join(memory(t), "runs")}
 	w.inv = parseInventory(t, l)
 	for _, h := range w.inv.Hosts {
 		m := &machine{w: w, name: h.Name, inv: h, fs: hosttest.NewFS("/dev/shm", "/home/deploy", "/etc", "/var/log/postgresql", "/ts/fast")}
 		m.fs.Dir("/var/lib/postgresql", "postgres", 0o755)
 		m.fs.Dir("/home/deploy", "", 0o755)
 		m.fs.Dir("/ts/fast", "postgres", 0o700)
+		m.fs.Put("/usr/lib/postgresql/15/bin/pg_archivecleanup", "", 0o755, "program")
 		m.fs.OnChange(func(change string, done bool) error { return w.tick(h.Name+": "+change, done) })
 		w.hosts[h.Name] = m
 	}
@@ -151,6 +196,14 @@ func memory(t testing.TB) string {
 
 func parseInventory(t testing.TB, l layout) *inventory.Cluster {
 	t.Helper()
+	c, err := inventory.Parse("pgrepctl.yaml", []byte(inventoryText(l)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func inventoryText(l layout) string {
 	conf := "/etc/postgresql/15/main"
 	service := "{kind: pg_ctlcluster}"
 	if l.configInData {
@@ -160,6 +213,13 @@ func parseInventory(t testing.TB, l layout) *inventory.Cluster {
 	settings := "settings: {wal_keep_size: 1GB}"
 	if l.noSettings {
 		settings = ""
+	}
+	more := ""
+	if l.late {
+		more = ", apply_delay: 2h"
+	}
+	if l.waited {
+		more = ", synchronous: true"
 	}
 	text := fmt.Sprintf(`cluster: shop
 postgres:
@@ -172,13 +232,12 @@ postgres:
 replication: {user: replicator, password: {env: PW}, sslmode: require}
 hosts:
   pg1: {address: 10.0.0.11, role: primary}
-  pg2: {address: 10.0.0.12, role: standby}
-`, conf, service, settings)
-	c, err := inventory.Parse("pgrepctl.yaml", []byte(text))
-	if err != nil {
-		t.Fatal(err)
+  pg2: {address: 10.0.0.12, role: standby%s}
+`, conf, service, settings, more)
+	if l.waited {
+		text += "archive: [{directory: /var/lib/postgresql/wal, shared: false, create: true}]\n"
 	}
-	return c
+	return text
 }
 
 func (m *machine) data(name string) string { return path.Join(m.inv.Postgres.DataDirectory, name) }
@@ -232,7 +291,7 @@ func (m *machine) catalogOf(control []byte) string {
 func (m *machine) empty() {
 	m.fs.Dir("/var/lib/postgresql/15", "postgres", 0o755)
 	if !m.w.layout.configInData {
-		m.config("max_connections = 100\n")
+		m.config("max_connections = 100\nssl = on\n")
 	}
 	m.fs.Dir(m.data(""), "postgres", 0o700)
 }
@@ -251,6 +310,7 @@ func (m *machine) load() {
 	for _, name := range []string{"postgresql.conf", "pg_hba.conf"} {
 		m.loaded[name], _ = m.fs.Get(m.conf(name))
 	}
+	m.loaded["postgresql.auto.conf"], _ = m.fs.Get(m.data("postgresql.auto.conf"))
 }
 
 // tick is one instant at which the tool may die: before and after each change
@@ -335,7 +395,7 @@ func (w *world) engine(sink event.Sink, stop <-chan struct{}) *engine.Engine {
 		sink = event.Discard{}
 	}
 	at := time.Date(2026, 11, 22, 4, 0, 0, 0, time.UTC)
-	return &engine.Engine{Inventory: w.inv, Cluster: w, Dir: w.dir, Sink: sink, Operator: operatorName, Version: "test", Stop: stop,
+	return &engine.Engine{Inventory: w.inv, Cluster: w, Dir: w.dir, Sink: sink, Operator: operatorName, Version: "test", Stop: stop, Accept: w.accept,
 		Now: func() time.Time {
 			_ = w.tick("clock", false)
 			return at
@@ -363,11 +423,15 @@ func (w *world) engine(sink event.Sink, stop <-chan struct{}) *engine.Engine {
 
 func (w *world) plan() *plan.Plan {
 	w.t.Helper()
-	text, err := templates.Plans.ReadFile("plans/bootstrap-standby.yaml")
+	name, vars := "bootstrap-standby", map[string]string{"standby": "pg2"}
+	if w.plans != "" {
+		name, vars = w.plans, w.vars
+	}
+	text, err := templates.Plans.ReadFile("plans/" + name + ".yaml")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	p, err := plan.Load("bootstrap-standby", text, w.inv, map[string]string{"standby": "pg2"})
+	p, err := plan.Load(name, text, w.inv, vars)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -392,7 +456,10 @@ func (w *world) state() string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(w.hosts)) {
 		m := w.hosts[name]
-		fmt.Fprintf(&b, "== %s running=%v recovery=%v\n", name, m.running, m.recovery)
+		fmt.Fprintf(&b, "== %s running=%v recovery=%v paused=%v\n", name, m.running, m.recovery, m.replay.paused)
+		if m.inForce != "" {
+			fmt.Fprintf(&b, "in force %q\n", m.inForce)
+		}
 		for _, f := range slices.Sorted(maps.Keys(m.loaded)) {
 			if m.running {
 				fmt.Fprintf(&b, "loaded %s %q\n", f, m.loaded[f])
@@ -409,6 +476,12 @@ func (w *world) state() string {
 	for _, s := range slices.Sorted(maps.Keys(w.slots)) {
 		fmt.Fprintf(&b, "slot %s used by %q\n", s, w.slots[s])
 	}
-	fmt.Fprintf(&b, "locks %d\n", len(w.locks))
+	if n := len(w.ddl.columns); n > 0 {
+		fmt.Fprintf(&b, "schema changes %d, pg2 at %s\n", n, w.hosts["pg2"].replay.at)
+	}
+	for _, s := range slices.Sorted(maps.Keys(w.scratch)) {
+		fmt.Fprintf(&b, "scratch database %s\n", s)
+	}
+	fmt.Fprintf(&b, "locks %d\nexclusive backup %v\n", len(w.locks), w.exclusive != nil)
 	return b.String()
 }

@@ -2,19 +2,17 @@ package engine_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/pgrepctl/pgrepctl/pkg/engine"
-	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres/conf"
-	"github.com/pgrepctl/pgrepctl/pkg/secret"
 )
 
 func (m *machine) Name() string               { return m.name }
@@ -23,6 +21,9 @@ func (m *machine) HostKey() string            { return "ssh-ed25519 AAAAhost" + 
 func (m *machine) Files(as string) host.Files { return m.fs.Files(as) }
 
 func (m *machine) Run(ctx context.Context, c host.Cmd, stdio host.Stdio) error {
+	if len(c.Argv) > 4 && strings.HasPrefix(c.Argv[2], effect.Lowly) {
+		c.Argv = c.Argv[4:] // of a shell that gives itself a low priority
+	}
 	if err := m.ask(ctx, c.String()); err != nil {
 		return err
 	}
@@ -32,7 +33,7 @@ func (m *machine) Run(ctx context.Context, c host.Cmd, stdio host.Stdio) error {
 	argv := slices.Clone(c.Argv)
 	argv[0] = path.Base(argv[0])
 	switch line := strings.Join(argv, " "); {
-	case strings.HasPrefix(line, "postgres -D "), strings.HasPrefix(line, "initdb --sync-only"), argv[0] == "sync":
+	case strings.HasPrefix(line, "postgres -D "), slices.Contains(argv, "pgrepctl-sync"), argv[0] == "sync":
 		return nil
 	case argv[0] == "sh" && slices.Contains(argv, "/var/log/postgresql/postgresql-15-main.log"), argv[0] == "sh" && slices.Contains(argv, "/var/lib/postgresql/.pgrepctl/pg2.log"):
 		return nil // nothing severe in the log
@@ -45,9 +46,30 @@ func (m *machine) Run(ctx context.Context, c host.Cmd, stdio host.Stdio) error {
 		return m.keepJournal(ctx, c, stdio)
 	case argv[len(argv)-1] == "pgrepctl-deadman":
 		return m.deadMan(ctx, c, stdio)
+	case slices.Contains(argv, "pgrepctl-leash"):
+		return m.leash(ctx, c, stdio)
+	case slices.Contains(argv, "pgrepctl-backup-switch"):
+		return m.backupSwitch(ctx, c, stdio)
+	case slices.Contains(argv, "pgrepctl-copy-schema"):
+		return m.copySchema(argv)
 	case strings.HasPrefix(line, "sh -c while stat -f "):
 		_, err := io.WriteString(stdio.Out, "4096 1000000 900000\n")
 		return err
+	case slices.Contains(argv, "pgrepctl-clock"):
+		_, err := io.WriteString(stdio.Out, m.name+" 1700000000.5 1000.5 1000.5\n")
+		return err
+	case slices.Contains(argv, "pgrepctl-touch"):
+		_, err := io.Copy(io.Discard, stdio.In)
+		return err
+	case argv[0] == "find" && slices.Contains(argv, "-newerct"):
+		return nil
+	case argv[0] == "find" && slices.Contains(argv, "-printf"):
+		m.fs.Walk(argv[1], func(p string, dir bool, data string) {
+			if !dir {
+				_, _ = fmt.Fprintf(stdio.Out, "%d %s\x00", len(data), strings.TrimPrefix(p, argv[1]+"/"))
+			}
+		})
+		return nil
 	case argv[0] == "rsync":
 		return m.rsync(ctx, c, stdio, fail)
 	case argv[0] == "pg_ctlcluster", argv[0] == "pg_ctl":
@@ -56,6 +78,9 @@ func (m *machine) Run(ctx context.Context, c host.Cmd, stdio host.Stdio) error {
 		}
 		if slices.Contains(argv, "stop") {
 			return m.stop(fail)
+		}
+		if slices.Contains(argv, "restart") {
+			return m.restart(fail)
 		}
 	}
 	m.w.t.Errorf("%s was asked to run: %s", m.name, c)
@@ -76,6 +101,9 @@ func (m *machine) deleteBelow(ctx context.Context, dir string) error {
 // start does what a server does: it needs the files of a finished copy, takes
 // the label away and connects to its upstream.
 func (m *machine) start(fail func(int, string) error) error {
+	if m.name == "pg1" {
+		return m.startAgain(fail)
+	}
 	label, _ := m.fs.Get(m.data("backup_label"))
 	auto, _ := m.fs.Get(m.data("postgresql.auto.conf"))
 	main, _ := m.fs.Get(m.conf("postgresql.conf"))
@@ -111,6 +139,7 @@ func (m *machine) start(fail func(int, string) error) error {
 	return m.w.change(m.name+": start", func() {
 		m.running, m.recovery = true, true
 		m.load()
+		m.startReplay()
 		m.fs.Put(m.data("postmaster.pid"), "postgres", 0o600, "200\n")
 		if label != "" {
 			m.fs.Delete(m.data("backup_label"))
@@ -127,7 +156,7 @@ func (m *machine) stop(fail func(int, string) error) error {
 		return fail(1, "no server running")
 	}
 	return m.w.change(m.name+": stop", func() {
-		m.running, m.recovery = false, false
+		m.running, m.recovery, m.replay.paused = false, false, false
 		m.fs.Delete(m.data("postmaster.pid"))
 		for _, s := range slices.Clone(m.w.sessions) {
 			if s.m == m {
@@ -136,6 +165,39 @@ func (m *machine) stop(fail func(int, string) error) error {
 		}
 		if m.w.slots["pg2"] == "pg2" {
 			m.w.slots["pg2"] = ""
+		}
+		if m.name == "pg1" {
+			m.fs.Put(m.data("global/pg_control"), "postgres", 0o600, control(m.w.t, "15-stopped"))
+		}
+	})
+}
+
+// restart takes the configuration in; it ends all sessions, and stays what it was.
+func (m *machine) restart(fail func(int, string) error) error {
+	if !m.running {
+		return fail(1, "no server running")
+	}
+	if m.recovery {
+		var c postgres.Control
+		m.replayed(&c)
+		main, _ := m.fs.Get(m.conf("postgresql.conf"))
+		for name, least := range map[string]int32{"max_connections": c.MaxConnections, "max_wal_senders": c.MaxWALSenders} {
+			s, _ := conf.Parse([]byte(main)).Get(name)
+			if n, err := strconv.Atoi(s.Value); err == nil && n < int(least) {
+				m.w.t.Errorf("%s was restarted with %s = %d, and pg1 has %d", m.name, name, n, least)
+			}
+		}
+	}
+	return m.w.change(m.name+": restart", func() {
+		for _, s := range slices.Clone(m.w.sessions) {
+			if s.m == m {
+				s.end()
+			}
+		}
+		m.load()
+		m.inForce = m.loaded["postgresql.conf"]
+		if m.w.restarted != nil {
+			m.w.restarted(m)
 		}
 	})
 }
@@ -178,6 +240,12 @@ func (m *machine) rsync(ctx context.Context, c host.Cmd, stdio host.Stdio, fail 
 			return
 		}
 		n += len(data)
+		if path.Dir(rel) == "/pg_tblspc" { // a link
+			if !m.fs.Has(to + rel) {
+				err = files.Symlink(ctx, data, to+rel)
+			}
+			return
+		}
 		err = files.Write(ctx, host.File{Path: to + rel, Data: []byte(data), Mode: 0o600, UID: -1, GID: -1}, nil)
 		_, _ = fmt.Fprintf(stdio.Out, "%d  50%%  1.0MB/s  0:00:01\r", n)
 	})
@@ -201,6 +269,9 @@ func (m *machine) rsync(ctx context.Context, c host.Cmd, stdio host.Stdio, fail 
 func (w *world) backup() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.exclusive != nil {
+		return w.exclusive.number
+	}
 	for _, s := range w.sessions {
 		if s.backup > 0 {
 			return s.backup
@@ -241,171 +312,4 @@ func excluded(rel string, patterns []string) bool {
 		}
 	}
 	return false
-}
-
-// gatherer reads the facts off the world.
-type gatherer struct{ m *machine }
-
-func (w *world) Gatherer(_ context.Context, name string) (engine.Gatherer, error) {
-	return gatherer{w.hosts[name]}, nil
-}
-
-func (g gatherer) Database(context.Context) (host.Database, error) {
-	return host.Database{As: "postgres", SocketDir: "/run/postgresql", Port: 5432}, nil
-}
-
-func (g gatherer) SQL(ctx context.Context) (host.SQL, error) {
-	if s := g.m.own; s != nil {
-		select {
-		case <-s.Lost():
-		default:
-			return s, nil
-		}
-	}
-	var err error
-	g.m.own, err = g.m.SQL(ctx, host.Database{})
-	return g.m.own, err
-}
-
-func (g gatherer) Close(ctx context.Context) error {
-	s := g.m.own
-	g.m.own = nil
-	if s == nil {
-		return nil
-	}
-	return s.Close(ctx)
-}
-
-func (g gatherer) Gather(ctx context.Context) (*facts.Host, error) {
-	m := g.m
-	if err := m.ask(ctx, "gather"); err != nil {
-		return nil, err
-	}
-	h := facts.New(m.name, g)
-	h.Runs = m.runs()
-	h.Machine = facts.Machine{LoginUser: "deploy", LoginHome: "/home/deploy", OSUser: "postgres", OSUserHome: "/var/lib/postgresql", AES: true,
-		BinDirectory: "/usr/lib/postgresql/15/bin", HostKey: m.HostKey(), TmpFS: "/dev/shm", RsyncVersion: "3.4.1", BinVersion: m.version(), FreeBytes: 1 << 40, TotalBytes: 1 << 41, SocketDir: "/run/postgresql",
-		UID: 26, MachineID: m.name, BootID: m.name, Arch: "x86_64", Glibc: "2.36", Cores: 2, PortInUse: m.running, Tools: map[string]string{}}
-	for _, tool := range []string{"perl", "find", "sync", "rsync", "ssh", "sh", "tail", "flock", "sftp-server"} {
-		h.Machine.Tools[tool] = "/usr/bin/" + tool
-	}
-	h.Config = facts.ConfigDir{Path: m.inv.Postgres.ConfigDirectory, Exists: true, HasConfig: m.fs.Has(m.conf("postgresql.conf")), HasHBA: m.fs.Has(m.conf("pg_hba.conf"))}
-	if err := m.readData(&h.Data); err != nil {
-		return nil, err
-	}
-	m.w.mu.Lock()
-	defer m.w.mu.Unlock()
-	if m.running {
-		h.Server = m.server()
-		h.Data.PID = 100
-	}
-	return h, nil
-}
-
-func (m *machine) readData(d *facts.DataDir) error {
-	d.Path, d.State = m.data(""), facts.Empty
-	m.fs.Walk(d.Path, func(p string, _ bool, _ string) {
-		if path.Dir(p) == d.Path {
-			d.Sample = append(d.Sample, path.Base(p))
-			d.State = facts.Foreign
-		}
-	})
-	for _, name := range d.Sample {
-		switch name {
-		case postgres.RunMarker, "standby.signal", "postgresql.auto.conf":
-		default:
-			d.HasData = true
-		}
-	}
-	d.Standby = m.fs.Has(m.data("standby.signal"))
-	d.HasConfig = m.fs.Has(m.data("postgresql.conf"))
-	if marker, ok := m.fs.Get(m.data(postgres.RunMarker)); ok {
-		d.State = facts.Partial
-		return json.Unmarshal([]byte(marker), &d.Marker)
-	}
-	if control, ok := m.fs.Get(m.data("global/pg_control")); ok {
-		c, err := postgres.ParseControl([]byte(control))
-		d.State, d.Control = facts.Cluster, c
-		return err
-	}
-	return nil
-}
-
-func (m *machine) server() facts.Server {
-	s := facts.Server{Running: true, Version: m.version(), InRecovery: m.recovery, SystemID: systemID, Timeline: 1, DataDirectory: m.data(""),
-		ConfigFile: m.conf("postgresql.conf"), SizeBytes: 1 << 20, HBAFile: m.conf("pg_hba.conf"), SSL: true}
-	if m.name == "pg1" && m.w.holder != "" {
-		s.Lock = &facts.LockHolder{Application: m.w.holder}
-	}
-	if m.name == "pg1" {
-		for name, user := range m.w.slots {
-			s.SetSlot(facts.Slot{Name: name, Type: "physical", Active: user != "", Client: user, WALStatus: "reserved", RestartLSN: m.w.keeps})
-		}
-		if m.w.hosts["pg2"].running {
-			s.Senders = []facts.Sender{{Application: "pg2", State: "streaming"}}
-		}
-		s.Tablespaces = slices.Clone(m.w.spaces)
-	}
-	return s
-}
-
-func (g gatherer) File(ctx context.Context, as, p string) (host.File, error) {
-	if err := g.m.ask(ctx, "read "+p); err != nil {
-		return host.File{}, err
-	}
-	return g.m.fs.Files(as).Read(ctx, p)
-}
-
-func (g gatherer) List(ctx context.Context, as, dir string) ([]host.Entry, error) {
-	return g.m.fs.Files(as).List(ctx, dir)
-}
-
-func (g gatherer) Space(_ context.Context, _ string, dirs []string) ([]facts.Space, error) {
-	var out []facts.Space
-	for _, d := range dirs {
-		out = append(out, facts.Space{Path: d, Exists: g.m.fs.Has(d)})
-	}
-	return out, nil
-}
-
-func (g gatherer) Settings(context.Context) (postgres.Settings, error) {
-	text := g.m.loaded["postgresql.conf"]
-	var rows []postgres.Setting
-	for _, s := range []postgres.Setting{
-		{Name: "max_connections", BootValue: "100", Vartype: "integer", Context: "postmaster"},
-		{Name: "max_locks_per_transaction", BootValue: "64", Vartype: "integer", Context: "postmaster"},
-		{Name: "max_prepared_transactions", BootValue: "0", Vartype: "integer", Context: "postmaster"},
-		{Name: "max_replication_slots", BootValue: "10", Vartype: "integer", Context: "postmaster"},
-		{Name: "max_wal_senders", BootValue: "10", Vartype: "integer", Context: "postmaster"},
-		{Name: "max_worker_processes", BootValue: "8", Vartype: "integer", Context: "postmaster"},
-		{Name: "wal_keep_size", BootValue: "0", Unit: "MB", Vartype: "integer", Context: "sighup"},
-		{Name: "wal_level", BootValue: "replica", Vartype: "enum", Context: "postmaster"},
-	} {
-		s.Value, s.Source = s.BootValue, "default"
-		if x, ok := conf.Parse([]byte(text)).Get(s.Name); ok {
-			s.Value, s.Source = strings.TrimSuffix(x.Value, "MB"), "configuration file"
-		}
-		rows = append(rows, s)
-	}
-	return postgres.NewSettings(rows), nil
-}
-
-func (g gatherer) Role(_ context.Context, name string) (facts.Role, error) {
-	g.m.w.mu.Lock()
-	defer g.m.w.mu.Unlock()
-	v, ok := g.m.w.roles[name]
-	if !ok {
-		return facts.Role{Name: name}, nil
-	}
-	return facts.Role{Name: name, Exists: true, Login: true, Replication: true, Verifier: secret.New(v)}, nil
-}
-
-func (g gatherer) ConfigErrors(context.Context) ([]facts.ConfigError, error) { return nil, nil }
-
-func (g gatherer) RsyncServer(_ context.Context, flags []string, p string) ([]string, error) {
-	return append(append([]string{"rsync", "--server", "--sender"}, flags...), ".", p), nil
-}
-
-func (g gatherer) ReplicationLogin(ctx context.Context, l host.Login) (host.System, error) {
-	return g.m.ReplicationLogin(ctx, l)
 }

@@ -4,11 +4,12 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"path"
+	"runtime"
 	"strings"
+	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
@@ -18,6 +19,10 @@ import (
 // keepJournal is what mirror.sh does, on the model's file system; the script
 // itself is tested with a real shell.
 func (m *machine) keepJournal(ctx context.Context, c host.Cmd, stdio host.Stdio) error {
+	if m.w.mirrorDead(1) {
+		return errors.New("no route to host")
+	}
+	defer m.w.mirrorDead(-1)
 	dir := c.Argv[len(c.Argv)-1]
 	file := path.Join(dir, "journal.jsonl")
 	files := m.fs.Files(c.As)
@@ -31,6 +36,7 @@ func (m *machine) keepJournal(ctx context.Context, c host.Cmd, stdio host.Stdio)
 		return err
 	}
 	var lines strings.Builder
+	var wrote string // what the copy has, if nobody else wrote it
 	for begun := false; ; {
 		line, err := in.ReadString('\n')
 		if errors.Is(err, io.EOF) {
@@ -48,16 +54,24 @@ func (m *machine) keepJournal(ctx context.Context, c host.Cmd, stdio host.Stdio)
 			lines.WriteString(line)
 		case line == "new\n":
 			lines.Reset()
-		case strings.HasPrefix(line, "add "):
+		case line == "add\n":
 			lines.Reset()
 			was, _ := m.fs.Get(file)
-			if line != fmt.Sprintf("add %d\n", len(was)) {
-				m.w.t.Errorf("%s: the copy of the journal has %d bytes: %s", m.name, len(was), line)
+			if was != wrote {
+				m.w.t.Errorf("%s: the copy of the journal is somebody else's, and is added to:\n%s", m.name, was)
 			}
 			lines.WriteString(was)
 		case line == "end\n":
-			err = say(errors.Join(files.Mkdir(ctx, path.Dir(dir), 0o700), files.Mkdir(ctx, dir, 0o700),
-				files.Write(ctx, host.File{Path: file, Data: []byte(lines.String()), Mode: 0o600, UID: -1, GID: -1}, nil)))
+			err = errors.Join(files.Mkdir(ctx, path.Dir(dir), 0o700), files.Mkdir(ctx, dir, 0o700),
+				files.Write(ctx, host.File{Path: file, Data: []byte(lines.String()), Mode: 0o600, UID: -1, GID: -1}, nil))
+			wrote = lines.String()
+			if unsaid := m.w.unsaidCopy; unsaid != nil {
+				m.w.unsaidCopy = nil
+				return unsaid
+			}
+			err = say(err)
+		case line == "gone\n" && m.w.stuckCopy != nil:
+			return m.w.stuckCopy
 		case line == "gone\n":
 			err = say(errors.Join(files.Remove(ctx, file), m.removeEmpty(ctx, dir), m.removeEmpty(ctx, path.Dir(dir))))
 		default:
@@ -65,6 +79,36 @@ func (m *machine) keepJournal(ctx context.Context, c host.Cmd, stdio host.Stdio)
 		}
 		if err != nil {
 			return err
+		}
+	}
+}
+
+// mirrorDead counts a process that begins (1) or ends (-1). One that shall not live is not
+// counted as running.
+func (w *world) mirrorDead(n int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n > 0 {
+		if w.mirrors++; w.mirrorDies[w.mirrors] {
+			return true
+		}
+	}
+	w.mirroring += n
+	return false
+}
+
+// awaitMirrors waits for the processes of a tool that died: one that still writes a line
+// looks like another operator to the next.
+func (w *world) awaitMirrors() {
+	w.t.Helper()
+	running := func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.mirroring > 0
+	}
+	for end := time.Now().Add(30 * time.Second); running(); runtime.Gosched() {
+		if time.Now().After(end) {
+			w.t.Fatal("a process that copies a journal outlives its tool")
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres/conf"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres/hba"
 )
 
@@ -26,7 +27,9 @@ type sqlSession struct {
 	once   sync.Once
 	tx     []func()
 	inTx   bool
+	xid    string
 	backup int                // 0: none
+	holds  string             // its temporary slot
 	spaces []facts.Tablespace // at its start
 }
 
@@ -37,7 +40,7 @@ func (s *sqlSession) end() {
 			delete(s.m.w.locks, k)
 		}
 	}
-	s.tx, s.inTx, s.backup = nil, false, 0
+	s.tx, s.inTx, s.backup, s.holds = nil, false, 0, ""
 }
 
 func (m *machine) SQL(ctx context.Context, _ host.Database) (host.SQL, error) {
@@ -98,8 +101,15 @@ var (
 	createRole = regexp.MustCompile(`^CREATE ROLE "?(\w+)"? LOGIN REPLICATION NOSUPERUSER NOINHERIT PASSWORD '(.*)'$`)
 	dropRole   = regexp.MustCompile(`^DROP ROLE "?(\w+)"?$`)
 	createSlot = regexp.MustCompile(`pg_create_physical_replication_slot\('(\w+)', true, false\)`)
+	holdSlot   = regexp.MustCompile(`pg_create_physical_replication_slot\('(\w+)', true, true\)`)
+	copySlot   = regexp.MustCompile(`pg_copy_physical_replication_slot\('(\w+)', '(\w+)', false\)`)
 	dropSlot   = regexp.MustCompile(`^select pg_drop_replication_slot\('(\w+)'\)$`)
 	noRole     = regexp.MustCompile(`from pg_roles where rolname = '(\w+)'`)
+	endSender  = regexp.MustCompile(`^select pg_terminate_backend\(active_pid\) from pg_replication_slots where slot_name = '(\w+)' and active_pid (?:is not null|in \(select pid from pg_stat_replication where application_name = 'pg2'\)); select pg_drop_replication_slot\('(\w+)'\)$`)
+	isSlot     = regexp.MustCompile(`^select exists \(select from pg_replication_slots where slot_name = '(\w+)'`)
+	setSync    = regexp.MustCompile(`^ALTER SYSTEM SET (synchronous_standby_names) = '(.*)'$`)
+	resetSync  = regexp.MustCompile(`^ALTER SYSTEM RESET (synchronous_standby_names)$`)
+	noSync     = regexp.MustCompile(`pg_file_settings where name = '(synchronous_standby_names)' and setting = '(.*)'\) as done$`)
 	noSlot     = regexp.MustCompile(`not exists \(select from pg_replication_slots where slot_name = '(\w+)'`)
 )
 
@@ -109,14 +119,20 @@ func (s *sqlSession) Exec(ctx context.Context, sql string) error {
 	}
 	w := s.m.w
 	switch {
-	case sql == "BEGIN":
+	case sql == "BEGIN", strings.HasPrefix(sql, "BEGIN; "):
 		s.inTx = true
 		return nil
 	case sql == "ROLLBACK":
-		s.tx, s.inTx = nil, false
+		s.tx, s.inTx, s.xid = nil, false, ""
 		return nil
-	case strings.HasPrefix(strings.ToLower(sql), "set "), strings.Contains(sql, "set_config(name"), sql == "select 1", sql == "CHECKPOINT":
+	case strings.HasPrefix(strings.ToLower(sql), "set "), strings.Contains(sql, "set_config(name"), strings.Contains(sql, "pg_logical_emit_message"), sql == "select 1", sql == "CHECKPOINT":
 		return nil
+	case sql == "select pg_promote(false)":
+		return w.change(s.m.name+": promote", s.m.endRecovery)
+	case sql == "select pg_wal_replay_pause()":
+		return w.change(s.m.name+": pause", func() { s.m.replay.paused = true })
+	case sql == "select pg_wal_replay_resume()":
+		return w.change(s.m.name+": resume", s.m.resumeReplay)
 	case sql == "COMMIT":
 		acts := s.tx
 		s.tx, s.inTx = nil, false
@@ -126,10 +142,20 @@ func (s *sqlSession) Exec(ctx context.Context, sql string) error {
 			}
 		})
 	case sql == "select pg_reload_conf()":
-		return w.change(s.m.name+": reload", s.m.load)
+		return w.change(s.m.name+": reload", func() {
+			s.m.load()
+			w.reconnect()
+		})
 	}
-	var act func()
-	if g := createRole.FindStringSubmatch(sql); g != nil {
+	if ok, err := s.ddlExec(sql); ok {
+		return err
+	}
+	act, err, ok := s.scratchAct(sql)
+	if err != nil {
+		return err
+	}
+	if ok {
+	} else if g := createRole.FindStringSubmatch(sql); g != nil {
 		if w.has(w.roles, g[1]) {
 			return &host.SQLError{Code: "42710", Message: "role exists"}
 		}
@@ -143,7 +169,30 @@ func (s *sqlSession) Exec(ctx context.Context, sql string) error {
 		if w.has(w.slots, g[1]) {
 			return &host.SQLError{Code: "42710", Message: "slot exists"}
 		}
-		act = func() { w.slots[g[1]] = "" }
+		act = func() {
+			w.slots[g[1]] = ""
+			w.reconnect()
+		}
+	} else if g := holdSlot.FindStringSubmatch(sql); g != nil {
+		act = func() { s.holds = g[1] }
+	} else if g := copySlot.FindStringSubmatch(sql); g != nil {
+		if s.holds != g[1] {
+			return &host.SQLError{Code: "42704", Message: "slot does not exist"}
+		}
+		if w.has(w.slots, g[2]) {
+			return &host.SQLError{Code: "42710", Message: "slot exists"}
+		}
+		act = func() {
+			w.slots[g[2]] = ""
+			w.reconnect()
+		}
+	} else if g := endSender.FindStringSubmatch(sql); g != nil {
+		act = func() { delete(w.slots, g[2]) }
+	} else if g := createPlain.FindStringSubmatch(sql); g != nil {
+		if w.has(w.slots, g[1]) {
+			return &host.SQLError{Code: "42710", Message: "slot exists"}
+		}
+		act = func() { w.slots[g[1]], w.reserved[g[1]] = "", false }
 	} else if g := dropSlot.FindStringSubmatch(sql); g != nil {
 		if !w.has(w.slots, g[1]) {
 			return &host.SQLError{Code: "42704", Message: "slot does not exist"}
@@ -151,7 +200,11 @@ func (s *sqlSession) Exec(ctx context.Context, sql string) error {
 		if w.slots[g[1]] != "" {
 			return &host.SQLError{Code: "55006", Message: "slot is in use"}
 		}
-		act = func() { delete(w.slots, g[1]) }
+		act = func() { delete(w.slots, g[1]); delete(w.lost, g[1]) }
+	} else if g := setSync.FindStringSubmatch(sql); g != nil {
+		act = func() { s.m.alter(func(f *conf.File) error { return f.Set(g[1], g[2]) }) }
+	} else if g := resetSync.FindStringSubmatch(sql); g != nil {
+		act = func() { s.m.alter(func(f *conf.File) error { f.Unset(g[1]); return nil }) }
 	} else {
 		w.t.Errorf("%s was asked to execute: %s", s.m.name, sql)
 		return errors.New("not modelled")
@@ -161,6 +214,16 @@ func (s *sqlSession) Exec(ctx context.Context, sql string) error {
 		return nil
 	}
 	return w.change(s.m.name+": "+sql, act)
+}
+
+// alter edits postgresql.auto.conf as ALTER SYSTEM does.
+func (m *machine) alter(edit func(*conf.File) error) {
+	text, _ := m.fs.Get(m.data("postgresql.auto.conf"))
+	f := conf.Parse([]byte(text))
+	if err := edit(f); err != nil {
+		m.w.t.Error(err)
+	}
+	m.fs.Put(m.data("postgresql.auto.conf"), "postgres", 0o600, string(f.Bytes()))
 }
 
 func (w *world) has(set map[string]string, name string) bool {
@@ -200,15 +263,39 @@ type row = map[string]any
 
 func (s *sqlSession) rows(sql string, args []any) ([]row, error) {
 	w, m := s.m.w, s.m
+	if rows, err, ok := s.exclusiveRows(sql, args); ok {
+		return rows, err
+	}
 	if g := noRole.FindStringSubmatch(sql); g != nil {
 		return []row{{"done": !w.has(w.roles, g[1])}}, nil
+	}
+	if g := isSlot.FindStringSubmatch(sql); g != nil {
+		return []row{{"done": w.has(w.slots, g[1])}}, nil
 	}
 	if g := noSlot.FindStringSubmatch(sql); g != nil {
 		return []row{{"done": !w.has(w.slots, g[1])}}, nil
 	}
+	if g := noSync.FindStringSubmatch(sql); g != nil {
+		text, _ := m.fs.Get(m.data("postgresql.auto.conf"))
+		have, _ := conf.Parse([]byte(text)).Get(g[1])
+		return []row{{"done": have.Value != g[2]}}, nil
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if rows, ok := s.scratchRows(sql, args); ok {
+		return rows, nil
+	}
+	if rows, ok := m.replayRows(sql); ok {
+		return rows, nil
+	}
+	if rows, ok := s.ddlRows(sql, args); ok {
+		return rows, nil
+	}
 	switch {
+	case strings.HasSuffix(sql, "as room from pg_replication_slots"):
+		return []row{{"room": true}}, nil
+	case strings.HasPrefix(sql, "select count(*) as count from pg_stat_activity"):
+		return []row{{"count": 0}}, nil
 	case strings.HasPrefix(sql, "select pg_try_advisory_lock"):
 		if _, taken := w.locks[m.name]; taken {
 			return []row{{"ok": false}}, nil
@@ -241,24 +328,39 @@ func (s *sqlSession) rows(sql string, args []any) ([]row, error) {
 	case strings.Contains(sql, "pg_file_settings"):
 		return nil, nil
 	case strings.Contains(sql, "from pg_stat_replication where application_name"):
-		if w.hosts["pg2"].running && args[0] == "pg2" {
+		if w.streams() && args[0] == "pg2" {
 			return []row{{"state": "streaming"}}, nil
 		}
 		return nil, nil
+	case strings.HasPrefix(sql, "select case when pg_is_in_recovery()") && strings.HasSuffix(sql, " as timeline"):
+		return []row{{"timeline": m.timeline()}}, nil
 	case strings.Contains(sql, "pg_control_system"):
 		return []row{{"system": systemID, "timeline": 1, "recovery": m.recovery, "paused": false}}, nil
 	case strings.Contains(sql, "pg_current_wal_lsn"):
 		return []row{{"lsn": "0/A000000"}}, nil
 	case strings.Contains(sql, "pg_last_wal_receive_lsn"):
 		return []row{{"receive": "0/A000000", "replay": "0/A000000", "paused": false}}, nil
+	case strings.Contains(sql, "restart_lsn is not null and not active"):
+		return []row{{"done": w.reserved[args[0].(string)]}}, nil
 	case strings.Contains(sql, "active from pg_replication_slots"):
 		user, ok := w.slots[args[0].(string)]
 		if !ok {
 			return nil, nil
 		}
 		return []row{{"active": user != ""}}, nil
+	case strings.Contains(sql, "pg_ls_dir('pg_wal')"):
+		return []row{{"name": w.oldest, "size": 16 << 20}}, nil
+	case strings.HasPrefix(sql, "select pg_last_wal_replay_lsn()::text"):
+		return []row{{"replay": "0/A000000"}}, nil
+	case strings.Contains(sql, "slot_name as name from pg_replication_slots"):
+		if _, ok := w.slots[args[0].(string)]; ok {
+			return []row{{"name": args[0]}}, nil
+		}
+		return nil, nil
 	case strings.Contains(sql, "application from pg_stat_replication order by"):
 		return nil, nil
+	case sql == "select 1 as way", strings.HasPrefix(sql, "select txid_current() as commit"):
+		return []row{{}}, nil
 	case sql == "select pg_is_in_recovery() as in_recovery":
 		return []row{{"in_recovery": m.recovery}}, nil
 	}
@@ -273,6 +375,11 @@ func (m *machine) ReplicationLogin(ctx context.Context, l host.Login) (host.Syst
 		return host.System{}, err
 	}
 	w := m.w
+	if l.Slot != "" {
+		if err := w.reserve(l.Slot); err != nil {
+			return host.System{}, err
+		}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	up := w.hosts["pg1"]
