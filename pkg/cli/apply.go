@@ -17,7 +17,6 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/engine"
 	"github.com/pgrepctl/pgrepctl/pkg/event"
-	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
@@ -84,17 +83,6 @@ func (a *app) open() (*session, error) {
 	return &session{Engine: e, conn: conn, sinks: sinks, inv: inv}, nil
 }
 
-// facts reads one host, within a bound.
-func (s *session) facts(ctx context.Context, name string, bound time.Duration) (*facts.Host, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("no answer within %s", bound))
-	defer cancel()
-	g, err := s.conn.Gatherer(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return g.Gather(ctx)
-}
-
 // password resolves the reference once a call, and only when a step asks.
 func (a *app) password(inv *inventory.Cluster) func(context.Context) (secret.Value, error) {
 	var once sync.Once
@@ -145,20 +133,35 @@ func (a *app) act(ctx context.Context, s *session, p *plan.Plan) error {
 	if err != nil {
 		return err
 	}
-	return a.confirmed(ctx, s, pre, func(ctx context.Context) (*engine.Report, error) {
+	_, err = a.applied(ctx, s, p, pre)
+	return err
+}
+
+// applied shows a preview, asks, and applies the plan. There is no report of a dry run.
+func (a *app) applied(ctx context.Context, s *session, p *plan.Plan, pre *engine.Preview) (r *engine.Report, err error) {
+	err = a.confirmed(ctx, s, pre, func(ctx context.Context) (*engine.Report, error) {
 		if pre.Effects() == 0 && pre.Run == "" {
-			return &engine.Report{Plan: pre.Plan, Status: journal.Succeeded, Done: []string{}, Noops: len(pre.Lines)}, nil
+			r = &engine.Report{Plan: pre.Plan, Status: journal.Succeeded, Done: []string{}, Noops: len(pre.Lines)}
+			return r, nil
 		}
-		r, err := s.Apply(ctx, p)
+		var err error
+		r, err = s.ApplyAfter(ctx, p, pre)
 		if err != nil && !errors.Is(err, engine.ErrStopped) && a.set.OnFailure() == "undo" && r != nil {
 			return r, a.undoFailed(ctx, s, r, err)
 		}
 		return r, err
 	})
+	return r, err
 }
 
 // confirmed shows what would be done and, unless that is all, asks and does it.
 func (a *app) confirmed(ctx context.Context, s *session, pre *engine.Preview, do func(context.Context) (*engine.Report, error)) error {
+	return a.report(a.consented(ctx, s, pre, do))
+}
+
+// consented is confirmed without the report, for a command whose result is another one. A
+// dry run has none.
+func (a *app) consented(ctx context.Context, s *session, pre *engine.Preview, do func(context.Context) (*engine.Report, error)) (*engine.Report, error) {
 	// The result of a dry run is the preview; that of a run is its report.
 	out, format := a.Err, "table"
 	if a.dryRun {
@@ -167,16 +170,16 @@ func (a *app) confirmed(ctx context.Context, s *session, pre *engine.Preview, do
 	// With -o json the progress tells all of it, unless there is a question.
 	told := a.set.Quiet() || a.set.Output() != "table" && a.set.Yes()
 	if a.dryRun || !told {
-		if err := ui.WritePreview(out, shown(s.inv, pre), ui.PreviewOptions{Output: format, Color: a.colorOn(out)}); err != nil {
-			return err
+		if err := ui.WritePreview(out, shown(s.inv, pre), ui.PreviewOptions{Output: format, Color: a.colorOn(out), Changes: a.brief}); err != nil {
+			return nil, err
 		}
 	}
 	if a.dryRun {
-		return nil
+		return nil, nil
 	}
 	if pre.Effects() > 0 {
 		if err := ui.Confirm(a.In, a.Err, ui.IsTerminal(a.In) && ui.IsTerminal(a.Err), a.set.Yes(), "Do this?"); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	a.acting.Store(true)
@@ -184,26 +187,40 @@ func (a *app) confirmed(ctx context.Context, s *session, pre *engine.Preview, do
 	if r != nil {
 		r.Connections = s.conn.counts()
 	}
-	return a.report(r, err)
+	return r, err
 }
 
 func shown(inv *inventory.Cluster, p *engine.Preview) ui.Preview {
 	out := ui.Preview{Plan: p.Plan, Cluster: inv.Name, Run: p.Run}
 	for _, l := range p.Lines {
-		out.Lines = append(out.Lines, ui.PreviewLine{Node: l.Node, Depth: l.Depth, Host: l.Host, Step: l.Step, Phase: string(l.Phase), Effects: l.Effects, Noop: l.Noop})
+		out.Lines = append(out.Lines, ui.PreviewLine{Node: l.Node, Depth: l.Depth, Host: l.Host, Step: l.Step, Phase: string(l.Phase), Effects: l.Effects, Noop: l.Noop, Held: differences(l.Held)})
 	}
 	return out
+}
+
+func differences(list []steps.Held) []ui.Held {
+	var out []ui.Held
+	for _, h := range list {
+		out = append(out, ui.Held(h))
+	}
+	return out
+}
+
+// runFormat names the JSON form of a reported.
+const runFormat = "pgrepctl.run/v1"
+
+// reported is the result of a run.
+type reported struct {
+	Format string `json:"format"`
+	*engine.Report
 }
 
 func (a *app) report(r *engine.Report, err error) error {
 	if err != nil || r == nil {
 		return err
 	}
-	if a.set.Output() == "json" {
-		return ui.JSON(a.Out, r)
-	}
-	if a.set.Output() == "yaml" {
-		return ui.YAML(a.Out, r)
+	if a.set.Output() != "table" {
+		return a.encode(reported{runFormat, r})
 	}
 	if len(r.Done) == 0 && r.Status == journal.UndoneRun {
 		_, err = fmt.Fprintf(a.Out, "nothing to do: run %s is undone\n", r.Run)

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -86,17 +87,22 @@ func Run(ctx context.Context, args []string, stdio Stdio) int {
 // nameInventory puts the -i that was given into the commands that hints name:
 // they are there to be pasted.
 func (a *app) nameInventory(err error) {
+	walk(err, func(f *fault.Error) { f.Hint = a.withInventory(f.Hint) })
+}
+
+// withInventory is a hint with the -i that was given.
+func (a *app) withInventory(hint string) string {
 	if a.set == nil || a.set.Origin("inventory").Source != settings.FromFlag {
-		return
+		return hint
 	}
-	file, qerr := shell.Quote(a.set.Inventory())
-	if qerr != nil {
-		return
+	file, err := shell.Quote(a.set.Inventory())
+	if err != nil {
+		return hint
 	}
-	command := regexp.MustCompile(`\bpgrepctl (runs|standby|status|doctor|inventory|run)\b`)
-	walk(err, func(f *fault.Error) {
-		f.Hint = command.ReplaceAllString(f.Hint, "pgrepctl -i "+strings.ReplaceAll(file, "$", "$$")+" ${1}")
+	a.compile.Do(func() { // once: a status of a thousand hosts has as many hints, and hosts are asked side by side
+		a.commands = regexp.MustCompile(`\bpgrepctl (apply|check|ddl|doctor|inventory|plan|replay|run|runs|slot|standby|status|topology|traffic)\b`)
 	})
+	return a.commands.ReplaceAllString(hint, "pgrepctl -i "+strings.ReplaceAll(file, "$", "$$")+" ${1}")
 }
 
 // walk visits every fault in an error's tree.
@@ -142,7 +148,11 @@ type app struct {
 	cancel context.CancelFunc
 	dryRun bool
 	accept []string
+	brief  bool        // a preview leaves out what is in place
 	acting atomic.Bool // an engine runs: Stop is its to obey
+	// commands are those of ours that hints name; compile makes it.
+	compile  sync.Once
+	commands *regexp.Regexp
 }
 
 func (a *app) color() string {
@@ -170,8 +180,8 @@ No read fails, no step is lost, nothing is done that the plan did not show.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(cmd, err)
 	})
-	root.AddCommand(a.standbyCommand(), a.statusCommand(), a.doctorCommand(), a.runsCommand(), a.plansCommand(), a.runCommand(),
-		a.inventoryCommand(), a.configCommand(), a.demoCommand(), labCommand(a.Out, a.Err, func() string { return a.set.StateDir() }), versionCommand(a.Out))
+	root.AddCommand(a.planCommand(), a.applyCommand(), a.standbyCommand(), a.replayCommand(), a.statusCommand(), a.topologyCommand(), a.checkCommand(), a.slotCommand(), a.ddlCommand(), a.doctorCommand(), a.trafficCommand(), a.runsCommand(), a.plansCommand(), a.runCommand(),
+		a.inventoryCommand(), a.configCommand(), a.demoCommand(), a.labCommand(), a.versionCommand())
 	strict(root)
 	return root
 }

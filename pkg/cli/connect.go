@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -23,7 +24,13 @@ type connections struct {
 	pool *remote.Pool
 
 	mu        sync.Mutex
-	gatherers map[string]*live.Gatherer
+	gatherers map[string]gathering
+}
+
+// gathering is a gatherer and the connection that it reads over.
+type gathering struct {
+	host     host.Host
+	gatherer engine.Gatherer
 }
 
 var _ engine.Cluster = (*connections)(nil)
@@ -31,14 +38,18 @@ var _ engine.Cluster = (*connections)(nil)
 func (a *app) connect(inv *inventory.Cluster, sink event.Sink) *connections {
 	var targets []remote.Target
 	for _, h := range inv.Hosts {
-		targets = append(targets, a.target(h))
+		targets = append(targets, a.target(h.Name, h.Address, h.SSH))
 	}
-	return &connections{inv: inv, pool: remote.NewPool(targets, remote.WithEvents(sink)), gatherers: map[string]*live.Gatherer{}}
+	for _, b := range inv.Traffic.Balancers {
+		if b.Address != "" {
+			targets = append(targets, a.target(b.Name, b.Address, b.SSH))
+		}
+	}
+	return &connections{inv: inv, pool: remote.NewPool(targets, remote.WithEvents(sink)), gatherers: map[string]gathering{}}
 }
 
-func (a *app) target(h *inventory.Host) remote.Target {
-	s := h.SSH
-	t := remote.Target{Name: h.Name, Address: h.Address, User: s.User, Port: s.Port, Become: s.Become, Jump: s.Jump, ProxyCommand: s.ProxyCommand,
+func (a *app) target(name, address string, s inventory.SSH) remote.Target {
+	t := remote.Target{Name: name, Address: address, User: s.User, Port: s.Port, Become: s.Become, Jump: s.Jump, ProxyCommand: s.ProxyCommand,
 		ConfigFile: a.expand(s.ConfigFile), HostKey: s.HostKey, ConnectTimeout: cmp.Or(a.set.ConnectTimeout(), s.ConnectTimeout)}
 	for _, f := range s.IdentityFile {
 		t.IdentityFiles = append(t.IdentityFiles, a.expand(f))
@@ -70,23 +81,50 @@ func (c *connections) Host(ctx context.Context, name string) (host.Host, error) 
 
 // Gatherer of a host, kept for the call.
 func (c *connections) Gatherer(ctx context.Context, name string) (engine.Gatherer, error) {
-	return c.gatherer(ctx, name)
-}
-
-func (c *connections) gatherer(ctx context.Context, name string) (*live.Gatherer, error) {
 	h, err := c.pool.Dial(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if g, ok := c.gatherers[name]; ok {
-		return g, nil
+	// That of a connection that was lost would never see the host again.
+	if g, ok := c.gatherers[name]; ok && g.host == h {
+		return g.gatherer, nil
 	}
-	inv, _ := c.inv.Host(name)
-	g := live.New(h, inv)
-	c.gatherers[name] = g
+	var g engine.Gatherer
+	if b, ok := c.inv.Balancer(name); ok {
+		g = live.NewBalancer(h, b, c.inv)
+	} else {
+		inv, _ := c.inv.Host(name)
+		g = live.New(h, inv)
+	}
+	c.gatherers[name] = gathering{h, g}
 	return g, nil
+}
+
+func (c *connections) gatherer(ctx context.Context, name string) (*live.Gatherer, error) {
+	g, err := c.Gatherer(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	server, ok := g.(*live.Gatherer)
+	if !ok {
+		return nil, fmt.Errorf("%s is no server of the cluster", name)
+	}
+	return server, nil
+}
+
+// drop ends the connection to a host, and what hangs on it. The next call makes
+// another.
+func (c *connections) drop(ctx context.Context, name string) {
+	c.mu.Lock()
+	g, ok := c.gatherers[name]
+	delete(c.gatherers, name)
+	c.mu.Unlock()
+	if ok {
+		_ = g.gatherer.Close(ctx)
+	}
+	_ = c.pool.Drop(name)
 }
 
 // counts is how many TCP connections were made to each host.
@@ -107,7 +145,7 @@ func (c *connections) Close(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, g := range c.gatherers {
 		// What it says of a connection that is closed next helps nobody.
-		wg.Go(func() { _ = g.Close(ctx) })
+		wg.Go(func() { _ = g.gatherer.Close(ctx) })
 	}
 	wg.Wait()
 	return c.pool.Close()

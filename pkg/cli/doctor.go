@@ -83,16 +83,19 @@ func standbyNamed(inv *inventory.Cluster, name string) (*inventory.Host, error) 
 	return nil, &fault.Error{Class: fault.Usage, Err: errors.New(text), Hint: "pgrepctl inventory graph"}
 }
 
+// findings is what the checks found.
+type findings struct {
+	Format   string           `json:"format"`
+	Findings []doctor.Finding `json:"findings"`
+}
+
 func (a *app) showFindings(found []doctor.Finding, unasked int) error {
 	block, _, err := doctor.Accept(found, a.accept)
 	if err != nil {
 		return &fault.Error{Class: fault.Usage, Err: err, Hint: "docs/doctor.md lists the checks"}
 	}
 	if a.set.Output() != "table" {
-		if found == nil {
-			found = []doctor.Finding{}
-		}
-		err = a.encode(found)
+		err = a.encode(findings{"pgrepctl.doctor/v1", append([]doctor.Finding{}, found...)}) // none is [], not null
 	} else {
 		err = a.findingsTable(found, unasked)
 	}

@@ -40,6 +40,9 @@ func (a *app) inventoryCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if a.set.Output() != "table" {
+				return a.encode(validInventory{"pgrepctl.inventory/v1", c.File, c.Name, len(c.Hosts)})
+			}
 			_, err = fmt.Fprintf(a.Out, "%s: cluster %s, %d hosts, no mistakes\n", c.File, c.Name, len(c.Hosts))
 			return err
 		}},
@@ -52,20 +55,15 @@ func (a *app) inventoryCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.set.Output() != "json" {
-				_, err = a.Out.Write(text)
-				return err
-			}
-			var v any
-			if err := yaml.Load(text, &v); err != nil {
-				return fmt.Errorf("show the inventory: %w", err)
-			}
-			return ui.JSON(a.Out, v)
+			return a.document(text)
 		}},
 		&cobra.Command{Use: "graph", Short: "Print who streams from whom", Example: "  pgrepctl -i shop.yaml inventory graph", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 			c, err := load()
 			if err != nil {
 				return err
+			}
+			if a.set.Output() != "table" {
+				return a.encode(graphOf(c))
 			}
 			_, err = fmt.Fprint(a.Out, c.Graph())
 			return err
@@ -76,6 +74,47 @@ func (a *app) inventoryCommand() *cobra.Command {
 		}},
 	)
 	return cmd
+}
+
+// document prints a YAML document as it is, or as JSON.
+func (a *app) document(text []byte) error {
+	if a.set.Output() != "json" {
+		_, err := a.Out.Write(text)
+		return err
+	}
+	var v any
+	if err := yaml.Load(text, &v); err != nil {
+		return fmt.Errorf("read the document: %w", err)
+	}
+	return ui.JSON(a.Out, v)
+}
+
+// validInventory is what is known of a file without mistakes.
+type validInventory struct {
+	Format  string `json:"format"`
+	File    string `json:"file"`
+	Cluster string `json:"cluster"`
+	Hosts   int    `json:"hosts"`
+}
+
+// inventoryGraph says who streams from whom.
+type inventoryGraph struct {
+	Format  string      `json:"format"`
+	Cluster string      `json:"cluster"`
+	Hosts   []graphHost `json:"hosts"`
+}
+
+type graphHost struct {
+	Name     string `json:"name"`
+	Upstream string `json:"upstream"` // empty for the primary
+}
+
+func graphOf(c *inventory.Cluster) inventoryGraph {
+	g := inventoryGraph{Format: "pgrepctl.inventory-graph/v1", Cluster: c.Name}
+	for _, h := range c.Hosts {
+		g.Hosts = append(g.Hosts, graphHost{h.Name, h.UpstreamName})
+	}
+	return g
 }
 
 func (a *app) configCommand() *cobra.Command {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -31,9 +29,8 @@ type labFlags struct {
 func (f *labFlags) open() (*lab.Lab, error) { return lab.Open(f.state, f.name) }
 
 // labCommand is `pgrepctl lab …`.
-// runs is the directory of the journals.
-func labCommand(stdout, stderr io.Writer, runs func() string) *cobra.Command {
-	f := &labFlags{}
+func (a *app) labCommand() *cobra.Command {
+	f, stdout, stderr := &labFlags{}, a.Out, a.Err
 	cmd := &cobra.Command{
 		Use:   "lab",
 		Short: "Throw-away database hosts on this Linux machine",
@@ -51,8 +48,8 @@ namespaces are allowed. Nothing of a lab is left after "lab down".`,
 	cmd.PersistentFlags().StringVar(&f.name, "name", lab.DefaultName, "name of the lab")
 	cmd.PersistentFlags().StringVar(&f.state, "state", "", "directory of all labs (default $XDG_STATE_HOME/pgrepctl/lab)")
 	cmd.AddCommand(
-		labUp(f, stdout, stderr), labDown(f, stderr, runs), labStatus(f, stdout), labList(f, stdout),
-		labInventory(f, stdout), labExec(f, stdout, stderr), labSSH(f, stdout, stderr), labDial(f, stdout),
+		labUp(f, stdout, stderr), labDown(f, stderr, func() string { return a.set.StateDir() }), a.labStatus(f), a.labList(f),
+		a.labInventory(f), labExec(f, stdout, stderr), labSSH(f, stdout, stderr), labDial(f, stdout),
 		labPart(f), labSlow(f),
 		&cobra.Command{Use: "join", Short: "Undo all parts", Example: "  pgrepctl lab join", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := f.open()
@@ -166,87 +163,6 @@ func takeDown(ctx context.Context, state, name, runs string) error {
 	return journal.Forget(filepath.Join(runs, name), l.InventoryPath())
 }
 
-func labStatus(f *labFlags, stdout io.Writer) *cobra.Command {
-	return &cobra.Command{
-		Use:     "status",
-		Short:   "Show the hosts of a lab: power, cable, partitions",
-		Example: "  pgrepctl lab status",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			l, err := f.open()
-			if err != nil {
-				return err
-			}
-			hosts, err := l.Status(cmd.Context())
-			if err != nil {
-				return err
-			}
-			// -o is the root command's.
-			if o := cmd.Flag("output"); o != nil && o.Value.String() == "json" {
-				enc := json.NewEncoder(stdout)
-				enc.SetIndent("", "  ")
-				return enc.Encode(hosts)
-			}
-			w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "HOST\tADDRESS\tPOWER\tCABLE\tRATE\tPARTED FROM")
-			for _, h := range hosts {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, h.Address, h.Power, h.Cable, dash(h.Rate), dash(strings.Join(h.Parted, ",")))
-			}
-			return w.Flush()
-		},
-	}
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
-func labList(f *labFlags, stdout io.Writer) *cobra.Command {
-	return &cobra.Command{
-		Use:     "list",
-		Short:   "List the labs of this user",
-		Example: "  pgrepctl lab list",
-		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			names, err := lab.List(f.state)
-			if err != nil {
-				return err
-			}
-			w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "LAB\tHOSTS\tSTATE")
-			for _, name := range names {
-				l, err := lab.Open(f.state, name)
-				if err != nil {
-					fmt.Fprintf(w, "%s\t-\t%s\n", name, "broken: pgrepctl lab down --name "+name)
-					continue
-				}
-				fmt.Fprintf(w, "%s\t%d\t%s\n", name, len(l.Hosts()), "up")
-			}
-			return w.Flush()
-		},
-	}
-}
-
-func labInventory(f *labFlags, stdout io.Writer) *cobra.Command {
-	return &cobra.Command{
-		Use:     "inventory",
-		Short:   "Print the path of the inventory file that describes a lab",
-		Example: "  pgrepctl -i $(pgrepctl lab inventory) status",
-		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			l, err := f.open()
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(stdout, l.InventoryPath())
-			return err
-		},
-	}
-}
-
 func labExec(f *labFlags, stdout, stderr io.Writer) *cobra.Command {
 	return &cobra.Command{
 		Use:     "exec HOST -- COMMAND…",
@@ -313,20 +229,14 @@ func labDial(f *labFlags, stdout io.Writer) *cobra.Command {
 			if err != nil {
 				return &fault.Error{Class: fault.Failed, Err: err}
 			}
-			if connectedFD >= 0 {
-				w := os.NewFile(uintptr(connectedFD), "connected")
-				if err := lab.DialConnected(w); err != nil {
-					return err
-				}
-				if err := w.Close(); err != nil {
-					return err
-				}
-			}
 			// Not at Ctrl-C, which the terminal sends to the whole process group:
 			// the program that we connect decides what it means.
 			ctx, stop := signal.NotifyContext(context.WithoutCancel(cmd.Context()), syscall.SIGTERM)
 			defer stop()
 			defer context.AfterFunc(ctx, func() { conn.Close() })()
+			if connectedFD >= 0 {
+				return lab.SpliceInside(os.NewFile(uintptr(connectedFD), "connected"), conn, cmd.InOrStdin(), stdout)
+			}
 			return lab.Splice(conn, cmd.InOrStdin(), stdout)
 		},
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/plan"
 	"github.com/pgrepctl/pgrepctl/pkg/steps"
 	"github.com/pgrepctl/pgrepctl/pkg/ui"
@@ -34,6 +35,15 @@ func (a *app) builtin(name string) ([]byte, error) {
 	return b, nil
 }
 
+// builtinPlan loads a built-in plan.
+func (a *app) builtinPlan(inv *inventory.Cluster, name string, vars map[string]string) (*plan.Plan, error) {
+	text, err := a.builtin(name)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Load(name+".yaml", text, inv, vars)
+}
+
 func (a *app) plansCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "plans", Short: "The built-in plans, and the step kinds they are made of"}
 	cmd.AddCommand(
@@ -43,8 +53,7 @@ func (a *app) plansCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = a.Out.Write(b)
-			return err
+			return a.document(b)
 		}},
 		&cobra.Command{Use: "export NAME FILE", Short: "Write a built-in plan to a file of your own, to edit", Example: "  pgrepctl plans export bootstrap-standby my-standby.yaml\n  pgrepctl run my-standby.yaml --set standby=pg2 --dry-run", Args: cobra.ExactArgs(2), RunE: func(_ *cobra.Command, args []string) error {
 			b, err := a.builtin(args[0])
@@ -61,9 +70,14 @@ func (a *app) plansCommand() *cobra.Command {
 			return f.Close()
 		}},
 		&cobra.Command{Use: "kinds", Short: "List the step kinds", Example: "  pgrepctl plans kinds", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+			list := stepKinds{Format: "pgrepctl.step-kinds/v1"}
 			var rows [][]ui.Cell
 			for _, k := range steps.Kinds() {
+				list.Kinds = append(list.Kinds, stepKind{k.Name, k.Doc, k.Example})
 				rows = append(rows, ui.Row(k.Name, k.Doc))
+			}
+			if a.set.Output() != "table" {
+				return a.encode(list)
 			}
 			return ui.Table(a.Out, []string{"KIND", "DOES"}, rows, ui.TableOptions{Color: a.colorOn(a.Out)})
 		}},
@@ -71,11 +85,28 @@ func (a *app) plansCommand() *cobra.Command {
 	return cmd
 }
 
+type stepKinds struct {
+	Format string     `json:"format"`
+	Kinds  []stepKind `json:"kinds"`
+}
+
+type stepKind struct {
+	Name    string `json:"name"`
+	Doc     string `json:"doc"`
+	Example string `json:"example"` // of a plan file
+}
+
+type planList struct {
+	Format string        `json:"format"`
+	Plans  []plan.Header `json:"plans"`
+}
+
 func (a *app) listPlans() error {
 	names, err := fs.Glob(templates.Plans, "plans/*.yaml")
 	if err != nil {
 		return fmt.Errorf("list plans: %w", err)
 	}
+	list := planList{Format: "pgrepctl.plans/v1"}
 	var rows [][]ui.Cell
 	for _, name := range names {
 		b, err := templates.Plans.ReadFile(name)
@@ -86,7 +117,11 @@ func (a *app) listPlans() error {
 		if err != nil {
 			return err
 		}
+		list.Plans = append(list.Plans, h)
 		rows = append(rows, ui.Row(strings.TrimSuffix(path.Base(name), ".yaml"), h.Doc))
+	}
+	if a.set.Output() != "table" {
+		return a.encode(list)
 	}
 	return ui.Table(a.Out, []string{"PLAN", "DOES"}, rows, ui.TableOptions{Color: a.colorOn(a.Out)})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -102,15 +103,47 @@ slots, which keep WAL until they are dropped.`,
 
 // undoFailed is --on-failure=undo.
 func (a *app) undoFailed(ctx context.Context, s *session, r *engine.Report, cause error) error {
+	if errors.Is(cause, engine.ErrCopyLeft) {
+		return cause // nothing failed that was to be done
+	}
 	ctx = context.WithoutCancel(ctx)
 	f, err := s.Find(ctx, r.Run)
 	if err != nil || !f.Open() {
 		return cause // it failed before it did anything
 	}
 	if _, err := s.Undo(ctx, f); err != nil {
-		return errors.Join(cause, err)
+		return notTakenBack(r.Run, cause, err)
 	}
-	return &fault.Error{Class: fault.Undone, Err: cause, State: "run " + r.Run + " was undone: everything is as it was before it"}
+	return &fault.Error{Class: fault.Undone, Err: takenBack(r.Run, cause), State: "run " + r.Run + " was undone: everything is as it was before it"}
+}
+
+// takenBack is why a run failed that is undone by now: there is nothing to resume or
+// undo, and what the failure had left is not so any more.
+func takenBack(run string, cause error) error {
+	walk(cause, func(f *fault.Error) {
+		f.State = ""
+		if strings.Contains(f.Hint, run) {
+			f.Hint = ""
+		}
+	})
+	return cause
+}
+
+// notTakenBack is why a run failed, and why its undo did: of that the hint is, for the
+// run cannot be resumed any more, unless the undo was never begun.
+func notTakenBack(run string, cause, err error) error {
+	hinted := false
+	walk(err, func(f *fault.Error) { hinted = hinted || strings.Contains(f.Hint, run) })
+	if !hinted {
+		err = &fault.Error{Class: fault.ClassOf(err), Err: err, State: "run " + run + " is taken back in part", Hint: "pgrepctl runs undo " + run + " goes on"}
+	}
+	return errors.Join(takenBack(run, cause), err)
+}
+
+// runList is the runs of a cluster, the oldest first.
+type runList struct {
+	Format string            `json:"format"`
+	Runs   []journal.Summary `json:"runs"`
 }
 
 func (a *app) listRuns(ctx context.Context) error {
@@ -124,7 +157,7 @@ func (a *app) listRuns(ctx context.Context) error {
 		fmt.Fprintf(a.Err, "only the runs of this machine are listed: %v\n", err)
 	}
 	if a.set.Output() != "table" {
-		return a.encode(append([]journal.Summary{}, runs...)) // none is [], not null
+		return a.encode(runList{"pgrepctl.runs/v1", append([]journal.Summary{}, runs...)}) // none is [], not null
 	}
 	var rows [][]ui.Cell
 	for _, r := range runs {
@@ -141,9 +174,11 @@ func (a *app) listRuns(ctx context.Context) error {
 	return ui.Table(a.Out, []string{"RUN", "PLAN", "ON", "STATUS", "BY", "TOOK", "RECORDS", "FOUND ON"}, rows, ui.TableOptions{Color: a.colorOn(a.Out)})
 }
 
-func (a *app) encode(v any) error {
+func (a *app) encode(v any) error { return a.encodeTo(a.Out, v) }
+
+func (a *app) encodeTo(w io.Writer, v any) error {
 	if a.set.Output() == "yaml" {
-		return ui.YAML(a.Out, v)
+		return ui.YAML(w, v)
 	}
-	return ui.JSON(a.Out, v)
+	return ui.JSON(w, v)
 }

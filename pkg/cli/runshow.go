@@ -3,12 +3,21 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/engine"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
 	"github.com/pgrepctl/pgrepctl/pkg/ui"
 )
+
+// runRecords is the journal of a run.
+type runRecords struct {
+	Format  string           `json:"format"`
+	Records []journal.Record `json:"records"`
+}
 
 func (a *app) showRun(ctx context.Context, id string) error {
 	s, err := a.open()
@@ -21,7 +30,7 @@ func (a *app) showRun(ctx context.Context, id string) error {
 		return err
 	}
 	if a.set.Output() != "table" {
-		return a.encode(f.Records)
+		return a.encode(runRecords{"pgrepctl.run-records/v1", f.Records})
 	}
 	if err := a.runHead(f); err != nil {
 		return err
@@ -76,6 +85,12 @@ func runRows(recs []journal.Record) [][]ui.Cell {
 			row(r, style, state, what)
 		case r.Type == journal.Noop:
 			row(r, ui.Normal, "in place", r.Text)
+		case r.Type == journal.Note:
+			var words []string
+			for _, key := range slices.Sorted(maps.Keys(r.Output)) {
+				words = append(words, key+" "+r.Output[key])
+			}
+			row(r, ui.Normal, "noted", strings.Join(words, ", "))
 		case r.Type == journal.Failed && r.Of == 0:
 			row(r, ui.Bad, "failed", r.Error)
 		case r.Type == journal.Undoing:

@@ -1,13 +1,10 @@
 package cli
 
-import (
-	"github.com/spf13/cobra"
-
-	"github.com/pgrepctl/pgrepctl/pkg/plan"
-)
+import "github.com/spf13/cobra"
 
 func (a *app) standbyCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "standby", Short: "Make and verify standbys"}
+	cmd := &cobra.Command{Use: "standby", Short: "Make, seed again, verify, promote and retire standbys"}
+	var how copying
 	boot := &cobra.Command{
 		Use:   "bootstrap HOST",
 		Short: "Make a streaming standby of an empty host, and prove it",
@@ -17,7 +14,10 @@ streaming and it has replayed what was written after its start.
 
 The plan is shown first; it is the same that "pgrepctl plans show bootstrap-standby"
 prints. A second call finds everything in place and says so, step by step. A call
-after an interruption goes on where the last one ended.`,
+after an interruption goes on where the last one ended.
+
+What the standby is for comes from the inventory: upstream, apply_delay, synchronous
+and archive. A call for a standby that runs makes it what the inventory says now.`,
 		Example: `  pgrepctl standby bootstrap pg2 --dry-run
   pgrepctl standby bootstrap pg2 --yes`,
 		Args: cobra.ExactArgs(1),
@@ -30,11 +30,10 @@ after an interruption goes on where the last one ended.`,
 			if _, err := standbyNamed(s.inv, args[0]); err != nil {
 				return err
 			}
-			text, err := a.builtin("bootstrap-standby")
-			if err != nil {
+			if err := how.known(s.inv); err != nil {
 				return err
 			}
-			p, err := plan.Load("bootstrap-standby.yaml", text, s.inv, map[string]string{"standby": args[0]})
+			p, err := a.builtinPlan(s.inv, "bootstrap-standby", how.vars(map[string]string{"standby": args[0]}))
 			if err != nil {
 				return err
 			}
@@ -42,6 +41,7 @@ after an interruption goes on where the last one ended.`,
 		},
 	}
 	a.actFlags(boot)
-	cmd.AddCommand(boot, a.verifyCommand())
+	how.flags(boot)
+	cmd.AddCommand(boot, a.verifyCommand(), a.reseedCommand(), a.retireCommand(), a.promoteCommand(), a.holdCommand())
 	return cmd
 }

@@ -1,20 +1,17 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
-	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
 	"github.com/pgrepctl/pgrepctl/pkg/status"
 	"github.com/pgrepctl/pgrepctl/pkg/ui"
@@ -22,11 +19,24 @@ import (
 
 func (a *app) statusCommand() *cobra.Command {
 	var exitCode bool
+	var every time.Duration
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "What is true of every host now: role, state, upstream, slot, lag",
 		Long: `Ask every host at once. A host that does not answer within --connect-timeout is shown
-as unreachable; the others are shown all the same.`,
+as unreachable; the others are shown all the same. Below the table is what is wrong,
+problems and warnings, each with the command to type next. A standby that a run of this
+machine has retired, and that the inventory still has, is shown as retired.
+
+With --watch it is shown again every 2 seconds, or --watch=INTERVAL: in place on a
+terminal, else as one block after the other. A host that stops answering does not
+hold up the others. Ctrl-C ends it, with exit code 0.
+
+docs/status.md explains every column and every problem.`,
+		Example: `  pgrepctl status
+  pgrepctl status --watch
+  pgrepctl status --watch=10s --plain >>status.log
+  pgrepctl status --exit-code -o json | jq '.hosts[] | select(.state != "streaming")'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.open()
@@ -34,12 +44,22 @@ as unreachable; the others are shown all the same.`,
 				return err
 			}
 			defer s.close(cmd.Context())
-			seen := a.look(cmd.Context(), s, s.inv.Hosts)
+			if cmd.Flags().Changed("watch") {
+				return a.watch(cmd.Context(), cmd, s, every, func(w io.Writer, width int, seen map[string]status.Result) error {
+					explainPauses(s.Dir, seen)
+					r := status.Build(s.inv, seen, s.retired())
+					r.At = now()
+					return a.showStatus(w, width, r)
+				})
+			}
+			seen := a.glance(cmd.Context(), s, s.inv.Hosts)
 			if err := context.Cause(cmd.Context()); fault.ClassOf(err) == fault.Interrupted {
 				return err // "unreachable" would be a lie
 			}
-			r := status.Build(s.inv, seen)
-			if err := a.showStatus(r); err != nil {
+			explainPauses(s.Dir, seen)
+			r := status.Build(s.inv, seen, s.retired())
+			r.At = now()
+			if err := a.showStatus(a.Out, 0, r); err != nil {
 				return err
 			}
 			if err := a.mentionOpenRuns(s, seen); err != nil {
@@ -51,70 +71,62 @@ as unreachable; the others are shown all the same.`,
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "end with 3 when anything is wrong")
+	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "end with 3 when there is a problem; a warning is none")
+	watchFlag(cmd, &every)
 	return cmd
 }
 
-// look gathers the facts of hosts, side by side, each in bounded time.
-func (a *app) look(ctx context.Context, s *session, hosts []*inventory.Host) map[string]status.Result {
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	out := map[string]status.Result{}
-	slots := semaphore.NewWeighted(int64(a.set.Parallel()))
-	for _, h := range hosts {
-		wg.Go(func() {
-			var res status.Result
-			if res.Err = slots.Acquire(ctx, 1); res.Err == nil {
-				res.Facts, res.Err = s.facts(ctx, h.Name, gatherTimeout+cmp.Or(a.set.ConnectTimeout(), h.SSH.ConnectTimeout))
-				slots.Release(1)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			out[h.Name] = res
-		})
+// now is the time of a result, as far as it is worth telling.
+func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
+
+func (a *app) showStatus(w io.Writer, width int, r status.Report) error {
+	for i := range r.Hosts {
+		for j, n := range r.Hosts[i].Notes {
+			r.Hosts[i].Notes[j].Hint = a.withInventory(n.Hint)
+		}
 	}
-	wg.Wait()
-	return out
-}
-
-// gatherTimeout bounds the reading of one host's facts once it is connected: a
-// frozen host keeps its connections.
-const gatherTimeout = 10 * time.Second
-
-func (a *app) showStatus(r status.Report) error {
 	if a.set.Output() != "table" {
-		return a.encode(r)
+		return a.encodeTo(w, r)
 	}
 	var rows [][]ui.Cell
 	for i := range r.Hosts {
 		rows = append(rows, statusRow(&r.Hosts[i]))
 	}
 	header := []string{"HOST", "ROLE", "STATE", "TL", "UPSTREAM", "SLOT", "LAG", "REPLAY"}
-	if err := ui.Table(a.Out, header, rows, ui.TableOptions{Color: a.colorOn(a.Out)}); err != nil {
+	if err := ui.Table(w, header, rows, ui.TableOptions{Color: a.colorOn(a.Out), Width: width}); err != nil {
 		return err
 	}
 	for _, h := range r.Hosts {
-		for _, n := range h.Notes {
-			line := fmt.Sprintf("%s: %s: %s", n.Severity, h.Host, n.Text)
-			if n.Hint != "" {
-				line += "\n  hint: " + n.Hint
-			}
-			if _, err := fmt.Fprintln(a.Out, line); err != nil {
-				return err
-			}
+		if err := a.showNotes(w, width, h.Host, h.Notes); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func statusRow(r *status.Row) []ui.Cell {
-	style := ui.Normal
-	switch r.Worst() {
-	case status.Problem:
-		style = ui.Bad
-	case status.Warning:
-		style = ui.Warn
+// showNotes writes what is wrong with a host, and what to type.
+func (a *app) showNotes(w io.Writer, width int, host string, notes []status.Note) error {
+	var lines [][]ui.Cell
+	for _, n := range notes {
+		lines = append(lines, []ui.Cell{{Text: fmt.Sprintf("%s: %s: %s", n.Severity, host, n.Text), Style: severityStyle(n.Severity)}})
+		if n.Hint != "" {
+			lines = append(lines, ui.Row("  hint: "+a.withInventory(n.Hint)))
+		}
 	}
+	return ui.Table(w, nil, lines, ui.TableOptions{Color: a.colorOn(a.Out), Width: width})
+}
+
+func severityStyle(s status.Severity) ui.Style {
+	switch s {
+	case status.Problem:
+		return ui.Bad
+	case status.Warning:
+		return ui.Warn
+	}
+	return ui.Normal
+}
+
+func statusRow(r *status.Row) []ui.Cell {
 	role := string(r.Role)
 	if role == "" {
 		role = "?"
@@ -124,7 +136,7 @@ func statusRow(r *status.Row) []ui.Cell {
 		slot += " " + string(r.SlotState)
 	}
 	cells := ui.Row(r.Host, role, string(r.State), "", r.Upstream, slot, "", "")
-	cells[2].Style = style
+	cells[2].Style = severityStyle(r.Worst())
 	if r.Timeline > 0 {
 		cells[3].Text = strconv.Itoa(r.Timeline)
 	}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"io"
 	"runtime"
 	"runtime/debug"
 
@@ -30,11 +29,24 @@ func version() string {
 	return v
 }
 
-func versionCommand(out io.Writer) *cobra.Command {
+// build is what `pgrepctl version` tells.
+type build struct {
+	Format  string `json:"format"`
+	Version string `json:"version"`
+	Go      string `json:"go"`
+	OS      string `json:"os"`
+	Arch    string `json:"arch"`
+}
+
+func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Example: "  pgrepctl version", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(out, "pgrepctl %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			b := build{"pgrepctl.version/v1", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
+			if a.set.Output() != "table" {
+				return a.encode(b)
+			}
+			_, err := fmt.Fprintf(a.Out, "pgrepctl %s (%s, %s/%s)\n", b.Version, b.Go, b.OS, b.Arch)
 			return err
 		},
 	}

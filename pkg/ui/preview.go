@@ -30,14 +30,24 @@ type PreviewLine struct {
 	// to be done.
 	Effects []effect.Description `json:"effects,omitempty"`
 	Noop    string               `json:"noop,omitempty"`
+	Held    []Held               `json:"held,omitempty"`
+}
+
+// Held is a difference that is left as it is.
+type Held struct {
+	What string `json:"what"`
+	Hint string `json:"hint,omitempty"`
+	// Note: the inventory does not say how it should be, so that nothing is pending.
+	Note bool `json:"note,omitempty"`
 }
 
 // Summary counts what a preview lists.
 type Summary struct {
 	Effects  int `json:"effects"`
-	Hosts    int `json:"hosts"`     // hosts with effects
-	Noops    int `json:"noops"`     // nodes with nothing to do
-	NoReturn int `json:"no_return"` // effects that cannot be undone
+	Hosts    int `json:"hosts"`          // hosts with effects
+	Noops    int `json:"noops"`          // nodes with nothing to do
+	NoReturn int `json:"no_return"`      // effects that cannot be undone
+	Held     int `json:"held,omitempty"` // differences from the inventory that are left
 }
 
 // Summary counts what p lists.
@@ -48,6 +58,11 @@ func (p Preview) Summary() Summary {
 		s.Effects += len(l.Effects)
 		if len(l.Effects) == 0 && l.Noop != "" {
 			s.Noops++
+		}
+		for _, h := range l.Held {
+			if !h.Note {
+				s.Held++
+			}
 		}
 		for _, d := range l.Effects {
 			hosts[l.on(d)] = true
@@ -61,15 +76,28 @@ func (p Preview) Summary() Summary {
 }
 
 func (s Summary) String() string {
+	if s.Effects == 0 && s.Held > 0 {
+		return "Plan: nothing to do; " + leftAlone(s.Held) + "."
+	}
 	if s.Effects == 0 {
 		return "Plan: nothing to do; " + plural(s.Noops, "step") + " found in place."
 	}
 	text := "Plan: " + plural(s.Effects, "effect") + " on " + plural(s.Hosts, "host") +
 		", " + number(s.Noops) + " nothing to do."
+	if s.Held > 0 {
+		text += " " + leftAlone(s.Held) + "."
+	}
 	if s.NoReturn > 0 {
 		text += " " + plural(s.NoReturn, "point") + " of no return."
 	}
 	return text
+}
+
+func leftAlone(n int) string {
+	if n == 1 {
+		return "1 difference left as it is"
+	}
+	return plural(n, "difference") + " left as they are"
 }
 
 // PreviewOptions says how a preview is shown. Output is table (text), json or
@@ -77,11 +105,13 @@ func (s Summary) String() string {
 type PreviewOptions struct {
 	Output string
 	Color  bool
+	// Changes leaves out, in the table, what is in place already.
+	Changes bool
 }
 
 // WritePreview writes p: "+" for what comes into being, "~" for what changes,
 // "-" for what goes away, ">" for what only looks or waits, "=" for what is in
-// place already, "!" for what cannot be undone.
+// place already, "!" for what cannot be undone, "*" for a difference that is left.
 func WritePreview(w io.Writer, p Preview, o PreviewOptions) error {
 	if p.Lines == nil {
 		p.Lines = []PreviewLine{} // [] in JSON, not null
@@ -104,10 +134,15 @@ func WritePreview(w io.Writer, p Preview, o PreviewOptions) error {
 	}
 	b.WriteString(paint(o.Color, Bold, clean(title)) + "\n\n")
 	c := p.columns()
+	written := 0
 	for _, l := range p.Lines {
+		if o.Changes && len(l.Effects) == 0 && len(l.Held) == 0 {
+			continue
+		}
 		l.write(&b, c, o.Color)
+		written++
 	}
-	if len(p.Lines) > 0 {
+	if written > 0 {
 		b.WriteString("\n")
 	}
 	b.WriteString(paint(o.Color, Bold, p.Summary().String()) + "\n")
@@ -152,6 +187,7 @@ func (c previewColumns) head(host, step string) string {
 }
 
 func (l PreviewLine) write(b *strings.Builder, c previewColumns, color bool) {
+	defer l.writeHeld(b, c, color)
 	if len(l.Effects) == 0 {
 		text := c.head(l.Host, l.name())
 		if l.Noop != "" {
@@ -173,9 +209,21 @@ func (l PreviewLine) write(b *strings.Builder, c previewColumns, color bool) {
 		if d.NoReturn != "" {
 			b.WriteString(c.head("", "") + paint(color, Bad, "! point of no return:") + " " + clean(d.NoReturn) + "\n")
 		}
+		if d.Hazard != "" {
+			b.WriteString(c.head("", "") + paint(color, Bad, "! hazard:") + " " + clean(d.Hazard) + "\n")
+		}
 		if d.Diff != "" {
 			// Not below the text: a line of postgresql.conf is long.
 			writeDiff(b, d.Diff, "        ", color)
+		}
+	}
+}
+
+func (l PreviewLine) writeHeld(b *strings.Builder, c previewColumns, color bool) {
+	for _, h := range l.Held {
+		b.WriteString(c.head("", "") + paint(color, Warn, "*") + " " + clean(h.What) + "\n")
+		if h.Hint != "" {
+			b.WriteString(c.head("", "") + "  " + clean(h.Hint) + "\n")
 		}
 	}
 }

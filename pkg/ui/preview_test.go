@@ -95,3 +95,17 @@ func TestEmptyPreviewIsAListAndNotNull(t *testing.T) {
 		t.Error(b.String())
 	}
 }
+
+// TestDifferencesThatStayAreCounted: one of them, or several, with other effects or alone.
+func TestDifferencesThatStayAreCounted(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[Summary]string{
+		{Held: 1}:           "Plan: nothing to do; 1 difference left as it is.",
+		{Held: 3, Noops: 7}: "Plan: nothing to do; 3 differences left as they are.",
+		{Effects: 1, Hosts: 1, Noops: 2, Held: 2}: "Plan: 1 effect on 1 host, 2 nothing to do. 2 differences left as they are.",
+	} {
+		if got := s.String(); got != want {
+			t.Errorf("%+v: %q, want %q", s, got, want)
+		}
+	}
+}

@@ -1,10 +1,12 @@
 package ui
 
 import (
+	"math"
 	"strconv"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/event"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // window is how far back a rate looks: long enough to ride over one file's
@@ -54,24 +56,40 @@ func (r *rate) perSecond(now time.Time) float64 {
 	return float64(last.bytes-first.bytes) / seconds
 }
 
-// describe is "18.2/41.3 GB  44%  612 MB/s  eta 38s", as far as it is known.
-func (r *rate) describe(p event.Progress, now time.Time) string {
-	speed := r.perSecond(now)
-	var s string
+// measured adds to p what is known of its rate.
+func (r *rate) measured(p event.Progress, now time.Time) event.Progress {
+	// Sources grow while they are copied: never more than all of it.
 	if p.Total > 0 {
-		// Sources grow while they are copied: never more than all of it.
-		done := min(p.Bytes, p.Total)
-		s = byteRange(done, p.Total) + "  " + strconv.FormatInt(percent(done, p.Total), 10) + "%"
-	} else {
-		s = Bytes(p.Bytes)
+		p.Percent = percent(min(p.Bytes, p.Total), p.Total)
 	}
-	if speed >= 1 {
-		s += "  " + Bytes(int64(speed)) + "/s"
-		if left := p.Total - p.Bytes; p.Total > 0 && left > 0 {
-			if eta := float64(left) / speed; eta < 100*24*3600 {
-				s += "  eta " + Span(time.Duration(eta*float64(time.Second)).Round(time.Second))
-			}
+	speed := r.perSecond(now)
+	if speed < 1 {
+		return p
+	}
+	p.Rate = int64(speed)
+	if left := p.Total - p.Bytes; p.Total > 0 && left > 0 {
+		if eta := float64(left) / speed; eta < 100*24*3600 {
+			p.Left = max(1, int64(math.Round(eta)))
 		}
+	}
+	return p
+}
+
+// describe is "18.2/41.3 GB  44%  612 MB/s  eta 38s  zstd:1", as far as it is known.
+func (r *rate) describe(p event.Progress, now time.Time) string {
+	p = r.measured(p, now)
+	s := Bytes(p.Bytes)
+	if p.Total > 0 {
+		s = postgres.PrettyShare(min(p.Bytes, p.Total), p.Total) + "  " + strconv.FormatInt(p.Percent, 10) + "%"
+	}
+	if p.Rate > 0 {
+		s += "  " + Bytes(p.Rate) + "/s"
+	}
+	if p.Left > 0 {
+		s += "  eta " + Span(time.Duration(p.Left)*time.Second)
+	}
+	if p.Note != "" {
+		s += "  " + p.Note
 	}
 	return s
 }

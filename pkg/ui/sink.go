@@ -95,12 +95,27 @@ func (s *plainSink) Close() error {
 	return s.err
 }
 
+// measured is the progress with what its rate tells, which the event has not.
+func (s *jsonSink) measured(e event.Event) *event.Progress {
+	key := e.Node + " " + e.Host
+	if s.rates == nil {
+		s.rates = map[string]*rate{}
+	}
+	if s.rates[key] == nil {
+		s.rates[key] = &rate{}
+	}
+	s.rates[key].add(e.At, e.Progress.Bytes)
+	p := s.rates[key].measured(*e.Progress, e.At)
+	return &p
+}
+
 // jsonSink writes events as they are, one JSON object a line.
 type jsonSink struct {
-	mu  sync.Mutex
-	w   io.Writer
-	o   SinkOptions
-	err error
+	mu    sync.Mutex
+	w     io.Writer
+	o     SinkOptions
+	rates map[string]*rate // by node and host
+	err   error
 }
 
 func (s *jsonSink) Emit(e event.Event) {
@@ -111,6 +126,9 @@ func (s *jsonSink) Emit(e event.Event) {
 	}
 	if e.At.IsZero() {
 		e.At = s.o.Now()
+	}
+	if e.Progress != nil {
+		e.Progress = s.measured(e)
 	}
 	// The encoder writes an object and its newline in one call: a reader
 	// never sees half a line, and two processes may append to one file.

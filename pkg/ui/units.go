@@ -3,49 +3,14 @@ package ui
 import (
 	"strconv"
 	"time"
+
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 func number(n int) string { return strconv.Itoa(n) }
 
-// scale is the unit in which PostgreSQL shows n bytes: pg_size_pretty's names,
-// powers of 1024.
-func scale(n int64) (unit string, bytes float64) {
-	units := []string{"B", "kB", "MB", "GB", "TB", "PB"}
-	bytes = 1
-	i := 0
-	for float64(n) >= 999.5*bytes && i < len(units)-1 {
-		bytes *= 1024
-		i++
-	}
-	return units[i], bytes
-}
-
-// decimals gives three digits; bytes have no fractions.
-func decimals(v float64, unit string) int {
-	switch {
-	case unit == "B" || v >= 99.95:
-		return 0
-	case v >= 9.995:
-		return 1
-	default:
-		return 2
-	}
-}
-
 // Bytes is a size with its unit: 18.2 GB.
-func Bytes(n int64) string {
-	unit, per := scale(n)
-	v := float64(n) / per
-	return strconv.FormatFloat(v, 'f', decimals(v, unit), 64) + " " + unit
-}
-
-// byteRange is done/total in the unit and the precision of total.
-func byteRange(done, total int64) string {
-	unit, per := scale(total)
-	n := decimals(float64(total)/per, unit)
-	form := func(b int64) string { return strconv.FormatFloat(float64(b)/per, 'f', n, 64) }
-	return form(done) + "/" + form(total) + " " + unit
-}
+func Bytes(n int64) string { return postgres.PrettyBytes(n) }
 
 // Span is a duration for people: 850ms, 12s, 3m12s, 2h05m, 3d04h.
 func Span(d time.Duration) string {

@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pgrepctl/pgrepctl/pkg/ddl"
+)
+
+// TestExampleChangesPassTheCheck: none of the examples keeps readers waiting for more than
+// a moment, and only the last deploy is not backward compatible.
+func TestExampleChangesPassTheCheck(t *testing.T) {
+	t.Parallel()
+	for _, file := range files(t, "../../examples/ddl/*.sql") {
+		for _, pg := range []string{"10", "11", "15", "18"} {
+			code, out, errs := call(t, "ddl", "check", file, "--pg", pg, "-o", "json")
+			if code != 0 || errs != "" {
+				t.Errorf("%s on %s: exit code %d, %s", file, pg, code, errs)
+				continue
+			}
+			var r ddlReport
+			if err := json.Unmarshal([]byte(out), &r); err != nil {
+				t.Fatal(err)
+			}
+			for _, st := range r.Statements {
+				if st.Class > ddl.Lock {
+					t.Errorf("%s:%d on %s: class %s", file, st.Line, pg, st.Class)
+				}
+				for _, w := range st.Warnings {
+					last := strings.Contains(file, "contract") && (w.ID == "not-backward-compatible" || w.ID == "data-loss")
+					if w.ID != "prepared-statements" && !last {
+						t.Errorf("%s:%d on %s: %s", file, st.Line, pg, w.ID)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestEveryWarningIsDocumented: every id that the code has stands in docs/ddl.md.
+func TestEveryWarningIsDocumented(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile("../../docs/ddl.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := 0
+	for _, file := range files(t, "../ddl/*.go") {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Clean(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, before := range []string{`warn("`, `ID: "`} {
+			for _, after := range strings.Split(string(text), before)[1:] {
+				id, _, _ := strings.Cut(after, `"`)
+				ids++
+				if !strings.Contains(string(doc), "`"+id+"`") {
+					t.Errorf("%s: %s is not in docs/ddl.md", file, id)
+				}
+			}
+		}
+	}
+	if ids < 20 {
+		t.Errorf("only %d warnings were found", ids)
+	}
+}

@@ -1,0 +1,258 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pgrepctl/pgrepctl/pkg/ddl"
+	"github.com/pgrepctl/pgrepctl/pkg/ddl/live"
+	"github.com/pgrepctl/pgrepctl/pkg/engine"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/plan"
+	"github.com/pgrepctl/pgrepctl/pkg/ui"
+)
+
+// deployPlan is the built-in plan of a rollout.
+const deployPlan = "deploy-ddl"
+
+// deployment is a file that is about to be rolled out.
+type deployment struct {
+	o      rollout
+	script *ddl.Script
+	// relations are what the file names and does not make.
+	relations []live.Relation
+	parts     []ddl.Part
+	routes    []ddl.Route
+	plans     []*plan.Plan
+	warnings  []string
+	// before is the servers as they were read beside, and previews what was made of it.
+	before   engine.Reading
+	previews map[*plan.Plan]*engine.Preview
+}
+
+// deployment reads the file, looks who serves, and chooses the ways.
+func (a *app) deployment(ctx context.Context, s *session, file string, text []byte, o rollout) (*deployment, error) {
+	// What is wrong with the file is wrong without a connection.
+	if _, err := ddl.Parse(file, text, 0); err != nil {
+		return nil, &fault.Error{Class: fault.Invalid, Op: "read the schema change", Err: err, Hint: "pgrepctl ddl check " + file}
+	}
+	// All that is asked is asked side by side, and each server read meanwhile for the preview.
+	var look *ddlReport
+	var pool ddl.Pool
+	d := &deployment{o: o, before: engine.Reading{}, previews: map[*plan.Plan]*engine.Preview{}}
+	g, asking := errgroup.WithContext(ctx)
+	var mu sync.Mutex
+	read := func(name string) {
+		r := s.Read(asking, name)
+		mu.Lock()
+		defer mu.Unlock()
+		maps.Copy(d.before, r)
+	}
+	g.Go(func() (err error) {
+		read(s.inv.Primary().Name) // which tells where its socket is
+		look, err = lookDDL(asking, s, s.inv.Primary().Name, ddlCheck{file: file, database: o.database}, text)
+		return err
+	})
+	g.Go(func() (err error) {
+		pool, err = a.pool(asking, s)
+		return err
+	})
+	for _, x := range s.inv.Standbys() {
+		g.Go(func() error {
+			read(x.Name) // one that does not answer is refused where it is needed
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	d.script, d.parts, d.relations = look.Script, look.Parts(), look.Relations
+	if o.from > len(d.parts) {
+		return nil, &fault.Error{Class: fault.Usage, Err: fmt.Errorf("--from %d: %s has no such part, its last is %d", o.from, file, len(d.parts)),
+			Hint: "pgrepctl ddl plan " + file + " --database " + o.database}
+	}
+	pool.First, pool.Least = o.first, o.minServing
+	for i, p := range d.parts {
+		r, err := ddl.Choose(p, ddl.Mode(o.mode), pool)
+		if err == nil && p.Class == ddl.Rewrite && !o.allowRewrite {
+			err = fmt.Errorf("it may write a table anew: %s", p.Why)
+		} else if takes := d.rewriteTime(p); err == nil && takes > o.maxStale {
+			err = fmt.Errorf("to write it anew may take %s, and the standbys that serve may be %s late (--max-stale)", ui.Span(takes), ui.Span(o.maxStale))
+		}
+		if err != nil {
+			st := p.Statements[0]
+			for _, x := range p.Statements {
+				if x.Class == p.Class {
+					st = x
+					break
+				}
+			}
+			return nil, fault.Refuse("", d.otherWay(p), fmt.Errorf("%s:%d: %s: %w", file, st.Line, st.Command, err))
+		}
+		d.routes = append(d.routes, r)
+		pl, err := a.deployPlan(s, d, i)
+		if err != nil {
+			return nil, err
+		}
+		d.plans = append(d.plans, pl)
+	}
+	g, asking = errgroup.WithContext(ctx)
+	g.Go(func() error { return a.unmanaged(asking, s, d) })
+	g.Go(func() error { return a.poolers(asking, s, d) })
+	return d, g.Wait()
+}
+
+// otherWay is what to type when a part cannot be rolled out.
+func (d *deployment) otherWay(p ddl.Part) string {
+	look := "pgrepctl ddl check " + d.script.File + " --database " + d.o.database
+	if p.Class == ddl.Rewrite && !d.o.allowRewrite {
+		return look + " --probe tells whether it does; --allow-rewrite does it all the same"
+	}
+	return look + " says more; --allow-rewrite, --mode and --first change what is done"
+}
+
+// rewriteTime is how long a part may take that writes tables anew: a cautious guess.
+func (d *deployment) rewriteTime(p ddl.Part) time.Duration {
+	var bytes int64
+	for _, st := range p.Statements {
+		for _, rel := range d.relations {
+			if st.Class == ddl.Rewrite && slices.ContainsFunc(st.Targets, func(n ddl.Name) bool { return n == rel.As }) {
+				bytes += rel.Bytes
+			}
+		}
+	}
+	return time.Duration(float64(bytes) / rewriteRate * float64(time.Second))
+}
+
+// quiet are the relations that a part names, as oids with commas between.
+func (d *deployment) quiet(p ddl.Part) string {
+	var out []string
+	for _, rel := range d.relations {
+		named := slices.ContainsFunc(p.Statements, func(st ddl.Statement) bool {
+			return slices.ContainsFunc(st.Targets, func(n ddl.Name) bool { return n == rel.As })
+		})
+		if named && rel.Exists {
+			out = append(out, strconv.FormatInt(rel.OID, 10))
+			if rel.Table != 0 { // an index is locked with its table
+				out = append(out, strconv.FormatInt(rel.Table, 10))
+			}
+		}
+	}
+	return strings.Join(out, ",")
+}
+
+// unmanaged refuses to pause what somebody else may resume.
+func (a *app) unmanaged(ctx context.Context, s *session, d *deployment) error {
+	if d.o.acceptManager {
+		return nil
+	}
+	var paused []string
+	for _, r := range d.routes {
+		paused = append(paused, r.Second...)
+	}
+	slices.Sort(paused)
+	paused = slices.Compact(paused)
+	errs := make([]error, len(paused))
+	var wg sync.WaitGroup
+	for i, name := range paused {
+		wg.Go(func() {
+			h, _ := s.inv.Host(name)
+			found, err := a.managers(ctx, s, h)
+			if err == nil && len(found) > 0 {
+				err = fault.Refuse(name, "pause it (patronictl pause, or stop repmgrd), and add --accept-manager", fmt.Errorf("%s may resume its replay, or promote it, while it is paused", strings.Join(found, " and ")))
+			}
+			errs[i] = err
+		})
+	}
+	wg.Wait()
+	return cmp.Or(errs...)
+}
+
+// pool asks the balancers who serves.
+func (a *app) pool(ctx context.Context, s *session) (ddl.Pool, error) {
+	pool := ddl.Pool{Balancers: len(s.inv.Traffic.Balancers) > 0}
+	seen := map[string]*facts.Host{}
+	var mu sync.Mutex
+	g, asking := errgroup.WithContext(ctx)
+	for _, b := range s.inv.Traffic.Balancers {
+		if b.Kind == inventory.BalancerFile {
+			continue
+		}
+		g.Go(func() error {
+			if b.Kind == inventory.BalancerPgBouncer { // of no standby, but its console is needed
+				g, err := s.conn.Gatherer(asking, b.Name)
+				if err == nil {
+					_, err = g.SQL(asking)
+				}
+				return err
+			}
+			h, err := s.facts(asking, b.Name, gatherTimeout+cmp.Or(a.set.ConnectTimeout(), b.SSH.ConnectTimeout))
+			mu.Lock()
+			defer mu.Unlock()
+			seen[b.Name] = h
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return pool, err
+	}
+	for _, x := range s.inv.Standbys() {
+		serves := pool.Balancers && x.BalancedName() != ""
+		for _, b := range s.inv.Traffic.Balancers {
+			if h := seen[b.Name]; h != nil && serves && b.Kind != inventory.BalancerPgBouncer {
+				be, name := b.Server(x)
+				serves = h.Balances(be, name).State == facts.Serving
+			}
+		}
+		switch {
+		case serves:
+			pool.Serving = append(pool.Serving, x.Name)
+		case x.ApplyDelay == 0 && (!pool.Balancers || x.BalancedName() == ""):
+			pool.Others = append(pool.Others, x.Name)
+		}
+	}
+	if pool.Balancers {
+		pool.Others = nil // nobody reads there
+	}
+	pool.NoPrimary = noPrimary(s.inv, seen)
+	return pool, nil
+}
+
+func (a *app) deployPlan(s *session, d *deployment, i int) (*plan.Plan, error) {
+	o, p, r := d.o, d.parts[i], d.routes[i]
+	list, err := json.Marshal(p.Texts())
+	if err != nil {
+		return nil, err
+	}
+	drain := cmp.Or(o.drainTimeout, s.inv.Traffic.DrainTimeout, 10*time.Minute)
+	var late []string
+	for _, x := range s.inv.Standbys() {
+		if x.ApplyDelay > 0 {
+			late = append(late, x.Name)
+		}
+	}
+	pause := time.Duration(max(len(r.Second), 1)) * (drain + o.maxStale + 2*time.Minute)
+	leash := o.lockWait + pause
+	vars := map[string]string{"database": o.database, "statements": string(list), "role": o.role, "mode": string(r.Mode),
+		"first": strings.Join(r.First, ","), "second": strings.Join(r.Second, ","), "not": strings.Join(late, ","),
+		"allow-rewrite": strconv.FormatBool(o.allowRewrite), "alone": strconv.FormatBool(p.Alone), "no-lock": strconv.FormatBool(r.Mode == ddl.Directly),
+		"lock-timeout": o.lockTimeout.String(), "lock-wait": o.lockWait.String(), "drain-timeout": drain.String(), "max-stale": o.maxStale.String(), "leash": leash.String(), "pause": pause.String(),
+		"cancel-after": o.cancelAfter.String(), "terminate-idle": strconv.FormatBool(o.terminateIdle), "one-by-one": strconv.FormatBool(r.OneByOne), "min-serving": strconv.Itoa(max(o.minServing, 1)),
+		"file": d.script.File, "sha256": d.script.SHA256, "part": fmt.Sprintf("%d/%d", i+1, len(d.parts))}
+	if r.Mode == ddl.Gate {
+		vars["quiet"] = d.quiet(p)
+	}
+	return a.builtinPlan(s.inv, deployPlan, vars)
+}

@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+	"github.com/pgrepctl/pgrepctl/pkg/replay"
+	"github.com/pgrepctl/pgrepctl/pkg/steps"
+)
+
+// lookAhead looks at where a standby would stop, before anything is done. It finds a
+// restore point, and moves a target out of a transaction that has locked tables: there
+// nobody could read them, and there is no way back from there to before it.
+func (a *app) lookAhead(ctx context.Context, s *session, h *inventory.Host, t replay.Target, o untilOptions) (replay.Target, postgres.LSN, error) {
+	res := a.look(ctx, s, []*inventory.Host{h})[h.Name]
+	if res.Err != nil {
+		return t, 0, res.Err
+	}
+	f := res.Facts
+	if !f.Server.Running || !f.Server.InRecovery {
+		if t.Kind == replay.Name {
+			return t, 0, fault.Refuse(h.Name, "start it; or give --time or --lsn", errors.New("its server does not run as a standby: the restore point cannot be looked for"))
+		}
+		return t, 0, nil // the step says what is to be said
+	}
+	if err := a.refuseManaged(ctx, s, h, o.managed); err != nil {
+		return t, 0, err
+	}
+	name, value := t.Setting()
+	if target, err := steps.RecoveryTargetOf(ctx, h.Postgres.OSUser, f); err != nil || target == name+" = "+value {
+		return t, 0, err // it is there, or on its way
+	}
+	sql, err := s.sql(ctx, h.Name)
+	if err != nil {
+		return t, 0, err
+	}
+	now, err := replay.Read(ctx, sql, f.Server.Version)
+	if err != nil {
+		return t, 0, err
+	}
+	if t.Passed(now.Replayed(), now.ReplayedAt, 0) != nil {
+		return t, 0, nil // the step refuses it
+	}
+	w := walOf(h, f, now)
+	standsAt, err := a.standsAt(ctx, s, h, w, t)
+	if err != nil {
+		return t, 0, err
+	}
+	t, err = a.outOfLocks(ctx, s, h, w, t, standsAt, o.locked)
+	return t, standsAt, err
+}
+
+// walOf is the WAL that a standby has received and not replayed.
+func walOf(h *inventory.Host, f *facts.Host, now replay.Progress) replay.WALSource {
+	v, to := f.Server.Version, now.Received()
+	if to <= now.Replayed() {
+		to = 0 // it has not streamed since its start: what is on its disk is not known
+	}
+	return replay.WALSource{Program: path.Join(f.Machine.BinDirectory, v.WALDump()), Dir: path.Join(f.Server.DataDirectory, v.WALDir()),
+		As: h.Postgres.OSUser, Timeline: f.Server.Timeline, From: now.Replayed(), To: to}
+}
+
+// refuseManaged: who resumes replay at a recovery target promotes the standby.
+func (a *app) refuseManaged(ctx context.Context, s *session, h *inventory.Host, accepted bool) error {
+	if accepted {
+		return nil
+	}
+	found, err := a.managers(ctx, s, h)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	return fault.Refuse(h.Name, "keep it from acting (patronictl pause, repmgr service pause), then type the same command with --accept-manager",
+		fmt.Errorf("%s: at a recovery target that promotes the standby", managerResumes(found[0])))
+}
+
+// standsAt is where a restore point stands; 0 of another target.
+func (a *app) standsAt(ctx context.Context, s *session, h *inventory.Host, w replay.WALSource, t replay.Target) (postgres.LSN, error) {
+	if t.Kind != replay.Name {
+		return 0, nil
+	}
+	missing := func(err error) error {
+		return fault.Refuse(h.Name, "if it is behind that, it cannot be taken back; if it was not received yet, wait; else give --time or --lsn", err)
+	}
+	on, err := s.conn.Host(ctx, h.Name)
+	if err != nil {
+		return 0, err
+	}
+	at, err := replay.RestorePoint(ctx, on, w, t.Name)
+	switch {
+	case errors.Is(err, replay.ErrNoRestorePoint):
+		return 0, missing(err)
+	case errors.Is(err, replay.ErrNoProgram):
+		return 0, fault.Refuse(h.Name, "install it; or give --time or --lsn", fmt.Errorf("the restore point cannot be looked for: %w", err))
+	}
+	return at, err
+}
+
+// outOfLocks moves a target to before the first lock that would be held there, if that
+// loses no commit.
+func (a *app) outOfLocks(ctx context.Context, s *session, h *inventory.Host, w replay.WALSource, t replay.Target, standsAt postgres.LSN, accepted bool) (replay.Target, error) {
+	if accepted {
+		return t, nil
+	}
+	on, err := s.conn.Host(ctx, h.Name)
+	if err != nil {
+		return t, err
+	}
+	stop, err := replay.FindStop(ctx, on, w, t, standsAt)
+	if errors.Is(err, replay.ErrNoProgram) {
+		return t, fault.Refuse(h.Name, "install it; or add --locked: what is locked is named at the end, and cannot be read",
+			fmt.Errorf("what a transaction has locked at the target cannot be looked for: %w", err))
+	}
+	if err != nil || len(stop.Locks) == 0 {
+		return t, err
+	}
+	first := stop.Locks[0]
+	if stop.Commits > 0 {
+		return t, fault.Refuse(h.Name, fmt.Sprintf("--lsn %s stops before the lock, and without the last %d commits; --locked stops there all the same, where only a promotion frees the tables", first.At, stop.Commits),
+			fmt.Errorf("at %s a transaction has locked tables that nobody could read then: %s", stop.At, first))
+	}
+	fmt.Fprintf(a.Err, "note: %s: %s; the target is moved to before that, from %s, so that it can be read: no commit lies between\n", h.Name, first, stop.At)
+	return replay.Target{Kind: replay.LSN, LSN: first.At}, nil
+}
