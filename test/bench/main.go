@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/lab"
@@ -20,10 +22,36 @@ func main() {
 	bin := flag.String("bin", "build/pgrepctl", "the pgrepctl to measure")
 	short := flag.Bool("short", false, "few rounds, small data")
 	out := flag.String("out", "build/figures/bench.jsonl", "where the figures go")
+	only := flag.String("only", "", "one measure: start-up, bootstrap, status, memory, scale or check; of the copy: empty, text, files, seed, link, load or 20g")
+	copying := flag.Bool("copy", false, "measure the copy, beside what else makes a standby")
+	rounds := flag.Int("rounds", 3, "of the copy")
+	share := flag.Int("percent", 100, "of the size of the copy's data, to try it out")
+	doc := flag.String("doc", "", "page that the copy's tables are written into")
+	fleet := flag.Int("fleet", 0, "be that many hosts, for the measure scale")
+	fleetDir := flag.String("fleet-dir", "", "where what a client needs is written")
+	fleetLab := flag.String("fleet-lab", "", "STATE:NAME of the lab that they answer like")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ok, err := run(ctx, *bin, *out, *short)
+	if *fleet > 0 {
+		state, name, _ := strings.Cut(*fleetLab, ":")
+		if err := serveFleet(ctx, *fleet, *fleetDir, state, name); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: fleet:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if *copying {
+		ok, err := runCopies(ctx, *bin, *out, *only, *doc, *rounds, *share)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+		if err != nil || !ok {
+			os.Exit(1)
+		}
+		return
+	}
+	ok, err := run(ctx, *bin, *out, *only, *short)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
@@ -32,7 +60,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, bin, out string, short bool) (ok bool, err error) {
+func run(ctx context.Context, bin, out, only string, short bool) (ok bool, err error) {
 	bin, err = filepath.Abs(bin)
 	if err != nil {
 		return false, err
@@ -53,8 +81,14 @@ func run(ctx context.Context, bin, out string, short bool) (ok bool, err error) 
 	if short {
 		b.rounds, b.scale = 3, 20
 	}
-	for _, measure := range []func(context.Context) error{b.startUp, b.prepare, b.bootstrap, b.status, b.memory} {
-		if err := measure(ctx); err != nil {
+	for _, m := range []struct {
+		name string
+		do   func(context.Context) error
+	}{{"start-up", b.startUp}, {"bootstrap", b.bootstrap}, {"status", b.status}, {"memory", b.memory}, {"scale", b.status1000}, {"check", b.answers}} {
+		if only != "" && only != m.name {
+			continue
+		}
+		if err := m.do(ctx); err != nil {
 			return false, err
 		}
 	}

@@ -101,6 +101,9 @@ func (b *bench) dropSlot(ctx context.Context, slot string) error {
 
 // bootstrap of an empty cluster, paired with the same by hand.
 func (b *bench) bootstrap(ctx context.Context) error {
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
 	var ratios, extra, hand, ours []float64
 	most := 0
 	for range b.rounds {

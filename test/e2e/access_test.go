@@ -14,6 +14,7 @@ import (
 // has changed.
 
 func TestHostsThatCannotBeTrustedOrReachedAreLeftAlone(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		break_ func(t *testing.T, s *site, o *operator)
 		code   int

@@ -14,6 +14,7 @@ import (
 )
 
 func TestBootstrapUnderLoadMakesAnEqualStandby(t *testing.T) {
+	t.Parallel()
 	for _, l := range []layout{etc, dataDirectory} {
 		t.Run(string(l), func(t *testing.T) {
 			s := take(t, l)
@@ -74,6 +75,7 @@ func (s *site) logIsFreeOfFatal(t *testing.T, name string) {
 }
 
 func TestDryRunChangesNothingAndListsWhatTheRunThenDoes(t *testing.T) {
+	t.Parallel()
 	for _, l := range []layout{etc, dataDirectory} {
 		t.Run(string(l), func(t *testing.T) {
 			s := take(t, l)
@@ -133,6 +135,7 @@ func TestSecondRunHasNothingToDoAndSaysWhy(t *testing.T) {
 }
 
 func TestUndoOfAFinishedRunLeavesBothHostsAsTheyWere(t *testing.T) {
+	t.Parallel()
 	for _, l := range []layout{etc, dataDirectory} {
 		t.Run(string(l), func(t *testing.T) {
 			s := take(t, l)
@@ -173,6 +176,7 @@ func TestWithoutYesAndTerminalNothingIsDone(t *testing.T) {
 }
 
 func TestAStandbyThatCannotStreamSaysWhyAndGoesOnLater(t *testing.T) {
+	t.Parallel()
 	for _, l := range []layout{etc, dataDirectory} {
 		t.Run(string(l), func(t *testing.T) {
 			s := take(t, l)
@@ -198,7 +202,7 @@ func TestUserPlanOfTheSameStepsDoesTheSame(t *testing.T) {
 	o.call("plans", "export", "bootstrap-standby", mine).exits(0)
 	var theirs, ours ui.Preview
 	o.call("standby", "bootstrap", "h2", "--dry-run", "-o", "json").exits(0).decode(&theirs)
-	o.call("run", mine, "--set", "standby=h2", "--dry-run", "-o", "json").exits(0).decode(&ours)
+	o.call("run", mine, "--set", "standby=h2", "--set", "compress=none", "--set", "commit-limit=none", "--dry-run", "-o", "json").exits(0).decode(&ours)
 	if d := cmp.Diff(listed(theirs), listed(ours)); d != "" {
 		t.Errorf("the exported plan does something else (-built-in +exported):\n%s", d)
 	}

@@ -16,7 +16,8 @@ func moments() map[string]func(journal.Record) bool {
 	}
 	return map[string]func(journal.Record) bool{
 		"edit of pg_hba.conf": begun("pg_hba", "write-file"),
-		"slot":                begun("slot", "sql"),
+		"temporary slot":      begun("backup", "hold-slot"),
+		"slot":                begun("slot", "keep-slot"),
 		"standby.signal":      begun("standby-config", "write-file"),
 		"key on the primary":  begun("copy-key", "add-line"),
 		"start of the backup": begun("backup", "start-backup"),
@@ -28,7 +29,8 @@ func moments() map[string]func(journal.Record) bool {
 }
 
 func TestKilledAtAJournalRecordItIsResumedToTheSameEnd(t *testing.T) {
-	for _, name := range []string{"slot", "key on the primary", "start of the backup", "end of the backup", "backup_label", "start of the server"} {
+	t.Parallel()
+	for _, name := range []string{"temporary slot", "slot", "key on the primary", "start of the backup", "end of the backup", "backup_label", "start of the server"} {
 		t.Run(name, func(t *testing.T) {
 			s := take(t, dataDirectory)
 			o := newOperator(t, s)
@@ -45,6 +47,7 @@ func TestKilledAtAJournalRecordItIsResumedToTheSameEnd(t *testing.T) {
 }
 
 func TestKilledAtAJournalRecordItIsUndoneToWhereItBegan(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"edit of pg_hba.conf", "standby.signal", "pg_control", "start of the server"} {
 		t.Run(name, func(t *testing.T) {
 			s := take(t, dataDirectory)
@@ -54,6 +57,20 @@ func TestKilledAtAJournalRecordItIsUndoneToWhereItBegan(t *testing.T) {
 			o.call("runs", "undo", o.runID(), "--yes").exits(0).says("undone")
 			s.unchanged(t, was, lenient)
 		})
+	}
+}
+
+// The session of the backup has the slot that keeps the copy's WAL, and ends with the
+// tool: nothing fills the primary's disk until somebody comes.
+func TestNoSlotIsLeftWhenTheToolIsKilledInTheCopy(t *testing.T) {
+	s := take(t, dataDirectory)
+	o := newOperator(t, s)
+	s.killedAt(t, o, moments()["pg_control"])
+	s.eventually(t, "no slot is left", func() bool { return s.slotNames(t, "h1") == "" })
+	o.call("runs", "resume", o.runID(), "--yes").exits(0)
+	s.streams(t, "h2")
+	if got := s.slotNames(t, "h1"); got != "h2" {
+		t.Errorf("slots: %s", got)
 	}
 }
 

@@ -91,6 +91,7 @@ func (s *site) fillWAL(t *testing.T, o *operator) *answer {
 }
 
 func TestCopyGivesUpBeforeItsSlotFillsTheDiskOfThePrimary(t *testing.T) {
+	t.Parallel()
 	for name, then := range map[string]func(t *testing.T, s *site, o *operator, id string, was snapshot){
 		"it is resumed when there is room": func(t *testing.T, s *site, o *operator, id string, _ snapshot) {
 			s.grow(t, "h1", "$data/pg_wal", "2g")
@@ -121,7 +122,8 @@ func TestCopyGivesUpBeforeItsSlotFillsTheDiskOfThePrimary(t *testing.T) {
 			o.call("standby", "bootstrap", "h2", "--dry-run").exits(0).says("gives up while h1 still has 10 %")
 			a := s.fillWAL(t, o).exits(1)
 			id := o.runID()
-			a.says("h1: its disk for WAL is nearly full", "/var/lib/postgresql/15/data/pg_wal", "slot h2", "make room on h1", "runs resume "+id, "runs undo "+id, "drops slot h2")
+			a.says("h1: its disk for WAL is nearly full", "/var/lib/postgresql/15/data/pg_wal", "the slot has ended with the backup's session", "once there is room on h1", "runs resume "+id, "runs undo "+id)
+			s.eventually(t, "no slot is left on h1", func() bool { return s.slotNames(t, "h1") == "" })
 			if free := s.freeMiB(t, "h1", "$data/pg_wal"); free < 16 {
 				t.Errorf("only %d MiB are left for h1's WAL", free)
 			}

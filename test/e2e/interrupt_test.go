@@ -27,6 +27,13 @@ func (s *site) fullSpeed(t *testing.T) {
 	s.do(t, s.lab.Slow(t.Context(), "h2", ""))
 }
 
+// copyGoesOn: a part is there of a copy that takes the place of other data. What was
+// there before has no marker of a run, and a preview only asks rsync for its version.
+func (s *site) copyGoesOn(t *testing.T, name string) bool {
+	t.Helper()
+	return s.at(t, name, "test -e $data/pgrepctl.run && pgrep -x rsync || true") != "" && s.bytesOn(t, name) > 3<<20
+}
+
 func (s *site) bytesOn(t *testing.T, name string) int {
 	t.Helper()
 	n, err := strconv.Atoi(s.at(t, name, "du -sb $data 2>/dev/null | cut -f1 | grep . || echo 0"))
@@ -180,6 +187,7 @@ func TestTwoOperatorsAtOnceTheSecondIsToldOfTheFirst(t *testing.T) {
 	s := take(t, dataDirectory)
 	first := newOperator(t, s)
 	c := s.copying(t, first)
+	s.do(t, s.lab.Slow(t.Context(), "h2", "8mbit")) // until all others have been told
 	id := first.runID()
 	// One with journals of his own, and one on the same machine.
 	for name, o := range map[string]*operator{"elsewhere": newOperator(t, s), "here": first} {

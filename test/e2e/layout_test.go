@@ -48,14 +48,11 @@ fi
 `
 
 func TestUnusualLayoutIsUsedAsItIs(t *testing.T) {
-	if testing.Short() {
-		t.Skip("makes real hosts")
-	}
-	t.Parallel()
+	ownHosts(t)
 	ctx := context.Background()
 	began := time.Now()
 	defer func() { summary(t, began) }()
-	l, err := lab.Up(ctx, lab.Options{Name: fmt.Sprintf("e2e-%d-odd", os.Getpid()), Hosts: 2, State: shared.labs(), Disks: shared.disks, Binary: shared.binary})
+	l, err := lab.Up(ctx, lab.Options{Name: fmt.Sprintf("e2e-%d-odd", os.Getpid()), Hosts: 2, State: shared.labs(), Disks: shared.disks, Binary: shared.dialer})
 	if err != nil {
 		t.Fatal(describe(err))
 	}

@@ -21,8 +21,10 @@ import (
 type suite struct {
 	root   string // of everything that the tests write on this machine
 	binary string
-	disks  string // of the labs' hosts; empty is below root
-	sites  map[layout]*site
+	dialer string                // the same without the race detector, for `lab dial`
+	disks  string                // of the labs' hosts; empty is below root
+	sites  map[layout]chan *site // those that no test has now
+	own    chan struct{}         // as many as may make labs of their own
 	flags  flags
 }
 
@@ -32,19 +34,27 @@ type flags struct {
 	sites  *int
 	budget *time.Duration
 	soak   *int
+	retire *int
+	reseed *int
 	pairs  *int
 	majors *string
+	replay *string
+	deploy *string
 	seed   *uint64
 }
 
 func newFlags() flags {
 	return flags{
 		matrix: flag.String("matrix", "sample", "TestCrashMatrix: sample or full"),
-		sites:  flag.Int("sites", 4, "TestCrashMatrix=full: labs side by side"),
+		sites:  flag.Int("sites", 4, "TestCrashMatrix=full, TestRandomRetirements: labs side by side"),
 		budget: flag.Duration("budget", 0, "TestCrashMatrix=full: begin no cell after that long; 0 is no limit"),
 		soak:   flag.Int("soak", 1, "TestRandomKills: rounds"),
+		retire: flag.Int("retire", 1, "TestRandomRetirements: rounds"),
+		reseed: flag.Int("reseed", 1, "TestReseedMendsPagesThatSizeAndTimeHide: rounds"),
 		pairs:  flag.Int("pairs", 3, "TestOfTwoSimultaneousRunsExactlyOneProceeds: rounds"),
 		majors: flag.String("versions", "11 18", "TestEveryVersion: major versions of PostgreSQL, or all"),
+		replay: flag.String("replay", "15", "TestReplay: major versions of PostgreSQL"),
+		deploy: flag.String("deploy", "15", "TestDeploy: major versions of PostgreSQL"),
 		seed:   flag.Uint64("seed", 1, "of what is chosen at random; 0 is another one each time"),
 	}
 }
@@ -67,6 +77,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	code := 0
 	if testing.Short() {
+		shared = &suite{flags: f}
 		code = m.Run() // every test skips itself
 	} else {
 		code = run(m, f)
@@ -80,11 +91,17 @@ func run(m *testing.M, f flags) (code int) {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	s := &suite{root: root, binary: filepath.Join(root, "bin", "pgrepctl"), disks: fastDisks(), sites: map[layout]*site{}, flags: f}
-	s.sites[etc] = newSite(s, etc, 3, "etc")
-	s.sites[dataDirectory] = newSite(s, dataDirectory, 2, "data")
-	s.sites[booted] = newSite(s, etc, 2, "systemd")
-	s.sites[booted].systemd = true
+	s := &suite{root: root, binary: filepath.Join(root, "bin", "pgrepctl"), dialer: filepath.Join(root, "dial", "pgrepctl"), disks: fastDisks(), sites: map[layout]chan *site{}, own: make(chan struct{}, 2), flags: f}
+	systemd := newSite(s, etc, 2, "systemd")
+	systemd.systemd = true
+	eleven := newSite(s, etc, 3, "pg11-3")
+	eleven.major = "11"
+	// Most tests want the first layout, and most of their time they wait. How many run
+	// at a time is said by the labs: -parallel only lets them wait for one.
+	s.offer(etc, newSite(s, etc, 3, "etc1"), newSite(s, etc, 3, "etc2"), newSite(s, etc, 3, "etc3"))
+	s.offer(dataDirectory, newSite(s, dataDirectory, 2, "data1"), newSite(s, dataDirectory, 2, "data2"))
+	s.offer(booted, systemd)
+	s.offer(older, eleven)
 	if err := s.build(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -104,16 +121,24 @@ func run(m *testing.M, f flags) (code int) {
 	return m.Run()
 }
 
-// build makes the binary, with the race detector if this test has it.
+// build makes the binary, with the race detector if this test has it, and the one that
+// connects the lab's hosts: each connection starts it, and with the detector that takes
+// as long as all that follows.
 func (s *suite) build() error {
-	args := []string{"build", "-o", s.binary}
-	if raceDetector {
-		args = append(args, "-race")
+	if err := build(s.dialer, false); err != nil {
+		return err
+	}
+	return build(s.binary, raceDetector)
+}
+
+func build(file string, race bool, flags ...string) error {
+	args := append([]string{"build", "-o", file}, flags...)
+	env := append(os.Environ(), "CGO_ENABLED=0")
+	if race {
+		args, env = append(args, "-race"), append(env, "CGO_ENABLED=1")
 	}
 	cmd := exec.Command("go", append(args, "github.com/pgrepctl/pgrepctl/cmd/pgrepctl")...)
-	if raceDetector {
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
-	}
+	cmd.Env = env
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build pgrepctl: %w\n%s", err, out)
 	}

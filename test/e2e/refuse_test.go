@@ -10,6 +10,7 @@ import (
 // and what to do, and the hosts stay as they were.
 
 func TestUnfitHostsAreRefusedUnchanged(t *testing.T) {
+	t.Parallel()
 	ownServer := `
 case $layout in
 etc) pg_ctlcluster 15 main stop 2>/dev/null || true; rm -rf $data $config; pg_createcluster 15 main -- --no-sync >/dev/null ;;
@@ -51,7 +52,7 @@ esac
 		},
 		"somebody's slot has the name": {
 			layout: etc, host: "h1", break_: `as psql -XAtqc "select pg_create_physical_replication_slot('h2', true)" >/dev/null`,
-			code: 6, says: []string{"slot h2 exists", "pg_drop_replication_slot"},
+			code: 6, says: []string{"slot h2 exists", "slot drop h2 --on h1"},
 		},
 		"somebody uses a slot of the name": {
 			layout: etc, host: "h1",

@@ -26,6 +26,8 @@ const (
 	dataDirectory = lab.DataDirectory
 	// booted is etc on hosts that systemd boots.
 	booted layout = "systemd"
+	// older is etc with PostgreSQL 11: recovery.conf, and a restart to re-point.
+	older layout = "older"
 )
 
 // site is a lab that serves many tests, one at a time: h1 is a primary with
@@ -34,10 +36,9 @@ const (
 type site struct {
 	layout layout
 	hosts  int
-	label  string     // in the lab's name
-	major  string     // of PostgreSQL
-	build  string     // of one's own
-	mu     sync.Mutex // one test at a time
+	label  string // in the lab's name
+	major  string // of PostgreSQL
+	build  string // of one's own
 	// systemd boots the hosts.
 	systemd bool
 
@@ -52,24 +53,43 @@ func newSite(s *suite, l layout, hosts int, label string) *site {
 	return &site{suite: s, layout: l, hosts: hosts, label: label, major: "15"}
 }
 
-// take gives a test the site, in its first state, until the test ends.
+// offer lets tests take labs of a layout.
+func (s *suite) offer(l layout, labs ...*site) {
+	s.sites[l] = make(chan *site, len(labs))
+	for _, x := range labs {
+		s.sites[l] <- x
+	}
+}
+
+// take gives a test a site, in its first state, until the test ends.
 func take(t *testing.T, l layout) *site {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("makes real hosts")
 	}
 	t.Parallel()
-	s := shared.sites[l]
-	s.mu.Lock()
+	s := <-shared.sites[l]
 	began := time.Now()
 	t.Cleanup(func() {
 		summary(t, began)
-		s.mu.Unlock()
+		shared.sites[l] <- s
 	})
 	if err := s.ready(context.Background()); err != nil {
 		t.Fatal(describe(err))
 	}
 	return s
+}
+
+// ownHosts lets a test make labs of its own, one after the other. A few tests do at a
+// time, the longest among them, which need not wait for a shared one.
+func ownHosts(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("makes real hosts")
+	}
+	t.Parallel()
+	shared.own <- struct{}{}
+	t.Cleanup(func() { <-shared.own })
 }
 
 func (s *site) ready(ctx context.Context) error {
@@ -80,8 +100,10 @@ func (s *site) ready(ctx context.Context) error {
 		s.made = true
 		return nil
 	}
-	if err := s.reset(ctx); err != nil {
-		return err
+	if err := s.putBack(ctx); err != nil {
+		// One test fails for it: the next one gets a new lab.
+		s.made = false
+		return errors.Join(fmt.Errorf("put the lab back: %w", err), s.lab.Down(ctx))
 	}
 	now, err := s.snapshot(ctx, lenient)
 	if err != nil {
@@ -95,9 +117,28 @@ func (s *site) ready(ctx context.Context) error {
 	return nil
 }
 
+// resetTime is enough for a host that a test has left in any state it may leave it in.
+const resetTime = 3 * time.Minute
+
+// putBack is reset, with an end: all other tests of the layout would wait for it.
+func (s *site) putBack(ctx context.Context) error {
+	bound, cancel := context.WithTimeout(ctx, resetTime)
+	defer cancel()
+	err := s.reset(bound)
+	if err == nil || bound.Err() == nil {
+		return err
+	}
+	runs := ""
+	for _, name := range s.names() {
+		out, _ := s.lab.Exec(ctx, name, []string{"ps", "-eo", "pid,etimes,stat,args"}, "")
+		runs += name + ":\n" + out
+	}
+	return fmt.Errorf("not within %s: %w\n%s", resetTime, err, runs)
+}
+
 func (s *site) make(ctx context.Context) error {
 	l, err := lab.Up(ctx, lab.Options{Name: fmt.Sprintf("e2e-%d-%s", os.Getpid(), s.label),
-		Hosts: s.hosts, Layout: s.layout, Postgres: s.wanted(), Build: s.build, Systemd: s.systemd, Cluster: true, State: s.suite.labs(), Disks: s.suite.disks, Binary: s.suite.binary})
+		Hosts: s.hosts, Layout: s.layout, Postgres: s.wanted(), Build: s.build, Systemd: s.systemd, Cluster: true, State: s.suite.labs(), Disks: s.suite.disks, Binary: s.suite.dialer})
 	if err != nil {
 		return err
 	}
@@ -214,8 +255,7 @@ if $primary && [ $layout = data ]; then
 fi
 if $primary; then cp -a $data/postgresql.auto.conf /var/e2e/auto.conf; fi
 `
-	fillScript = `
-as() { setpriv --reuid postgres --regid postgres --init-groups "$@"; }
+	fillScript = asPostgres + `
 as psql -XAtqc "create database bench"
 as pgbench -qi -s 2 bench 2>/dev/null
 if [ "$(as psql -XAtqc "select count(*) from pg_available_extensions where name = 'amcheck'")" = 1 ]; then as psql -XAtqd bench -c "create extension amcheck"; fi
@@ -229,10 +269,11 @@ rm /run/sshd.pid
 kill -HUP $pid
 until [ -s /run/sshd.pid ]; do sleep 0.02; done
 `
-	resetScript = `
+	resetScript = asPostgres + `
 sshd=same
 diff -rq /var/e2e/etc/ssh /etc/ssh >/dev/null || sshd=changed
-as() { setpriv --reuid postgres --regid postgres --init-groups "$@"; }
+# One that saw its command stopped, on a host that was frozen, has stopped itself.
+pkill -CONT -x sudo || true
 for p in rsync pgbench psql pg_receivewal tail; do pkill -KILL -x $p || true; done
 if [ -e /usr/bin/rsync.away ]; then mv /usr/bin/rsync.away /usr/bin/rsync; fi
 for d in etc home root usr/local; do rsync -a --checksum --delete --numeric-ids /var/e2e/$d/ /$d/; done
@@ -248,17 +289,33 @@ if $primary; then
     if $booted; then systemctl start $unit;
     elif [ $layout = etc ]; then pg_ctlcluster $major main start; else as $bin/pg_ctl -s -w -D $data -l $log start; fi
   fi
+  # What only a start takes back: the files as they are again, against what runs.
+  if [ $major -ge 10 ] && [ "$(as psql -XAtqc 'select count(*) from pg_file_settings where error is not null')" != 0 ]; then
+    if $booted; then systemctl restart $unit;
+    elif [ $layout = etc ]; then pg_ctlcluster $major main restart; else as $bin/pg_ctl -s -w -D $data -l $log restart; fi
+  fi
   as psql -XAtqd bench -c "alter table pgbench_tellers set tablespace pg_default"
+  for db in bench postgres; do as psql -XAtqd $db <<'SQL'
+do $$
+declare r record;
+begin
+  for r in select relname from pg_class where relkind = 'r' and relnamespace = (select oid from pg_namespace where nspname = 'public') and relname !~ '^pgbench_' loop
+    execute format('drop table %I', r.relname);
+  end loop;
+end $$;
+SQL
+  done
   as psql -XAtqc "drop tablespace if exists fast" 2>/dev/null
   as psql -XAtq <<'SQL'
 select pg_reload_conf();
-select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'pgrepctl%' or backend_type = 'walsender';
+select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'pgrepctl%';
+select pg_terminate_backend(pid) from pg_stat_replication;
 do $$
 declare r record;
 begin
   for i in 1..200 loop
     exit when not exists (select from pg_replication_slots where active);
-    perform pg_terminate_backend(active_pid) from pg_replication_slots where active;
+    perform pg_terminate_backend(pid) from pg_stat_replication;
     perform pg_sleep(0.01);
   end loop;
   for r in select slot_name from pg_replication_slots loop
@@ -295,9 +352,12 @@ func (s *site) at(t *testing.T, name, script string) string {
 	return strings.TrimRight(out, "\n")
 }
 
-// A function holds the script's output open in the background, $asp does not.
+// A function holds the script's output open in the background, $asp does not. psql
+// is the program itself: the perl that Debian puts before it takes ten times as long,
+// and was a seventh of what all scenarios cost together.
 const asPostgres = `asp="setpriv --reuid postgres --regid postgres --init-groups"
 as() { $asp "$@"; }
+for d in /usr/lib/postgresql/*/bin; do PATH=$d:$PATH; done
 `
 
 // sql runs one query on a host's server, as psql prints it.

@@ -26,7 +26,8 @@ const (
 
 // snapshotScript prints one line a fact. The data directory of a running server
 // changes by itself, so of that one only what a person may edit is shown; what
-// the server writes elsewhere (logs, shared memory) is left out.
+// the server writes elsewhere (logs, shared memory) is left out. So is the option of a
+// server that pg_ctl has once started as a standby: it says how that start syncs.
 const snapshotScript = `
 LC_ALL=C; export LC_ALL
 running=no
@@ -48,15 +49,15 @@ if [ $running = yes ]; then
   setpriv --reuid postgres --regid postgres --init-groups psql -XAtq <<'SQL'
 select 'role ' || rolname, rolsuper, rolreplication, rolcanlogin, rolpassword from pg_authid;
 select 'setting ' || setconfig::text from pg_db_role_setting;
-select 'slot ' || slot_name, slot_type, active, temporary from pg_replication_slots;
+select 'slot ' || slot_name, slot_type, active, coalesce(to_json(s)->>'temporary', 'false') from pg_replication_slots s;
 select 'sender ' || application_name, state from pg_stat_replication;
-select 'session ' || application_name, usename from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid();
+select 'session ' || application_name, usename from pg_stat_activity a where coalesce(to_json(a)->>'backend_type', 'client backend') = 'client backend' and pid <> pg_backend_pid();
 select 'lock ' || classid, objid, granted from pg_locks where locktype = 'advisory';
 select 'setting ' || name, setting from pg_settings where source = 'configuration file';
 SQL
 fi
 ps -eo user:16,args --no-headers |
-  sed -e 's/[0-9][0-9]* of [0-9-]* startups//' -e 's/\(walsender\|walreceiver\).*/\1/' -e 's/postgres: startup .*/postgres: startup/' |
+  sed -e 's/[0-9][0-9]* of [0-9-]* startups//' -e 's/\(walsender\|walreceiver\).*/\1/' -e 's/\(postgres: .*startup\) .*/\1/' -e 's/ -c recovery_init_sync_method=syncfs//' |
   grep -v -e '^root  *sh -s$' -e '^root  *ps -eo' -e '^root  *sed ' -e '<defunct>' -e ' \[.*\]$' -e '^root  *grep -v' -e 'autovacuum worker' -e 'postgres: .*\[local\]' -e 'parallel worker' -e 'systemd --user$' -e '(sd-pam)$' | sed 's/^/process /'
 `
 

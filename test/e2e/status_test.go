@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,7 @@ func TestStatusTellsOfEveryHostAndOfTheOneThatIsDead(t *testing.T) {
 	var r status.Report
 	s.eventually(t, "all is well", func() bool { r = o.status(t); return r.Healthy })
 	for i, h := range r.Hosts[1:] {
-		if h.Host != s.names()[i+1] || h.State != status.Streaming || h.Upstream != "h1" || h.SlotState != status.SlotActive || h.Timeline != 1 || h.LagBytes == nil {
+		if h.Host != s.names()[i+1] || h.State != status.Streaming || h.Upstream != "h1" || h.SlotState != status.SlotActive || h.Timeline != r.Hosts[0].Timeline || h.LagBytes == nil {
 			t.Errorf("%+v", h)
 		}
 	}
@@ -35,7 +36,27 @@ func TestStatusTellsOfEveryHostAndOfTheOneThatIsDead(t *testing.T) {
 		return r.Hosts[1].ReplayPaused && r.Hosts[1].LagBytes != nil && *r.Hosts[1].LagBytes > 0
 	})
 
+	o.call("status").exits(0).says("replay is paused", "replay resume h2")
+
+	showsEachDanger(t, s, o)
+
+	watch := o.start("status", "--watch=200ms", "--connect-timeout", "3s")
+	blocks := func() []string { return strings.Split(watch.stdout.String(), "\n\n") }
+	o.await(watch, "three blocks", 20*time.Millisecond, func() bool { return len(blocks()) > 3 })
+	sessions := `select string_agg(pid::text, ' ' order by pid) from pg_stat_activity where application_name = 'pgrepctl'`
+	was := s.sql(t, "h1", "postgres", sessions)
 	s.do(t, s.lab.Kill(t.Context(), "h3"))
+	o.await(watch, "the dead host among those that answer", 20*time.Millisecond, func() bool {
+		b := blocks()
+		last := b[len(b)-2]
+		return strings.Contains(last, "h3    ?        unreachable") && strings.Contains(last, "h1    primary  running")
+	})
+	if now := s.sql(t, "h1", "postgres", sessions); now != was || was == "" {
+		t.Errorf("sessions of a watch on h1: %q, then %q", was, now)
+	}
+	watch.interrupt()
+	watch.wait().exits(0)
+
 	began := time.Now()
 	a := o.call("status", "-o", "json", "--connect-timeout", "3s", "--exit-code").exits(3)
 	if took := time.Since(began); took > 7*time.Second {
@@ -52,6 +73,68 @@ func TestStatusTellsOfEveryHostAndOfTheOneThatIsDead(t *testing.T) {
 	}
 }
 
+// showsEachDanger damages a cluster of h1 and its standbys h2 and h3, one thing
+// after the other.
+func showsEachDanger(t *testing.T, s *site, o *operator) {
+	t.Helper()
+	// Each kind of trouble is a problem with the command that ends it.
+	is := func(host, id, hint string) {
+		t.Helper()
+		s.eventually(t, host+": "+id, func() bool {
+			for _, h := range o.status(t).Hosts {
+				for _, n := range h.Notes {
+					if h.Host == host && n.ID == id && n.Severity == status.Problem && strings.Contains(n.Hint, hint) {
+						return true
+					}
+				}
+			}
+			return false
+		})
+	}
+	tree := func() string { return o.call("topology").exits(0).stdout }
+
+	pid := s.sql(t, "h3", "postgres", "select pid from pg_stat_wal_receiver")
+	s.at(t, "h3", "kill -STOP "+pid)
+	s.sql(t, "h1", "bench", "create table wide as select repeat('x', 1000) from generate_series(1, 20000)")
+	is("h3", "receiver-stuck", "pg_terminate_backend")
+	s.at(t, "h3", "kill -CONT "+pid)
+	s.eventually(t, "the receiver goes on", func() bool { return o.status(t).Hosts[2].State == status.Streaming })
+
+	s.at(t, "h1", "mkdir /var/tmp/received; chown postgres /var/tmp/received; setsid $asp $bin/pg_receivewal -D /var/tmp/received >/dev/null 2>&1 </dev/null &")
+	s.sql(t, "h1", "postgres", "select pg_create_physical_replication_slot('old', true)")
+	s.eventually(t, "the tree has all that streams", func() bool {
+		var lines []string
+		for line := range strings.Lines(tree()) {
+			if f := strings.Fields(line); strings.HasPrefix(line, "├") || strings.HasPrefix(line, "└") {
+				lines = append(lines, f[1])
+			}
+		}
+		return strings.Join(lines, " ") == "h2 h3 pg_receivewal slot"
+	})
+	o.call("topology", "--exit-code").exits(3).says("slot drop old --on h1")
+
+	s.sql(t, "h1", "postgres", "alter system set max_connections = 123")
+	s.sql(t, "h1", "postgres", "select pg_reload_conf()")
+	is("h1", "pending-restart", "restart")
+
+	s.sql(t, "h3", "postgres", "select pg_promote()")
+	is("h3", "writable-twin", "standby reseed h3")
+	is("h1", "two-primaries", "stop")
+	if got := tree(); !strings.Contains(got, "\nh3 ") {
+		t.Errorf("a second root is missing:\n%s", got)
+	}
+	s.at(t, "h3", "as touch $data/standby.signal; pg_ctlcluster $major main restart -m fast")
+	is("h3", "diverged", "standby reseed h3")
+
+	s.sql(t, "h1", "postgres", "alter system set max_slot_wal_keep_size = '1MB'")
+	s.sql(t, "h1", "postgres", "select pg_reload_conf()")
+	for range 4 {
+		s.sql(t, "h1", "postgres", "select txid_current(), pg_switch_wal()")
+	}
+	s.sql(t, "h1", "postgres", "checkpoint")
+	is("h3", "slot-lost", "standby reseed h3")
+}
+
 func (o *operator) status(t *testing.T) status.Report {
 	t.Helper()
 	var r status.Report
@@ -66,7 +149,7 @@ func TestStatusNamesWhatAnInterruptedRunOwes(t *testing.T) {
 	s.fullSpeed(t)
 	o.call("status").exits(0).says("partial copy", o.runID(), "runs resume")
 	r := o.status(t)
-	if r.Hosts[1].State != status.Partial || r.Hosts[1].SlotState != status.SlotInactive {
+	if r.Hosts[1].State != status.Partial || r.Hosts[1].SlotState != status.SlotMissing || slices.ContainsFunc(r.Hosts[1].Notes, func(n status.Note) bool { return n.ID == "slot-missing" }) {
 		t.Errorf("%+v", r.Hosts[1])
 	}
 }

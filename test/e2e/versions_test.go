@@ -32,10 +32,7 @@ func scenarios() []scenario {
 
 // TestEveryVersion runs the scenarios on hosts of each version.
 func TestEveryVersion(t *testing.T) {
-	if testing.Short() {
-		t.Skip("makes real hosts")
-	}
-	t.Parallel()
+	ownHosts(t)
 	majors := strings.Fields(*shared.flags.majors)
 	all := *shared.flags.majors == "all"
 	if all {
@@ -85,8 +82,14 @@ func oneVersion(t *testing.T, s *site) (row versionRow) {
 	if s.major == "18" && s.build == "" {
 		t.Run("minors that must not be mixed", func(t *testing.T) { refusedPair(t, s) })
 	}
+	if s.major == "17" && s.build == "" {
+		t.Run("17: amcheck and checksums", func(t *testing.T) { soundByTheServersOwnPrograms(t, s) })
+	}
 	if s.made {
 		s.do(t, s.lab.Down(context.Background()))
+	}
+	if s.major == "17" && s.build == "" {
+		t.Run("17: as a unit of systemd", ofSystemd)
 	}
 	return row
 }
@@ -108,6 +111,7 @@ func bootstrapAndUndo(t *testing.T, s *site) {
 		s.undamaged(t, "h2")
 	}
 	o.call("status").exits(0).says("streaming", "h2 active")
+	o.call("check", "h1", "h2").exits(0).says("takes writes") // a third one may wait for its bootstrap
 	o.call("standby", "bootstrap", "h2", "--yes").exits(0).says("nothing to do", "streams from h1")
 	o.call("runs", "undo", o.runID(), "--yes").exits(0).says("undone")
 	s.unchanged(t, was, lenient)
@@ -125,8 +129,9 @@ func otherDisks(t *testing.T, s *site) {
 	was := s.before(t, lenient)
 	apply(t, o, "h2")
 	s.sameTables(t, "h2")
-	if got := s.at(t, "h2", "cd $data; readlink pg_wal; ls pg_wal/0* | head -n 1; test ! -e /ts"); !strings.HasPrefix(got, "/elsewhere/wal\npg_wal/0000") {
-		t.Errorf("pg_wal of h2: %s", got)
+	wal := s.version().WALDir()
+	if got := s.at(t, "h2", "cd $data; readlink "+wal+"; ls "+wal+"/0* | head -n 1; test ! -e /ts"); !strings.HasPrefix(got, "/elsewhere/wal\n"+wal+"/0000") {
+		t.Errorf("%s of h2: %s", wal, got)
 	}
 	file := s.sql(t, "h2", "bench", "select pg_relation_filepath('pgbench_tellers')")
 	if real := s.at(t, "h2", "cd $data; test -s "+file+"; readlink -f "+file); !strings.HasPrefix(real, "/elsewhere/slow/PG_"+s.major+"_") {
@@ -184,6 +189,33 @@ func refusedPair(t *testing.T, s *site) {
 	o.call("standby", "bootstrap", "h2", "--yes", "--accept", id).exits(0).says(id)
 	s.streams(t, "h2")
 	o.call("runs", "show", o.runID()).exits(0).says(id)
+}
+
+// soundByTheServersOwnPrograms is about pg_amcheck and pg_checksums of another release
+// than the one that all other tests have; only Debian's packages bring them.
+func soundByTheServersOwnPrograms(t *testing.T, s *site) {
+	began := time.Now()
+	defer func() { summary(t, began) }()
+	s.do(t, s.ready(context.Background()))
+	o := newOperator(t, s)
+	apply(t, o, "h2")
+	o.call("standby", "verify", "h2", "--level", "amcheck").exits(0).says("amcheck bench", "heaps and B-tree indexes are sound")
+	s.at(t, "h2", "as $bin/pg_ctl -s -w -D $data -m fast stop")
+	o.call("standby", "verify", "h2", "--level", "checksums").exits(0).says("Bad checksums: 0")
+	file := s.sql(t, "h1", "bench", "select pg_relation_filepath('pgbench_branches')")
+	s.at(t, "h2", "printf XX | dd of=$data/"+file+" bs=1 seek=4000 conv=notrunc status=none")
+	o.call("standby", "verify", "h2", "--level", "checksums").exits(3).says("FAILED", "Bad checksums: 1", file)
+}
+
+// ofSystemd is the scenario of a unit on hosts that systemd boots.
+func ofSystemd(t *testing.T) {
+	began := time.Now()
+	defer func() { summary(t, began) }()
+	s := newSite(shared, etc, 2, "systemd17")
+	s.major, s.systemd = "17", true
+	s.do(t, s.ready(context.Background()))
+	keptByItsUnit(t, s)
+	s.do(t, s.lab.Down(context.Background()))
 }
 
 type versionRow struct {

@@ -15,7 +15,7 @@ import (
 type Figure struct {
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
-	Unit  string  `json:"unit"` // "x", "s", "ms", "MiB", "count"
+	Unit  string  `json:"unit"` // "x", "%", "s", "ms", "MiB", "MB", "count"
 	Bar   float64 `json:"bar"`
 	OK    bool    `json:"ok"`
 
@@ -57,20 +57,51 @@ func (r *Report) OK() bool {
 }
 
 // Table writes the figures for people.
-func (r *Report) Table(w io.Writer) error {
+func (r *Report) Table(w io.Writer) error { return table(w, r.list) }
+
+// Missed writes those whose bar was missed, and nothing if there is none.
+func (r *Report) Missed(w io.Writer) error {
+	var missed []Figure
+	for _, f := range r.list {
+		if !f.OK {
+			missed = append(missed, f)
+		}
+	}
+	if missed == nil {
+		return nil
+	}
+	return table(w, missed)
+}
+
+func table(w io.Writer, list []Figure) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "FIGURE\tVALUE\tBAR\t")
-	for _, f := range r.list {
-		bar, verdict := "-", ""
-		if f.sense != "" {
-			bar, verdict = fmt.Sprintf("%s %.4g %s", f.sense, f.Bar, f.Unit), "kept"
-			if !f.OK {
-				verdict = "MISSED"
-			}
-		}
+	for _, f := range list {
+		bar, verdict := f.verdict()
 		fmt.Fprintf(t, "%s\t%.4g %s\t%s\t%s\n", f.Name, f.Value, f.Unit, bar, verdict)
 	}
 	return t.Flush()
+}
+
+// Markdown writes the figures as a table of a page.
+func (r *Report) Markdown(w io.Writer) {
+	fmt.Fprint(w, "| figure | value | bar | |\n| --- | --- | --- | --- |\n")
+	for _, f := range r.list {
+		bar, verdict := f.verdict()
+		fmt.Fprintf(w, "| %s | %.4g %s | %s | %s |\n", f.Name, f.Value, f.Unit, bar, verdict)
+	}
+}
+
+func (f Figure) verdict() (bar, verdict string) {
+	switch {
+	case f.sense == "":
+		return "-", ""
+	case f.OK:
+		verdict = "kept"
+	default:
+		verdict = "MISSED"
+	}
+	return fmt.Sprintf("%s %.4g %s", f.sense, f.Bar, f.Unit), verdict
 }
 
 // Write writes the figures as JSON lines.

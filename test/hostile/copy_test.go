@@ -26,16 +26,19 @@ import (
 // the tool's SSH session; and patterns of what the server keeps to itself
 // through rsync's protocol. A path has many of the strings as its parts.
 func copies(t *testing.T, l *ledger) {
-	for half := range 2 {
-		t.Run(fmt.Sprintf("half %d", half+1), func(t *testing.T) {
+	for part := range copiers {
+		t.Run(fmt.Sprintf("part %d", part+1), func(t *testing.T) {
 			t.Parallel()
-			copyHalf(t, l, half)
+			copyPart(t, l, part)
 		})
 	}
 }
 
-// copyHalf takes every other string: a copy mostly waits.
-func copyHalf(t *testing.T, l *ledger, half int) {
+// copiers is how many copy side by side, where -parallel allows it: a copy mostly waits.
+const copiers = 8
+
+// copyPart takes every eighth string.
+func copyPart(t *testing.T, l *ledger, part int) {
 	home := memory(t)
 	if err := os.Mkdir(home+"/.ssh", 0o700); err != nil {
 		t.Fatal(err)
@@ -50,12 +53,12 @@ func copyHalf(t *testing.T, l *ledger, half int) {
 	sources, targets, excludes := l.sink("rsync: source path, by authorized_keys"), l.sink("rsync: target path"), l.sink("rsync: exclude, in a copy (sample)")
 	excludes.sample = true
 
-	s := &scene{Host: h, env: env{h}, home: home, port: d.Port}
+	s := &scene{Host: h, env: env{h, new([]effect.Held)}, home: home, port: d.Port}
 	// Each that is refused costs a call of rsync.
-	from := s.sources(t, sources, every(2, half, generate(*seed, *size, c.words, rarely(10, within, noSource))))
-	into := s.targets(t, targets, every(2, half, generate(*seed+1, *size, c.words, within)))
+	from := s.sources(t, sources, every(copiers, part, generate(*seed, *size, c.words, rarely(10, within, noSource))))
+	into := s.targets(t, targets, every(copiers, part, generate(*seed+1, *size, c.words, within)))
 	short := func(x string) bool { return within(x) && len(x) < 300 } // it is put below a long path
-	own := patterns(t, excludes, every(2, half, generate(*seed+2, *size/20, c.words, short)))
+	own := patterns(t, excludes, every(copiers, part, generate(*seed+2, *size/20, c.words, short)))
 	for len(from)+len(into) > 0 {
 		dir := memory(t)
 		var parts [3][]string
@@ -235,7 +238,10 @@ func (s *scene) copy(t testing.TB) (map[string]string, error) {
 		return nil, err
 	}
 	undo, err := s.do(t.Context(), key)
-	defer func() { s.must(t, undo) }()
+	defer func() {
+		s.letGo(t)
+		s.must(t, undo)
+	}()
 	if err != nil {
 		return nil, err
 	}

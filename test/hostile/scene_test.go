@@ -111,16 +111,23 @@ type source struct {
 func (s *source) RsyncServer(ctx context.Context, flags []string, path string) ([]string, error) {
 	return s.live.RsyncServer(ctx, flags, path)
 }
-func (s *source) Settings(context.Context) (pg.Settings, error) { return s.settings, nil }
+func (s *source) Settings(context.Context) (pg.Settings, error)        { return s.settings, nil }
+func (*source) SetFor(context.Context, string) ([]facts.SetFor, error) { return nil, nil }
 func (*source) File(_ context.Context, _, p string) (host.File, error) {
 	return host.File{Path: p}, nil
 }
 func (*source) List(context.Context, string, string) ([]host.Entry, error) { return nil, nil }
+func (s *source) ReadLink(ctx context.Context, as, p string) (string, error) {
+	return s.live.ReadLink(ctx, as, p)
+}
 func (*source) Role(_ context.Context, name string) (facts.Role, error) {
 	return facts.Role{Name: name}, nil
 }
 func (*source) Space(context.Context, string, []string) ([]facts.Space, error) { return nil, nil }
-func (*source) ConfigErrors(context.Context) ([]facts.ConfigError, error)      { return nil, nil }
+func (*source) Access(context.Context, string, []string) ([]facts.Access, error) {
+	return nil, nil
+}
+func (*source) ConfigErrors(context.Context) ([]facts.ConfigError, error) { return nil, nil }
 func (*source) ReplicationLogin(context.Context, host.Login) (host.System, error) {
 	return host.System{}, errors.New("no step of a copy asks for it")
 }
@@ -139,18 +146,28 @@ func (r *run) CopyKey(int) (steps.Key, error)               { return r.key, nil 
 func (*run) Accepted() []string                             { return nil }
 
 // env lets effects act on one host, whatever name they call it by.
-type env struct{ host host.Host }
+type env struct {
+	host host.Host
+	held *[]effect.Held
+}
 
 func (e env) Host(context.Context, string) (host.Host, error) { return e.host, nil }
 func (env) Database(context.Context, string) (host.Database, error) {
 	return host.Database{}, errors.New("no database")
 }
 func (env) SQL(context.Context, string) (host.SQL, error) { return nil, errors.New("no database") }
-func (env) Hold(string, effect.Held)                      {}
-func (env) TakeHeld(string) (effect.Held, bool)           { return nil, false }
-func (env) Progress(event.Progress)                       {}
-func (env) Warn(string, string)                           {}
-func (env) Run() effect.Run                               { return effect.Run{ID: "run1"} }
+func (env) Session(context.Context, string, string) (host.SQL, error) {
+	return nil, errors.New("no database")
+}
+func (env) Spare(context.Context, string, string, host.SQL) {}
+func (e env) Hold(_ string, h effect.Held)                  { *e.held = append(*e.held, h) }
+func (env) TakeHeld(string) (effect.Held, bool)             { return nil, false }
+func (env) Note(context.Context, effect.Output) error       { return nil }
+func (env) Known(string) (string, bool)                     { return "", false }
+func (env) Password(context.Context) (secret.Value, error)  { return secret.Value{}, nil }
+func (env) Progress(event.Progress)                         {}
+func (env) Warn(string, string)                             {}
+func (env) Run() effect.Run                                 { return effect.Run{ID: "run1"} }
 
 var _ effect.Env = env{}
 
@@ -165,6 +182,18 @@ func (e env) do(ctx context.Context, all []effect.Effect) (undo []effect.Effect,
 		}
 	}
 	return undo, nil
+}
+
+// letGo ends what is held, as the end of a bracket does before it undoes: each has a
+// session of its own, and a connection gives a few.
+func (e env) letGo(t testing.TB) {
+	t.Helper()
+	for _, h := range *e.held {
+		if err := h.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	*e.held = nil
 }
 
 // must is do for what undoes.
