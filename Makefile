@@ -27,7 +27,7 @@ demo: lab-deps build ## a primary under load and two standbys on this machine
 	$(BIN) demo
 
 .PHONY: test
-test: test-deps vet unit e2e cross vagrant-validate bench-short ## everything that CI runs; installs what it needs
+test: test-deps vet unit e2e cross vagrant-validate bench-short bench-ddl-short ## everything that CI runs; installs what it needs
 
 .PHONY: lab-deps test-deps
 lab-deps:
@@ -42,25 +42,29 @@ vet: ## gofmt and go vet
 
 .PHONY: unit
 unit: ## the tests of every package, with the race detector; the engine's crashes without it too
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(PACKAGES) ./test/hostile
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(PACKAGES) ./test/hostile ./test/ddlbench ./test/bench
 	$(GO) test -timeout 20m ./pkg/engine
 
 .PHONY: e2e
 e2e: build ## the scenarios on real hosts
-	cd test/e2e && CGO_ENABLED=1 $(GO) test -race -timeout 30m -count=1
+	cd test/e2e && CGO_ENABLED=1 $(GO) test -race -timeout 70m -count=1 -parallel 200
 
 # The tests that can go on for hours; in `make e2e` they are samples. Without the
 # race detector: the machine is to be kept busy by the hosts.
 N ?= 200
 PROOF = cd test/e2e && $(GO) test -count=1 -timeout 24h -v -run
 
-.PHONY: matrix crash-matrix crash-soak pairs
+.PHONY: matrix crash-matrix crash-soak retire-soak reseed-soak pairs
 matrix: test-deps ## the scenarios on PostgreSQL 10 to 18, or PG="11 18"; docs/versions.md
 	$(PROOF) TestEveryVersion -versions '$(or $(PG),all)'
 crash-matrix: ## break a bootstrap off at every act, in every way; docs/crash-matrix.md
 	$(PROOF) TestCrashMatrix -matrix=full $(if $(SITES),-sites $(SITES)) $(if $(BUDGET),-budget $(BUDGET))
 crash-soak: ## N bootstraps under load, broken off at random times; SEED repeats one
 	$(PROOF) TestRandomKills -soak $(N) -seed $(or $(SEED),0)
+retire-soak: ## N standbys added and retired, broken off at random times; SEED repeats one
+	$(PROOF) TestRandomRetirements -retire $(N) -seed $(or $(SEED),0) $(if $(SITES),-sites $(SITES))
+reseed-soak: ## N times pages of a standby damaged and mended; SEED repeats one
+	$(PROOF) TestReseedMendsPagesThatSizeAndTimeHide -reseed $(N) -seed $(or $(SEED),0)
 pairs: ## N times two bootstraps at the same instant
 	$(PROOF) TestOfTwoSimultaneousRunsExactlyOneProceeds -pairs $(N)
 
@@ -74,13 +78,24 @@ fuzz: ## every fuzz target for FUZZTIME each
 
 .PHONY: hostile
 hostile: test-deps ## 10000 hostile strings through every sink; build/figures/hostile.jsonl
-	cd test/hostile && $(GO) test -count=1 -timeout 30m -strings 10000 -seed $(or $(SEED),1) -figures $(CURDIR)/build/figures/hostile.jsonl
+	cd test/hostile && $(GO) test -count=1 -parallel 8 -timeout 4h -strings 10000 -seed $(or $(SEED),1) -figures $(CURDIR)/build/figures/hostile.jsonl
 
 .PHONY: bench bench-short
-bench: build ## the speeds that are promised, as ratios; build/figures/bench.jsonl
-	$(GO) run ./test/bench -bin $(BIN)
+bench: build ## the speeds that are promised, as ratios; build/figures/bench.jsonl; or ONLY=scale
+	$(GO) run ./test/bench -bin $(BIN) $(if $(ONLY),-only $(ONLY))
 bench-short: build
 	$(GO) run ./test/bench -bin $(BIN) -short
+
+.PHONY: bench-ddl bench-ddl-short
+bench-ddl: build ## what a schema change does to reads, on PG="11 15 18"; DEPLOYS=100; docs/ddl-benchmark.md
+	$(GO) run ./test/ddlbench -bin $(BIN) $(if $(PG),-versions '$(PG)') $(if $(DEPLOYS),-deploys $(DEPLOYS)) $(if $(ONLY),-only '$(ONLY)') -doc docs/ddl-benchmark.md
+bench-ddl-short: build
+	$(GO) run ./test/ddlbench -bin $(BIN) -short -out build/figures/ddl-short.jsonl
+
+# ROUNDS=3 is the default; ONLY is empty, text, load, files, seed, link or 20g (42 GB of disk, not part of the whole).
+.PHONY: bench-copy
+bench-copy: lab-deps build ## the copy beside what else makes a standby; docs/benchmarks.md, build/figures/copy.jsonl
+	$(GO) run ./test/bench -copy -bin $(BIN) -out build/figures/copy.jsonl -doc docs/benchmarks.md $(if $(ONLY),-only $(ONLY)) $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(PERCENT),-percent $(PERCENT))
 
 # What the Vagrantfile writes when it is only read.
 VAGRANT = VAGRANT_HOME=$(CURDIR)/build/vagrant/home VAGRANT_DOTFILE_PATH=$(CURDIR)/build/vagrant/dot VAGRANT_CHECKPOINT_DISABLE=1 vagrant
