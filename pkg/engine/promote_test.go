@@ -29,7 +29,7 @@ func (m *machine) startAgain(fail func(int, string) error) error {
 	return m.w.change(m.name+": start", func() {
 		m.running, m.recovery = true, m.fs.Has(m.data("standby.signal"))
 		m.load()
-		m.fs.Put(m.data("postmaster.pid"), "postgres", 0o600, "100\n")
+		m.fs.Put(m.data("postmaster.pid"), "postgres", 0o600, pidFile(100))
 		m.fs.Put(m.data("global/pg_control"), "postgres", 0o600, control(m.w.t, "15-running"))
 		if m.w.hosts["pg2"].running {
 			m.w.slots["pg2"] = "pg2"

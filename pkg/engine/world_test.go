@@ -257,7 +257,7 @@ func (m *machine) primary() {
 	}
 	for name, text := range map[string]string{
 		"PG_VERSION": "15\n", "base/1/1259": "pg_class", "base/5/16384": "shop rows", "global/pg_control": string(control),
-		"pg_wal/000000010000000000000001": "wal", "pg_xact/0000": "xact", "postmaster.pid": "100\n", "postgresql.auto.conf": "# by ALTER SYSTEM\nwork_mem = '8MB'\n",
+		"pg_wal/000000010000000000000001": "wal", "pg_xact/0000": "xact", "postmaster.pid": pidFile(100), "postgresql.auto.conf": "# by ALTER SYSTEM\nwork_mem = '8MB'\n",
 		"pg_replslot/old/state": "slot",
 	} {
 		m.fs.Put(m.data(name), "postgres", 0o600, text)

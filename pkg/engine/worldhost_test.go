@@ -140,7 +140,7 @@ func (m *machine) start(fail func(int, string) error) error {
 		m.running, m.recovery = true, true
 		m.load()
 		m.startReplay()
-		m.fs.Put(m.data("postmaster.pid"), "postgres", 0o600, "200\n")
+		m.fs.Put(m.data("postmaster.pid"), "postgres", 0o600, pidFile(200))
 		if label != "" {
 			m.fs.Delete(m.data("backup_label"))
 			m.fs.Put(m.data("backup_label.old"), "postgres", 0o600, label)
@@ -312,4 +312,9 @@ func excluded(rel string, patterns []string) bool {
 		}
 	}
 	return false
+}
+
+// pidFile is the postmaster.pid of a server that takes sessions.
+func pidFile(pid int) string {
+	return fmt.Sprintf("%d\n/data\n1790000000\n5432\n/run\n*\n 1 2\nready   \n", pid)
 }
