@@ -17,7 +17,7 @@ func (c *copying) flags(cmd *cobra.Command) {
 	f.StringVar(&c.from, "from", "upstream", "copy from this `HOST` of the cluster, a standby too (9.6 and later); it streams from its upstream all the same")
 	f.StringVar(&c.streams, "streams", "inventory", "copy with this `NUMBER` of rsync processes at a time, 1 to 4; auto is one for each core of the smaller end")
 	f.StringVar(&c.compress, "compress", "inventory", "`MODE` of the copy: auto compresses by zstd, and tries a stream without it in a long copy; zstd; none")
-	f.StringVar(&c.limit, "bwlimit", "inventory", "copy at most this `RATE` a second, of all streams together, such as 50MB; none")
+	f.StringVar(&c.limit, "bwlimit", "inventory", "copy at most this `RATE` a second, of all streams together, with kB, MB or GB, such as 50MB; none")
 	f.StringVar(&c.commits, "commit-limit", "inventory", "slow the copy down while a commit on the upstream takes longer than this `TIME`, such as 20ms; auto is twice as long as before the copy; none")
 	f.StringVar(&c.checkpoint, "checkpoint", "fast", "`HOW` the backup begins: fast has the source write at once all that it has in memory; spread takes as long as its own checkpoints, minutes, and is not felt")
 }

@@ -104,9 +104,9 @@ func (e *Copy) Describe() Description {
 		how[0] = fmt.Sprintf("rsync, up to %d streams", e.Streams)
 	}
 	switch {
-	case e.Compress == "auto":
+	case e.Compress == "auto" && e.Empty:
 		how = append(how, "zstd:1, unless a stream without it is faster")
-	case e.Compress == "zstd":
+	case e.Compress == "auto", e.Compress == "zstd": // what is there already says nothing of the link
 		how = append(how, "zstd:1")
 	case e.Plain != "":
 		how = append(how, "no compression: "+e.Plain)
@@ -170,10 +170,14 @@ func (e *Copy) Do(ctx context.Context, env Env) (Output, error) {
 	if err != nil {
 		return nil, e.explain(ctx, err)
 	}
+	have := int64(0)
+	if over {
+		have = e.have(ctx, h)
+	}
 	for i := range list {
 		list[i].over = over
 	}
-	how, err := e.pull(ctx, h, env, list, g)
+	how, err := e.pull(ctx, h, env, list, have, g)
 	if err != nil {
 		return nil, e.explain(ctx, err)
 	}

@@ -3,6 +3,7 @@ package effect_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func TestCopyTellsHowFarItIs(t *testing.T) {
 func TestFilesThatVanishAreLookedAtOnceMore(t *testing.T) {
 	t.Parallel()
 	vanished := exit(24, "file has vanished")
-	_, in := script(t, call{Do: "run rsync…", Err: vanished}, call{Do: "run rsync…"})
+	_, in := script(t, call{Do: "run rsync a b…", Err: vanished}, call{Do: "run rsync --modify-window=-1 a b…"})
 	do(t, copyOf(), in)
 	if len(in.warnings) != 1 {
 		t.Errorf("warnings: %q", in.warnings)
@@ -54,6 +55,34 @@ func TestAPartialTransferIsNeverAccepted(t *testing.T) {
 		_, err := copyOf().Do(t.Context(), in)
 		wantFault(t, err, "pg1: copy the data directory from pg0: rsync: exit status 23: rsync error: some files could not be transferred (code 23)", fault.Failed)
 	}
+}
+
+const cutShort = "rsync: [sender] read errors mapping \"/data/base/5/16400\": Keine Daten verfügbar (61)\nrsync error: some files could not be transferred (code 23)"
+
+// PostgreSQL cuts the files of a table that is dropped, truncated or vacuumed, also while
+// rsync reads them.
+func TestFilesThatAreCutShortAreLookedAtOnceMore(t *testing.T) {
+	t.Parallel()
+	for said, again := range map[string]string{
+		cutShort: "run rsync --modify-window=-1 a b…",
+		"file has vanished: \"/data/x\"\n" + cutShort: "run rsync --modify-window=-1 a b…",
+		// What else was wrong must not be passed over.
+		"rsync: [sender] send_files failed to open \"/data/y\": Permission denied (13)\n" + cutShort: "run rsync a b…",
+		strings.Repeat("x", 4096) + "\n" + cutShort:                                                  "run rsync a b…",
+	} {
+		_, in := script(t, call{Do: "run rsync a b…", Err: exit(23, said)}, call{Do: again, Err: exit(23, said)}, call{Do: again})
+		do(t, copyOf(), in)
+		if len(in.warnings) != 2 || !strings.Contains(in.warnings[0], "cut short") {
+			t.Errorf("warnings: %q", in.warnings)
+		}
+	}
+	always := make([]call, 11)
+	for i := range always {
+		always[i] = call{Do: "run rsync…", Err: exit(23, cutShort)}
+	}
+	_, in := script(t, always...)
+	_, err := copyOf().Do(t.Context(), in)
+	wantFault(t, err, "pg1: copy the data directory from pg0: rsync: exit status 23: rsync error: some files could not be transferred (code 23)", fault.Failed)
 }
 
 func TestACancelledCopyNamesTheCause(t *testing.T) {
@@ -77,7 +106,7 @@ const (
 
 func TestWaitReachesAPositionTakenAfterTheStart(t *testing.T) {
 	t.Parallel()
-	_, in := script(t, call{Do: "connect"}, call{Do: senders}, call{Do: "query select pg_last_wal_replay_lsn() as replay"}, call{Do: senders, Out: `[{"state":"catchup"}]`}, call{Do: senders, Out: `[{"state":"streaming"}]`},
+	_, in := script(t, call{Do: "connect"}, call{Do: senders}, call{Do: "query select pg_last_wal_replay_lsn() as replay…"}, call{Do: senders, Out: `[{"state":"catchup"}]`}, call{Do: senders, Out: `[{"state":"streaming"}]`},
 		call{Do: mark, Out: `[{"lsn":"0/300"}]`}, call{Do: replay, Out: `[{"receive":"0/300","replay":null}]`}, call{Do: replay, Out: `[{"receive":"0/300","replay":"0/2FF"}]`},
 		call{Do: replay, Out: `[{"receive":"0/300","replay":"0/300"}]`})
 	out := do(t, await(false), in)
@@ -96,10 +125,10 @@ func TestWaitForADelayedStandbyAsksWhatItReceived(t *testing.T) {
 func TestWaitFailsOnPausedReplayAndOnTime(t *testing.T) {
 	t.Parallel()
 	_, in := script(t, call{Do: "connect"}, call{Do: senders, Out: `[{"state":"streaming"}]`}, call{Do: mark, Out: `[{"lsn":"0/300"}]`},
-		call{Do: replay, Out: `[{"receive":"0/300","replay":"0/100","paused":true}]`})
+		call{Do: replay, Out: `[{"receive":"0/300","replay":"0/100","paused":true}]`}, call{Do: inRecovery, Out: `[{"in_recovery":true}]`})
 	_, err := await(false).Do(t.Context(), in)
 	wantFault(t, err, "pg1: wait until it streams from pg1: replay is paused", fault.Failed)
-	_, in = script(t, call{Do: "connect"}, call{Do: senders, Out: `[{"state":"catchup"}]`})
+	_, in = script(t, call{Do: "connect"}, call{Do: senders, Out: `[{"state":"catchup"}]`}, call{Do: inRecovery, Out: `[{"in_recovery":true}]`})
 	e := await(false)
 	e.Timeout = -1
 	_, err = e.Do(t.Context(), in)
@@ -109,9 +138,9 @@ func TestWaitFailsOnPausedReplayAndOnTime(t *testing.T) {
 func TestVerifyNamesEverythingThatIsWrong(t *testing.T) {
 	t.Parallel()
 	_, in := script(t, call{Do: "connect"}, call{Do: "query select (select system…", Out: `[{"system":"1","timeline":2,"recovery":false}]`},
-		call{Do: "query select (select system…", Out: `[{"system":"2","timeline":1,"recovery":false,"paused":true}]`}, call{Do: "query select active…", Out: `[{"active":false}]`})
+		call{Do: "query select (select system…", Out: `[{"system":"2","timeline":1,"recovery":false,"paused":true}]`}, call{Do: "query select active…", Out: `[{"active":false}]`}, call{Do: dataDirectory, Out: `[{"dir":"/data"}]`})
 	_, err := (&effect.VerifyStandby{Host: "pg1", Upstream: "pg1", Slot: "pg2", Version: 150000}).Do(t.Context(), in)
-	wantFault(t, err, "pg1: verify the standby: it is not in recovery\nsystem identifier 2, that of pg1 is 1\ntimeline 1, pg1 is on 2\nreplay is paused\nslot pg2 on pg1 is not in use", fault.Failed)
+	wantFault(t, err, "pg1: verify the standby: it is not in recovery: it takes writes\nsystem identifier 2, that of pg1 is 1\ntimeline 1, pg1 is on 2\nreplay is paused\nslot pg2 on pg1 is not in use", fault.Failed)
 }
 
 func TestVerifyEndsWithARestartPoint(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,20 +23,31 @@ type meter struct {
 	total  int64
 	note   func() string
 	emit   func(event.Progress)
-	bytes  []int64 // of each stream
+	have   int64   // bytes that were there, and are passed over
+	before []int64 // of each stream, what its earlier runs have brought
+	bytes  []int64 // of each stream, with that
 	last   time.Time
 	behind bool // the last change was not told yet
 }
 
-func newMeter(total int64, streams int, note func() string, emit func(event.Progress)) *meter {
-	return &meter{total: total, note: note, emit: emit, bytes: make([]int64, streams)}
+func newMeter(total, have int64, streams int, note func() string, emit func(event.Progress)) *meter {
+	return &meter{total: total, have: have, note: note, emit: emit, before: make([]int64, streams), bytes: make([]int64, streams)}
 }
 
-// set takes what a stream has done in all. One that begins again looks at what
-// it has before it goes on: that is no step back.
+// again: a stream begins again, and passes over what it has brought, which rsync does
+// not count.
+func (m *meter) again(stream int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.before[stream] = m.bytes[stream]
+}
+
+// set takes what a run of a stream has done. One that begins again and looks at all that
+// it has before it goes on is no step back.
 func (m *meter) set(stream int, n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	n += m.before[stream]
 	if n <= m.bytes[stream] {
 		return
 	}
@@ -51,9 +63,12 @@ func (m *meter) tell() {
 }
 
 func (m *meter) sum() int64 {
-	var n int64
+	n := m.have
 	for _, b := range m.bytes {
 		n += b
+	}
+	if m.total > 0 && (m.have > 0 || slices.Max(m.before) > 0) { // what a run was at when it ended comes twice
+		n = min(n, m.total)
 	}
 	return n
 }

@@ -204,3 +204,17 @@ func (e *Copy) touch(ctx context.Context, src, h host.Runner, first since) error
 	_ = pr.CloseWithError(io.ErrClosedPipe)
 	return errors.Join(err, <-found)
 }
+
+// have is how many bytes are there, 0 if that cannot be seen: it is only told.
+func (e *Copy) have(ctx context.Context, h host.Runner) int64 {
+	var out bytes.Buffer
+	if err := h.Run(ctx, host.Cmd{Argv: []string{"du", "-s", "--apparent-size", "-B1", "--", e.Into}, As: e.As}, host.Stdio{Out: &out}); err != nil {
+		return 0
+	}
+	size, _, _ := strings.Cut(out.String(), "\t")
+	n, err := strconv.ParseInt(size, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}

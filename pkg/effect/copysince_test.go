@@ -47,7 +47,13 @@ func (c *clocked) Run(_ context.Context, cmd host.Cmd, stdio host.Stdio) error {
 			return c.fail
 		}
 		return err
+	case cmd.Argv[0] == "du":
+		_, err := io.WriteString(stdio.Out, "3145728\t/data\n")
+		return err
 	case cmd.Argv[0] == "rsync":
+		if _, err := io.WriteString(stdio.Out, "524288 50%\r"); err != nil {
+			return err
+		}
 		c.rsync = cmd.Argv
 		c.order = append(c.order, "copy")
 		if slices.Contains(cmd.Argv, "--append") {
@@ -104,6 +110,9 @@ func TestACopyThatGoesOnPassesOverWhatCannotHaveChanged(t *testing.T) {
 					t.Errorf("not all was compared: %q", self.rsync)
 				}
 				return
+			}
+			if got := in.progress[len(in.progress)-1].Bytes; got != 3145728+524288 {
+				t.Errorf("it told of %d bytes, with those that it passed over", got)
 			}
 			if !slices.Contains(self.rsync, "--modify-window=-1") || slices.Contains(self.rsync, "--ignore-times") {
 				t.Errorf("all was compared: %q", self.rsync)

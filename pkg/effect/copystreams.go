@@ -113,14 +113,18 @@ func items(ends string) bufio.SplitFunc {
 // earlier backup has left that would be wrong, and it compares every byte.) The one
 // file that it was at is copied again as a whole, for rsync is slow to find that
 // a half has no end.
-func (e *Copy) argv(s stream, zstd, again bool) []string {
+//
+// One that has come to its end, and only missed files that changed under its hands, has
+// compared all others under this backup, and given them the source's time. That is so
+// of what was not empty, too.
+func (e *Copy) argv(s stream, zstd, again, seen bool) []string {
 	var more []string
 	if zstd {
 		more = append(ZstdFlags(), "--rsync-path="+ZstdSender)
 	}
 	argv := slices.Clone(e.Argv)
 	switch {
-	case s.over:
+	case s.over, seen:
 		argv = e.quick()
 	case again && e.Empty:
 		argv = slices.DeleteFunc(argv, func(a string) bool { return a == "--ignore-times" })
@@ -129,12 +133,13 @@ func (e *Copy) argv(s stream, zstd, again bool) []string {
 	return slices.Insert(argv, len(argv)-2, append(more, s.rules...)...)
 }
 
-// pull runs the streams to their end. One that cannot go on ends the others.
-func (e *Copy) pull(ctx context.Context, h host.Runner, env Env, list []stream, g *governor) (how string, err error) {
+// pull runs the streams to their end. One that cannot go on ends the others. Of what is
+// there already they pass over have bytes.
+func (e *Copy) pull(ctx context.Context, h host.Runner, env Env, list []stream, have int64, g *governor) (how string, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	trial := newTrial(list, e.Compress, e.Empty, time.Now)
-	meter := newMeter(e.Total, len(list), func() string { return joined(trial.said(), g.said()) }, env.Progress)
+	meter := newMeter(e.Total, have, len(list), func() string { return joined(trial.said(), g.said()) }, env.Progress)
 	var mu sync.Mutex // what is above us takes one at a time
 	warn := func(text string) {
 		mu.Lock()
@@ -170,11 +175,39 @@ const (
 	// again and sees the same, or nothing, it is complete. 23 is never accepted:
 	// it hides real read errors.
 	rsyncVanished = 24
+	// rsyncPartial is its code for what it could not read or write, and so also for a
+	// file that was cut short while it was read (DROP, TRUNCATE, VACUUM): that comes as
+	// ENODATA, by its number, for the words are of the host's language.
+	rsyncPartial  = 23
+	rsyncCutShort = "(61)"
+	// cutTries is how often files may be cut short.
+	cutTries = 10
+	// saidInFull: of more than this the beginning may be lost.
+	saidInFull = 4096
 	// streamTries is how often a stream is begun again that broke, while the
 	// backup that it belongs to goes on. It finds what it has copied by content.
 	streamTries = 3
 	streamPause = 2 * time.Second // before the first of them; then twice as long
 )
+
+// cutShort: a file had less in it than when the sender opened it. What else was wrong is
+// said again by the next try, which must not pass over it: only is false unless it is known
+// that nothing was.
+func cutShort(exit *host.ExitError) (cut, only bool) {
+	if exit.Code != rsyncPartial {
+		return false, false
+	}
+	only = len(exit.Stderr) < saidInFull
+	for line := range strings.Lines(exit.Stderr) {
+		switch {
+		case strings.Contains(line, "read errors mapping") && strings.Contains(line, rsyncCutShort):
+			cut = true
+		case strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "file has vanished: ") && !strings.HasPrefix(line, "rsync error: "):
+			only = false
+		}
+	}
+	return cut, only
+}
 
 // broken: the connection of a stream failed, or a process of it was ended. That its
 // next try fails in the same way is well possible. What rsync says of files and
@@ -194,31 +227,41 @@ func broken(err error) bool {
 func (e *Copy) stream(ctx context.Context, h host.Runner, env Env, s stream, t *trial, m *meter, warn func(string)) error {
 	i := s.number - 1
 	defer t.end(i)
-	vanished := false
-	for try, runs := 0, 0; ; runs++ {
+	vanished, seen := false, false // seen: a run has come to its end
+	for try, cuts, runs := 0, 0, 0; ; runs++ {
 		run, turn := context.WithCancelCause(ctx)
 		zstd := t.begin(i, turn)
+		if runs > 0 && (e.Empty || s.over || seen) {
+			m.again(i) // it passes over what it has
+		}
 		pr, pw := io.Pipe()
 		var reading sync.WaitGroup
 		reading.Go(func() { readProgress(pr, func(n int64) { t.report(i, n); m.set(i, n) }) })
-		err := e.rsync(run, h, env, s, zstd, runs > 0, pw)
+		err := e.rsync(run, h, env, s, zstd, runs > 0, seen, pw)
 		_ = pw.Close()
 		reading.Wait()
 		why := context.Cause(run)
 		turn(nil)
 		var exit *host.ExitError
+		var cut, only bool
+		if errors.As(err, &exit) {
+			cut, only = cutShort(exit)
+		}
 		switch {
 		case err == nil:
 			return nil
 		case errors.Is(why, errOtherWay) && ctx.Err() == nil:
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case errors.As(err, &exit) && exit.Code == rsyncVanished:
+		case exit != nil && exit.Code == rsyncVanished:
 			if vanished {
 				return nil
 			}
-			vanished = true
+			vanished, seen = true, true
 			warn(s.say("files vanished while they were copied (dropped tables); checking once more"))
+		case cut && cuts < cutTries:
+			cuts, seen = cuts+1, only
+			warn(s.say("files were cut short while they were copied (dropped or truncated tables); checking once more"))
 		case broken(err) && try < streamTries:
 			try++
 			pause := streamPause << (try - 1)
@@ -235,8 +278,8 @@ func (e *Copy) stream(ctx context.Context, h host.Runner, env Env, s stream, t *
 }
 
 // rsync runs the process of a stream to its end.
-func (e *Copy) rsync(ctx context.Context, h host.Runner, env Env, s stream, zstd, again bool, out io.Writer) error {
-	argv := e.argv(s, zstd, again)
+func (e *Copy) rsync(ctx context.Context, h host.Runner, env Env, s stream, zstd, again, seen bool, out io.Writer) error {
+	argv := e.argv(s, zstd, again, seen)
 	if e.Relay == nil {
 		if e.Lowly {
 			argv = append([]string{"sh", "-c", Lowly + `exec "$@"`, "sh"}, argv...)

@@ -171,6 +171,10 @@ func TestABrokenStreamGoesOnFromWhatIsThere(t *testing.T) {
 			if took := time.Since(began); took != (1+2+1+4+1+8+1)*time.Second {
 				t.Errorf("took %s", took)
 			}
+			// What is passed over was told of before, and is not told again.
+			if last := in.progress[len(in.progress)-1]; empty && last.Bytes != 256<<20 {
+				t.Errorf("in the end %+v", last)
+			}
 			// What an earlier backup has left is compared byte by byte, always.
 			if last := p.runs[len(p.runs)-1]; has(last, "--whole-file") != empty || has(last, "--ignore-times") == empty {
 				t.Errorf("into an empty directory: %t, again: %q", empty, last)

@@ -22,13 +22,13 @@ type WALSpace struct {
 	Segment int64  `json:"segment"` // bytes of one WAL file
 }
 
-// walReserve is reserve, in words.
+// walReserve is Reserve, in words.
 const walReserve = "10 %, or 5 GiB,"
 
-// reserve is how much of a file system of total bytes a copy leaves to the
+// Reserve is how much of a file system of total bytes a copy leaves to the
 // server: a tenth, and of a large one 5 GiB. The server writes whole segments,
 // and makes the next one before it needs it.
-func (w WALSpace) reserve(total int64) int64 {
+func (w WALSpace) Reserve(total int64) int64 {
 	return max(min(total/10, 5<<30), 2*w.Segment)
 }
 
@@ -182,7 +182,7 @@ func (e *Copy) watchSpace(ctx context.Context, env Env, cancel context.CancelCau
 // scarce: the reserve is touched, or would be used up within three looks at the
 // pace since the last one, which saw last bytes free (-1 is the first look).
 func (e *Copy) scarce(total, free, last int64) bool {
-	return free < e.WAL.reserve(total) || last >= 0 && free-3*(last-free) < 0
+	return free < e.WAL.Reserve(total) || last >= 0 && free-3*(last-free) < 0
 }
 
 // slotName is that of the slot which keeps the WAL while this copy is made.

@@ -42,6 +42,7 @@ type scene struct {
 	Files     map[string]map[string]string         `yaml:"files"`
 	Modes     map[string]fs.FileMode               `yaml:"modes"`
 	Links     map[string]map[string]string         `yaml:"links"`
+	Space     map[string]map[string]facts.Space    `yaml:"space"`   // by host and directory
 	Missing   map[string][]string                  `yaml:"missing"` // files of the base that are not there
 	Settings  map[string]map[string]map[string]any `yaml:"settings"`
 	Roles     map[string][]role                    `yaml:"roles"`
@@ -323,7 +324,7 @@ func newCast(t *testing.T, inv *inventory.Cluster, base, s scene) cast {
 		if slices.Contains(s.Unreachable, h.Name) {
 			continue
 		}
-		src := &source{files: map[string]host.File{}, dirs: map[string]bool{}, settings: map[string]postgres.Setting{}, bad: s.Bad[h.Name], links: s.Links[h.Name]}
+		src := &source{files: map[string]host.File{}, dirs: map[string]bool{}, settings: map[string]postgres.Setting{}, bad: s.Bad[h.Name], links: s.Links[h.Name], space: s.Space[h.Name]}
 		for p := range src.links {
 			src.dirs[path.Dir(p)] = true
 		}
@@ -384,6 +385,7 @@ type source struct {
 	setFor   map[string][]facts.SetFor
 	bad      []facts.ConfigError
 	links    map[string]string
+	space    map[string]facts.Space
 }
 
 func (s *source) put(p, data string, mode fs.FileMode) {
@@ -433,7 +435,9 @@ func (s *source) ReadLink(_ context.Context, _, p string) (string, error) {
 func (s *source) Space(_ context.Context, _ string, dirs []string) ([]facts.Space, error) {
 	var out []facts.Space
 	for _, d := range dirs {
-		out = append(out, facts.Space{Path: d, Exists: s.dirs[d]})
+		x := s.space[d]
+		x.Path, x.Exists = d, s.dirs[d]
+		out = append(out, x)
 	}
 	return out, nil
 }

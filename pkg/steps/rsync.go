@@ -79,6 +79,10 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
+	wal := effect.WALSpace{As: keeper.Postgres.OSUser, Dir: path.Join(kf.Server.DataDirectory, kf.Server.Version.WALDir()), Segment: int64(kf.Data.Control.WALSegmentSize)}
+	if err := in.roomForWAL(ctx, keeper, kf, wal); err != nil {
+		return Planned{}, err
+	}
 	dir := in.Self.Postgres.DataDirectory
 	as := in.Self.Postgres.OSUser
 	var p Planned
@@ -137,7 +141,7 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 		c := &effect.Copy{Host: in.Self.Name, As: as, Argv: argv, What: t.what, From: up.Name, Into: t.target, Fresh: self.Data.Marker.WasEmpty, Cleared: self.Data.Overwrites(), EmptiesWAL: t.wal(in.Self), Empty: empty, Alone: alone(self), Appends: appends(self) && relay == nil, Slot: in.Self.Slot, Holds: up == keeper && in.holds(kf), Total: t.size,
 			Streams: how.streams, Compress: how.compress, Plain: how.plain, Limit: how.limit, Commits: commits, Lowly: lowly, Key: keyFile(key, t), Source: t.of, Tree: t.source, Backup: start, Version: uf.Server.BackupVersion(),
 			FromAs: up.Postgres.OSUser, SlotOn: keeper.Name, Relay: relay,
-			WAL: effect.WALSpace{As: keeper.Postgres.OSUser, Dir: path.Join(kf.Server.DataDirectory, kf.Server.Version.WALDir()), Segment: int64(kf.Data.Control.WALSegmentSize)}}
+			WAL: wal}
 		if t.target == dir && self.Data.Overwrites() {
 			// Its configuration stays its own.
 		} else if t.target == dir {
@@ -160,6 +164,26 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 	}
 	add(&effect.FetchControl{Host: in.Self.Name, As: as, From: up.Name, FromAs: up.Postgres.OSUser, Source: uf.Server.DataDirectory, Target: dir, SystemID: uf.Server.SystemID})
 	return p, nil
+}
+
+// roomForWAL refuses a copy that would be given up at its first look at the disk, before
+// anything is stopped or overwritten for it.
+func (in In) roomForWAL(ctx context.Context, keeper *inventory.Host, kf *facts.Host, wal effect.WALSpace) error {
+	if in.Self.Slot == "" || !kf.Server.Running {
+		return nil
+	}
+	list, err := kf.Space(ctx, wal.As, []string{wal.Dir})
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		if need := wal.Reserve(s.TotalBytes); s.TotalBytes > 0 && s.FreeBytes < need {
+			return fault.Refuse(keeper.Name, "make room there; or let it stream from, or copy from, a host that has room: upstream in the inventory, --from",
+				fmt.Errorf("%s of %s are free where %s is: a slot keeps all WAL while the copy is made, and it is given up with less than %s free, so that the server does not stop",
+					postgres.PrettyBytes(s.FreeBytes), postgres.PrettyBytes(s.TotalBytes), wal.Dir, postgres.PrettyBytes(need)))
+		}
+	}
+	return nil
 }
 
 // alone: all that is in the data directory is of this run, whose rsync can compare times

@@ -2,7 +2,9 @@ package steps
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
@@ -54,8 +56,8 @@ func copyOptions(streams, compress, limit string, self, up *facts.Host) (copying
 	}
 	if limit != "" && limit != "none" {
 		kib, err := conf.Kind{Vartype: "integer", Unit: "kB"}.Number(limit)
-		if err != nil || kib < 1 {
-			return c, fmt.Errorf("bwlimit %q: want bytes a second, such as 50MB, or none", limit)
+		if err != nil || kib < 1 || !slices.ContainsFunc([]string{"kB", "MB", "GB"}, func(u string) bool { return strings.HasSuffix(limit, u) }) {
+			return c, fmt.Errorf("bwlimit %q: want bytes a second with kB, MB or GB, such as 50MB, or none", limit)
 		}
 		c.limit = int64(kib) << 10
 	}
