@@ -117,6 +117,8 @@ func (p Policy) asReader(s *State, m Member, o Observation, c Cluster, prev *Sta
 		s.out(Delayed, fmt.Sprintf("it replays %s late, as the inventory says", span(m.Delay)))
 	case planned && plan.Drained:
 		s.byRun(Drained, plan, "keeps traffic away")
+	case o.KeptOut:
+		s.out(Drained, "its health file keeps traffic away (pgrepctl traffic restore "+m.Name+")")
 	case r.Paused && planned && plan.Paused && plan.Going:
 		// It serves an older state by intent; the run moves the traffic.
 		s.byRun(Held, plan, "paused replay")

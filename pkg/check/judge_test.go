@@ -347,3 +347,37 @@ func TestPositionsAreFewAndOfOneHistory(t *testing.T) {
 		t.Errorf("after the clock was set back: %d", len(q))
 	}
 }
+
+// TestAHealthFileKeepsTrafficAway, also when the run that has made it has ended: the file
+// says so, and no hold-down follows when it is gone.
+func TestAHealthFileKeepsTrafficAway(t *testing.T) {
+	t.Parallel()
+	b := NewBoard(pair(), policy(), NewMemory("shop"))
+	both := func(seconds float64, file bool) []Observation {
+		o := standby(seconds, 100)
+		o.KeptOut = file
+		return []Observation{primary(seconds, 100), o}
+	}
+	look{both(0, false), true, OK}.check(t, 0, b)
+	look{both(2, true), false, Drained}.check(t, 1, b)
+	if s := b.State("pg2", at(2), 0); policy().Agent(AskReplica, s, at(2)) != "up 0%\n" || !strings.Contains(s.Why, "pgrepctl traffic restore pg2") {
+		t.Errorf("the agent says %q, for %s", policy().Agent(AskReplica, s, at(2)), s.Why)
+	}
+	look{both(4, false), true, OK}.check(t, 2, b)
+}
+
+func TestHealthFilesAreThoseOfStandbysThatServe(t *testing.T) {
+	t.Parallel()
+	cl := &inventory.Cluster{
+		Hosts: []*inventory.Host{{Name: "pg1", Role: inventory.Primary}, {Name: "pg2", Role: inventory.Standby}, {Name: "pg3", Role: inventory.Standby, Traffic: inventory.NoTraffic}},
+		Traffic: inventory.Traffic{Balancers: []*inventory.Balancer{{Name: "lb", Kind: inventory.BalancerHAProxy}, {Name: "a", Kind: inventory.BalancerFile, Path: "/run/a"},
+			{Name: "b", Kind: inventory.BalancerFile, Path: "/run/b"}}},
+	}
+	got := map[string][]string{}
+	for _, m := range Members(cl) {
+		got[m.Name] = m.Files
+	}
+	if d := cmp.Diff(map[string][]string{"pg1": nil, "pg2": {"/run/a", "/run/b"}, "pg3": nil}, got); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}

@@ -24,6 +24,9 @@ type Member struct {
 	// Upstream is the name of the host that it streams from, Slot its slot there.
 	Upstream string
 	Slot     string
+	// Files are the health files of the inventory's balancers: one that is there keeps
+	// reads away.
+	Files []string
 }
 
 // Members are the hosts of an inventory, in its order.
@@ -33,6 +36,11 @@ func Members(cl *inventory.Cluster) []Member {
 		m := Member{Name: h.Name, Role: h.Role, Server: h.BalancedName(), Delay: h.ApplyDelay, Closed: h.Traffic == inventory.NoTraffic, Upstream: h.UpstreamName, Slot: h.Slot}
 		if m.Server == "" {
 			m.Server = h.Name
+		}
+		for _, b := range cl.Traffic.Balancers {
+			if b.Kind == inventory.BalancerFile && h.BalancedName() != "" && h.Role == inventory.Standby {
+				m.Files = append(m.Files, b.Path)
+			}
 		}
 		out = append(out, m)
 	}
@@ -51,6 +59,8 @@ type Observation struct {
 	// Server is what its server says. Of a server that does not run only
 	// NotReady may be set.
 	Server facts.Server
+	// KeptOut: one of the member's health files is there.
+	KeptOut bool
 }
 
 // Observe makes an observation of the answer of a host.

@@ -21,7 +21,7 @@ const (
 	OtherSystem Reason = "other-system" // not of the primary's system
 	Closed      Reason = "closed"       // traffic: none
 	Delayed     Reason = "delayed"      // it replays late on purpose
-	Drained     Reason = "drained"      // a run keeps traffic away
+	Drained     Reason = "drained"      // a run, or a health file, keeps traffic away
 	Held        Reason = "held"         // a run paused replay, and sees to the traffic itself
 	Paused      Reason = "paused"       // replay is paused
 	NoReceiver  Reason = "no-receiver"  // nothing is received

@@ -215,6 +215,13 @@ func (a *app) observe(ctx context.Context, s *session, hosts []*inventory.Host, 
 			l := poll.New(s.conn.pool, s.inv.Name, h, time.Now)
 			defer l.Close(looking)
 			obs[i] = l.Look(looking)
+			if at := slices.IndexFunc(members, func(m check.Member) bool { return m.Name == h.Name }); at >= 0 && obs[i].Err == "" {
+				out, err := l.KeptOut(looking, members[at])
+				if err != nil {
+					a.complain(err, "does not know whether a health file keeps reads away from "+h.Name)
+				}
+				obs[i].KeptOut = out
+			}
 			if h == s.inv.Primary() && obs[i].Err == "" {
 				var err error
 				if plans, err = l.Plans(looking, obs[i].Server, members); err != nil {

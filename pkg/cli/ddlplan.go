@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/ddl"
 	"github.com/pgrepctl/pgrepctl/pkg/engine"
@@ -83,7 +85,8 @@ func noPrimary(inv *inventory.Cluster, seen map[string]*facts.Host) string {
 // flight while connections are replaced looks like that, and fails all who wait.
 const loginRetryLimit = 1
 
-// poolers warns of a PgBouncer that would punish a failed login for long.
+// poolers warns of a PgBouncer that would punish a failed login for long, and of one whose
+// clients keep their server for as long as they like.
 func (a *app) poolers(ctx context.Context, s *session, d *deployment) error {
 	moves := false
 	for _, r := range d.routes {
@@ -94,40 +97,78 @@ func (a *app) poolers(ctx context.Context, s *session, d *deployment) error {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, gatherTimeout+cmp.Or(a.set.ConnectTimeout(), b.SSH.ConnectTimeout))
-		seconds, err := s.loginRetry(ctx, b)
+		p, err := s.pooler(ctx, b)
 		cancel()
 		if err != nil {
 			return &fault.Error{Class: fault.ClassOf(err), Host: b.Name, Op: "ask PgBouncer for its settings", Err: err}
 		}
-		if seconds > loginRetryLimit {
-			d.warnings = append(d.warnings, fmt.Sprintf("%s: server_login_retry of PgBouncer is %g s: if a login fails while its connections are replaced, the whole pool waits for so long; set it to 0 or 1", b.Name, seconds))
+		if p.loginRetry > loginRetryLimit {
+			d.warnings = append(d.warnings, fmt.Sprintf("%s: server_login_retry of PgBouncer is %g s: if a login fails while its connections are replaced, the whole pool waits for so long; set it to 0 or 1", b.Name, p.loginRetry))
+		}
+		if len(p.sessions) > 0 && !s.inv.Traffic.ClientsRetry {
+			d.warnings = append(d.warnings, fmt.Sprintf("%s: pool_mode of PgBouncer is session for %s: a client keeps its server until it disconnects, and a drain waits for that; set it to transaction, or clients_retry: true in the inventory if clients read again on another connection",
+				b.Name, strings.Join(p.sessions, ", ")))
 		}
 	}
 	return nil
 }
 
-// loginRetry is the server_login_retry of a PgBouncer, in seconds.
-func (s *session) loginRetry(ctx context.Context, b *inventory.Balancer) (float64, error) {
+// pooler is what a rollout has to know of a PgBouncer.
+type pooler struct {
+	loginRetry float64  // its server_login_retry, in seconds
+	sessions   []string // the databases whose pool_mode is session
+}
+
+// pooler asks for it on the console.
+func (s *session) pooler(ctx context.Context, b *inventory.Balancer) (pooler, error) {
 	g, err := s.conn.Gatherer(ctx, b.Name)
 	if err != nil {
-		return 0, err
+		return pooler{}, err
 	}
 	sql, err := g.SQL(ctx)
 	if err != nil {
-		return 0, err
+		return pooler{}, err
 	}
 	console, ok := sql.(host.Console)
 	if !ok {
-		return 0, nil
+		return pooler{}, nil
 	}
-	rows, err := console.Show(ctx, "SHOW CONFIG")
+	config, err := console.Show(ctx, "SHOW CONFIG")
 	if err != nil {
-		return 0, err
+		return pooler{}, err
 	}
-	for _, r := range rows {
-		if r["key"] == "server_login_retry" {
-			return strconv.ParseFloat(r["value"], 64)
+	databases, err := console.Show(ctx, "SHOW DATABASES")
+	if err != nil {
+		return pooler{}, err
+	}
+	return readPooler(b, config, databases)
+}
+
+// readPooler reads its answers. A database without a pool_mode of its own has that of the
+// configuration; pgbouncer is the console.
+func readPooler(b *inventory.Balancer, config, databases []map[string]string) (pooler, error) {
+	var p pooler
+	mode := ""
+	for _, r := range config {
+		switch r["key"] {
+		case "pool_mode":
+			mode = r["value"]
+		case "server_login_retry":
+			seconds, err := strconv.ParseFloat(r["value"], 64)
+			if err != nil {
+				return p, fmt.Errorf("server_login_retry: %w", err)
+			}
+			p.loginRetry = seconds
 		}
 	}
-	return 0, nil
+	for _, r := range databases {
+		name := r["name"]
+		if name == "pgbouncer" || len(b.Databases) > 0 && !slices.Contains(b.Databases, name) {
+			continue
+		}
+		if cmp.Or(r["pool_mode"], mode) == "session" {
+			p.sessions = append(p.sessions, name)
+		}
+	}
+	return p, nil
 }

@@ -184,10 +184,22 @@ func (a *app) unmanaged(ctx context.Context, s *session, d *deployment) error {
 func (a *app) pool(ctx context.Context, s *session) (ddl.Pool, error) {
 	pool := ddl.Pool{Balancers: len(s.inv.Traffic.Balancers) > 0}
 	seen := map[string]*facts.Host{}
+	out := map[string]bool{} // standbys that a health file keeps reads away from
 	var mu sync.Mutex
 	g, asking := errgroup.WithContext(ctx)
 	for _, b := range s.inv.Traffic.Balancers {
 		if b.Kind == inventory.BalancerFile {
+			g.Go(func() error {
+				// Of a standby that does not answer nothing is said: it is refused where it
+				// is needed, with what to do.
+				files, _ := s.healthFiles(asking, b, gatherTimeout+a.set.ConnectTimeout())
+				mu.Lock()
+				defer mu.Unlock()
+				for _, f := range files {
+					out[f.Host] = out[f.Host] || f.State == facts.Drained
+				}
+				return nil
+			})
 			continue
 		}
 		g.Go(func() error {
@@ -209,7 +221,7 @@ func (a *app) pool(ctx context.Context, s *session) (ddl.Pool, error) {
 		return pool, err
 	}
 	for _, x := range s.inv.Standbys() {
-		serves := pool.Balancers && x.BalancedName() != ""
+		serves := pool.Balancers && x.BalancedName() != "" && !out[x.Name]
 		for _, b := range s.inv.Traffic.Balancers {
 			if h := seen[b.Name]; h != nil && serves && b.Kind != inventory.BalancerPgBouncer {
 				be, name := b.Server(x)

@@ -289,7 +289,14 @@ func (e *AwaitDrained) cut(ctx context.Context, env Env) error {
 type AwaitServing struct {
 	At      Balance       `json:"at"`
 	Timeout time.Duration `json:"timeout"`
+	// Found: it is put back as it was found. A weight of 0 may be as old as that: who has
+	// set it, an agent or an operator, is given time to raise it, and it is no failure.
+	Found bool `json:"found,omitempty"`
 }
+
+// weightGrace is how long an agent may take to raise a weight that it has set to 0 for a
+// drain: it hears of the end of the drain, and is asked, every few seconds.
+const weightGrace = 15 * time.Second
 
 func (e *AwaitServing) Kind() string    { return "await-serving" }
 func (e *AwaitServing) On() string      { return e.At.Host }
@@ -310,17 +317,27 @@ func (e *AwaitServing) Describe() Description {
 }
 
 func (e *AwaitServing) Do(ctx context.Context, env Env) (Output, error) {
-	last := ""
-	err := poll(ctx, e.Timeout, func(ctx context.Context) (bool, error) {
+	var last facts.BalanceState
+	timeout, asFound := e.Timeout, false
+	begin := time.Now()
+	err := poll(ctx, timeout, func(ctx context.Context) (bool, error) {
 		now, err := showBalanced(ctx, env, e.At)
-		last = string(now.State)
-		return now.State == "serving", err
+		last = now.State
+		asFound = e.Found && last == facts.Weightless && time.Since(begin) >= min(weightGrace, timeout)
+		return last == facts.Serving || asFound, err
 	}, func() error {
-		return fmt.Errorf("after %s it is still %s", e.Timeout, last)
+		return fmt.Errorf("after %s it is still %s", timeout, last)
 	})
-	if err != nil {
+	switch {
+	case err != nil && last == facts.Weightless:
+		return nil, &fault.Error{Class: fault.ClassOf(err), Host: e.At.Host, Op: "wait until " + e.At.Server + " serves", Err: err,
+			State: "the balancer lets reads in as soon as its weight is raised",
+			Hint:  fmt.Sprintf("its agent, or an operator, has set the weight; see: pgrepctl traffic show; on the stats socket: set server %s/%s weight 100%%", e.At.Backend, e.At.Server)}
+	case err != nil:
 		return nil, &fault.Error{Class: fault.ClassOf(err), Host: e.At.Host, Op: "wait until " + e.At.Server + " serves", Err: err,
 			State: "the balancer lets reads in as soon as its own check says so", Hint: "its health check says why"}
+	case asFound:
+		env.Warn(e.At.Host, e.At.Server+" has a weight of 0, and gets no reads: its agent, or an operator, has set it")
 	}
 	return nil, nil
 }

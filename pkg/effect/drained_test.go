@@ -200,3 +200,34 @@ func TestADrainThatWouldLeaveTooFewServersTellsTheBalancerNothing(t *testing.T) 
 		t.Errorf("got %v", err)
 	}
 }
+
+// weighing is haproxy with the weight of now.
+func weighing(weight string) []hosttest.Call {
+	calls := haproxy("0", "0")
+	calls[0].Out = strings.Replace(strings.Replace(calls[0].Out, "srv_admin_state\n", "srv_admin_state srv_uweight\n", 1), "pg2 2 0\n", "pg2 2 0 "+weight+"\n", 1)
+	return calls
+}
+
+func TestReadsAreBackOnceTheAgentHasRaisedTheWeight(t *testing.T) {
+	t.Parallel()
+	in := newEnv(hosttest.NewScript(t, "lb", hosttest.NewFS(), append(append(weighing("0"), weighing("0")...), weighing("100")...)...))
+	do(t, &effect.AwaitServing{At: effect.Balance{Host: "lb", Socket: "/run/s", Backend: "reads", Server: "pg2"}, Timeout: time.Minute}, in)
+}
+
+// TestAWeightThatStaysZeroIsToldOf: it is a failure, unless the server is put back as it was
+// found, for then it may have been so.
+func TestAWeightThatStaysZeroIsToldOf(t *testing.T) {
+	t.Parallel()
+	for _, found := range []bool{false, true} {
+		in := newEnv(hosttest.NewScript(t, "lb", hosttest.NewFS(), append(weighing("0"), weighing("0")...)[:map[bool]int{false: 2, true: 1}[found]]...))
+		e := &effect.AwaitServing{At: effect.Balance{Host: "lb", Socket: "/run/s", Backend: "reads", Server: "pg2"}, Timeout: map[bool]time.Duration{false: time.Millisecond, true: 0}[found], Found: found}
+		_, err := e.Do(t.Context(), in)
+		var f *fault.Error
+		switch {
+		case found && (err != nil || len(in.warnings) != 1 || !strings.Contains(in.warnings[0], "weight of 0")):
+			t.Errorf("as found: %v, warned %v", err, in.warnings)
+		case !found && (!errors.As(err, &f) || !strings.Contains(err.Error(), "still weight 0") || !strings.Contains(f.Hint, "set server reads/pg2 weight 100%")):
+			t.Errorf("got %v", err)
+		}
+	}
+}

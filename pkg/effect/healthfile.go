@@ -3,7 +3,9 @@ package effect
 import (
 	"context"
 	"fmt"
+	"time"
 
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 )
 
@@ -20,6 +22,11 @@ type HealthFile struct {
 	Back bool `json:"-"`
 	// After is as in Balance.
 	After *Replaying `json:"after,omitempty"`
+	// Others, of a drain: the other standbys that serve, each with the OS user that reads
+	// its file, and Least how many of them must serve still when it is done. They are
+	// looked at just before, as in Balance. 0 does not look.
+	Others map[string]string `json:"-"`
+	Least  int               `json:"-"`
 }
 
 func (e *HealthFile) Kind() string { return "health-file" }
@@ -30,7 +37,7 @@ func (e *HealthFile) Inverse() Effect {
 		return nil
 	}
 	back := *e
-	back.Serve = !e.Serve
+	back.Serve, back.Others, back.Least = !e.Serve, nil, 0
 	return &back
 }
 
@@ -80,6 +87,9 @@ func (e *HealthFile) Do(ctx context.Context, env Env) (Output, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := e.othersServe(ctx, env); err != nil {
+		return nil, untouched{err}
+	}
 	files := h.Files(e.As)
 	if e.Serve {
 		err = files.Remove(ctx, e.Path)
@@ -91,3 +101,60 @@ func (e *HealthFile) Do(ctx context.Context, env Env) (Output, error) {
 	}
 	return nil, nil
 }
+
+// othersServe refuses a drain that would leave too few standbys to read from. One that
+// cannot be asked does not count.
+func (e *HealthFile) othersServe(ctx context.Context, env Env) error {
+	if e.Least == 0 {
+		return nil
+	}
+	n := 0
+	for name, as := range e.Others {
+		h, err := env.Host(ctx, name)
+		if err != nil {
+			continue
+		}
+		if f, err := h.Files(as).Read(ctx, e.Path); err == nil && !f.Exists {
+			n++
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case n < e.Least:
+		return fault.Refuse(e.Host, "see who serves: pgrepctl traffic show",
+			fmt.Errorf("without it %d standbys would serve by now, for the others have %s, and at least %d must: reads would fail", n, e.Path, e.Least))
+	}
+	return nil
+}
+
+// AwaitCheck gives a balancer time to see that a health file was made, or removed. There
+// is nobody to ask: its check looks every few seconds, and believes only what it has seen
+// some times.
+type AwaitCheck struct {
+	Host  string        `json:"host"` // the standby
+	Path  string        `json:"path"`
+	For   time.Duration `json:"for"`
+	Serve bool          `json:"serve"` // it was removed
+}
+
+func (e *AwaitCheck) Kind() string    { return "await-check" }
+func (e *AwaitCheck) On() string      { return e.Host }
+func (e *AwaitCheck) Inverse() Effect { return nil }
+func (e *AwaitCheck) Predict(World)   {}
+
+// Interruptible: waiting changes nothing.
+func (e *AwaitCheck) Interruptible() bool { return true }
+
+// Inert: no step asks for anything that it changes.
+func (e *AwaitCheck) Inert() bool { return true }
+
+func (e *AwaitCheck) Describe() Description {
+	d := Description{Verb: "wait", Subject: fmt.Sprintf("%s until the balancer's check has seen %s", e.For, e.Path)}
+	if e.Serve {
+		d.Subject = fmt.Sprintf("%s until the balancer's check has seen that %s is gone", e.For, e.Path)
+	}
+	return d
+}
+
+func (e *AwaitCheck) Do(ctx context.Context, _ Env) (Output, error) { return nil, sleep(ctx, e.For) }

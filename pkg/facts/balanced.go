@@ -7,6 +7,9 @@ const (
 	Serving    BalanceState = "serving" // it gets new sessions
 	Drained    BalanceState = "drained" // it gets none: an operator, or a tool, said so
 	CheckFails BalanceState = "down"    // it gets none, for its health check fails
+	// Weightless: it gets none, for its weight is 0. An agent, or an operator, has set it,
+	// and alone they raise it again.
+	Weightless BalanceState = "weight 0"
 	NotListed  BalanceState = "not listed"
 )
 
@@ -23,6 +26,10 @@ type Balanced struct {
 	// Backup: it gets sessions only when no other server does.
 	Backup bool `json:"backup,omitempty"`
 }
+
+// Idle reports whether it gets no new session, though nobody has drained it: it serves
+// again as soon as its check, or its weight, lets it.
+func (b Balanced) Idle() bool { return b.State == CheckFails || b.State == Weightless }
 
 // Balances finds a server of a balancer.
 func (h *Host) Balances(backend, name string) Balanced {

@@ -39,7 +39,8 @@ type Balancer struct {
 	ConsoleUser     string   // pgbouncer
 	Databases       []string // pgbouncer; none is all
 
-	Path string // file
+	Path   string        // file
+	Settle time.Duration // file: how long the balancer's check may take to see it
 
 	Drain, Restore, Status []string // command
 	Pos                    Pos
@@ -138,7 +139,7 @@ func balancerKeys(kind string) map[string]bool {
 	case BalancerPgBouncer:
 		own = map[string]bool{"socket_directory": false, "port": false, "console_user": false, "databases": false}
 	case BalancerFile:
-		return map[string]bool{"path": true}
+		return map[string]bool{"path": true, "settle": false}
 	case BalancerCommand:
 		own = map[string]bool{"drain": true, "restore": true, "status": true}
 	}
@@ -194,7 +195,26 @@ func (s *trafficSection) traffic(ssh *sshSection) Traffic {
 		}
 		t.Balancers = append(t.Balancers, b.balancer(own.ssh()))
 	}
+	t.settle(s)
 	return t
+}
+
+// checkTime is what HAProxy's check takes to see a change unless told otherwise: inter 2s,
+// fall 3.
+const checkTime = 6 * time.Second
+
+// settle fills in how long a check may take to see a file. Beside an HAProxy nobody waits
+// for that unless told to: HAProxy says itself what it does.
+func (t *Traffic) settle(s *trafficSection) {
+	asked := slices.ContainsFunc(t.Balancers, func(b *Balancer) bool { return b.Kind == BalancerHAProxy })
+	for i, b := range t.Balancers {
+		switch given := s.Balancers.items[i].Settle.Value; {
+		case given != "":
+			b.Settle = timeOf(given)
+		case b.Kind == BalancerFile && !asked:
+			b.Settle = checkTime
+		}
+	}
 }
 
 func (b *balancerEntry) balancer(ssh SSH) *Balancer {
@@ -248,6 +268,9 @@ func (b *Balancer) node() *yaml.Node {
 	m.text("console_user", b.ConsoleUser)
 	m.list("databases", b.Databases)
 	m.text("path", b.Path)
+	if b.Kind == BalancerFile {
+		m.text("settle", formatDuration(b.Settle))
+	}
 	m.list("drain", b.Drain)
 	m.list("restore", b.Restore)
 	m.list("status", b.Status)

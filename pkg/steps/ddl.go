@@ -145,6 +145,12 @@ func (in In) drained(ctx context.Context, x *inventory.Host) (*effect.AwaitDrain
 		if err != nil {
 			return nil, err
 		}
+		if now.State != facts.Drained {
+			// Before the COMMIT it is compared with what it is now: what was lost by now
+			// would not be seen.
+			return nil, &fault.Error{Class: fault.Failed, Host: b.Name, Hint: "see what it does: pgrepctl traffic show; then type the same command again",
+				Err: fmt.Errorf("%s was drained%s, and is %s: somebody put it back, or reloaded HAProxy", now.Name, inBackend(now), now.State)}
+		}
 		e := balance(b, now)
 		e.To = now.Admin
 		d.Balancers = append(d.Balancers, e)

@@ -166,7 +166,12 @@ func (s *Traffic) tooFew() string {
 // lastServer reports whether a balancer has fewer other servers than least that serve.
 func (in In) lastServer(ctx context.Context, least int) (bool, error) {
 	for _, b := range in.Cluster.Traffic.Balancers {
-		if b.Kind != inventory.BalancerHAProxy && b.Kind != inventory.BalancerCommand {
+		if b.Kind == inventory.BalancerFile {
+			if last, err := in.lastByFile(ctx, b, least); err != nil || last {
+				return last, err
+			}
+		}
+		if !knowsServers(b) {
 			continue
 		}
 		now, lb, err := balancedAt(ctx, in, b)
@@ -234,22 +239,13 @@ func (s *Traffic) drain(ctx context.Context, in In) (Planned, error) {
 }
 
 func (s *Traffic) drainAt(ctx context.Context, in In, self *facts.Host, b *inventory.Balancer, d *draining) error {
-	add := func(e effect.Effect) { d.effects = append(d.effects, e) }
 	switch b.Kind {
 	case inventory.BalancerPgBouncer:
 		if len(d.effects) > 0 {
-			add(reconnect(b))
+			d.effects = append(d.effects, reconnect(b))
 		}
 	case inventory.BalancerFile:
-		f, err := self.File(ctx, in.Self.Postgres.OSUser, b.Path)
-		if err != nil {
-			return err
-		}
-		if f.Exists {
-			d.already = append(d.already, b.Name)
-			return nil
-		}
-		add(&effect.HealthFile{Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: b.Path, Text: "drained by pgrepctl, run " + in.Run.ID() + "\n", After: s.after(self)})
+		return s.drainFile(ctx, in, self, b, d)
 	default:
 		return s.drainServer(ctx, in, self, b, d)
 	}
@@ -280,19 +276,23 @@ func (s *Traffic) drainServer(ctx context.Context, in In, self *facts.Host, b *i
 		e.To = now.Admin
 		d.already = append(d.already, b.Name)
 		d.left = d.left || now.Sessions > 0
-	case last && now.State == facts.CheckFails && s.Before.given():
-		// New reads fail there already, and it is to serve as soon as its check lets it.
+	case last && now.Idle() && s.Before.given():
+		// New reads fail there already, and it is to serve as soon as its check, or its
+		// weight, lets it.
 		// Who still has a session reads on, and is waited for.
 		e.To = now.Admin
 		d.idle = append(d.idle, b.Name)
 		d.left = d.left || now.Sessions > 0
-	case last && now.State == facts.CheckFails && !self.Server.Running:
+	case last && now.Idle() && !self.Server.Running:
 		// Nobody can read from it, and nobody shall until it is done.
 		d.effects = append(d.effects, &told)
 	case last:
 		text := "%s is the last server that serves%s: reads would fail"
-		if now.State == facts.CheckFails {
+		switch now.State {
+		case facts.CheckFails:
 			text = "no server serves%[2]s, and %[1]s runs: kept away, it would not serve when its check passes again"
+		case facts.Weightless:
+			text = "no server serves%[2]s, and %[1]s runs with a weight of 0: kept away, it would not serve when that is raised again"
 		}
 		return fault.Refuse(b.Name, "see who serves: pgrepctl traffic show; to drain it all the same: pgrepctl traffic drain "+in.Self.Name+" --last",
 			fmt.Errorf(text, now.Name, inBackend(now)))
@@ -330,6 +330,7 @@ func (s *Traffic) serve(ctx context.Context, in In) (Planned, error) {
 	}
 	var p Planned
 	var waits []effect.Effect
+	var weightless []string
 	for _, b := range in.Cluster.Traffic.Balancers {
 		switch b.Kind {
 		case inventory.BalancerPgBouncer:
@@ -338,13 +339,15 @@ func (s *Traffic) serve(ctx context.Context, in In) (Planned, error) {
 			}
 			continue
 		case inventory.BalancerFile:
-			f, err := self.File(ctx, in.Self.Postgres.OSUser, b.Path)
+			remove, wait, err := s.serveFile(ctx, in, self, b)
 			if err != nil {
 				return Planned{}, err
 			}
-			e := &effect.HealthFile{Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: b.Path, Text: string(f.Data), Serve: true, Back: s.State == foundTraffic}
-			if f.Exists && s.lets(in, e) {
-				p.Effects = append(p.Effects, e)
+			if remove != nil {
+				p.Effects = append(p.Effects, remove)
+			}
+			if wait != nil {
+				waits = append(waits, wait)
 			}
 			continue
 		}
@@ -355,6 +358,9 @@ func (s *Traffic) serve(ctx context.Context, in In) (Planned, error) {
 		if err != nil {
 			return Planned{}, err
 		}
+		if now.State == facts.Weightless {
+			weightless = append(weightless, fmt.Sprintf("%s/%s at %s", now.Backend, now.Name, b.Name))
+		}
 		if now.State != facts.Drained {
 			continue
 		}
@@ -363,11 +369,14 @@ func (s *Traffic) serve(ctx context.Context, in In) (Planned, error) {
 		e.Back = s.State == foundTraffic
 		p.Effects = append(p.Effects, &e)
 		if b.Kind == inventory.BalancerHAProxy {
-			waits = append(waits, &effect.AwaitServing{At: e, Timeout: servingTimeout})
+			waits = append(waits, &effect.AwaitServing{At: e, Timeout: servingTimeout, Found: s.State == foundTraffic})
 		}
 	}
 	switch {
-	case len(p.Effects) == 0 && s.State == foundTraffic:
+	case len(p.Effects) == 0 && len(weightless) > 0 && s.State == "serving":
+		return noop("nobody has drained it, but it gets no reads, for its weight is 0: %s. Its agent, or an operator, has set that, and has to raise it (on the stats socket: set server BACKEND/SERVER weight 100%%)",
+			strings.Join(weightless, ", ")), nil
+	case len(p.Effects) == 0 && s.ownOnly():
 		return noop("this run keeps no reads away from it"), nil
 	case len(p.Effects) == 0:
 		return noop("no balancer keeps reads away from it"), nil

@@ -48,10 +48,13 @@ func (s *Stopping) stops(ctx context.Context, in In) (bool, error) {
 	return false, err
 }
 
-// lets says whether reads that a drain like this one keeps away may come in: for the
-// state found only if this run has kept them away.
+// ownOnly: reads come in where this run keeps them away, and nowhere else. So does a
+// rollout: a standby that somebody else has drained meanwhile stays so.
+func (s *Traffic) ownOnly() bool { return s.State == foundTraffic || s.DDL }
+
+// lets says whether reads that a drain like this one keeps away may come in.
 func (s *Traffic) lets(in In, e interface{ KeptAway() string }) bool {
-	return s.State != foundTraffic || in.Run.Claimed(e.KeptAway())
+	return !s.ownOnly() || in.Run.Claimed(e.KeptAway())
 }
 
 // served is what is told to a balancer of a standby, before it is asked for more.

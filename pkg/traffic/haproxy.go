@@ -127,6 +127,8 @@ func readState(backend string, header, fields []string) (facts.Balanced, error) 
 		s.State = facts.Drained
 	case oper != operRunning:
 		s.State = facts.CheckFails
+	case get("srv_uweight") == "0": // the weight of now, which an agent sets; srv_iweight is the file's
+		s.State = facts.Weightless
 	}
 	return s, nil
 }

@@ -20,6 +20,9 @@ const (
 2 reads 3 pg4 10.0.0.14 2 1 1 1 8
 2 reads 4 pg5 10.0.0.15 0 0 1 1 8
 2 reads 5 pg6 10.0.0.16 0 4 1 1 8
+2 reads 6 pg7 10.0.0.17 2 0 0 100 8
+2 reads 7 pg8 10.0.0.18 0 0 0 100 8
+2 reads 8 pg9 10.0.0.19 2 8 0 100 8
 
 `
 	stat = `# pxname,svname,qcur,qmax,scur,smax,slim,stot,bin,bout,dreq,dresp,ereq,econ,eresp,wretr,wredis,status,weight,act,bck
@@ -28,6 +31,9 @@ reads,pg3,0,0,1,5,,17,1,1,,0,,0,0,0,0,DRAIN,1,1,0
 reads,pg4,0,0,0,5,,17,1,1,,0,,0,0,0,0,MAINT,1,1,0
 reads,pg5,0,0,0,5,,17,1,1,,0,,0,0,0,0,DOWN,1,1,0
 reads,pg6,0,0,0,5,,17,1,1,,0,,0,0,0,0,MAINT,1,0,1
+reads,pg7,0,0,2,5,,17,1,1,,0,,0,0,0,0,DRAIN,0,1,0
+reads,pg8,0,0,0,5,,17,1,1,,0,,0,0,0,0,DOWN,0,1,0
+reads,pg9,0,0,0,5,,17,1,1,,0,,0,0,0,0,DRAIN,0,1,0
 
 `
 )
@@ -45,6 +51,10 @@ func TestHAProxyTellsOfEveryServer(t *testing.T) {
 		{Backend: "reads", Name: "pg5", State: facts.CheckFails, Admin: "ready"},
 		// In maintenance by the configuration file: to say "ready" would not help.
 		{Backend: "reads", Name: "pg6", State: facts.Drained, Admin: "ready", Backup: true},
+		// Its check passes, and nobody has drained it; it gets no session all the same.
+		{Backend: "reads", Name: "pg7", State: facts.Weightless, Admin: "ready", Sessions: 2},
+		{Backend: "reads", Name: "pg8", State: facts.CheckFails, Admin: "ready"},
+		{Backend: "reads", Name: "pg9", State: facts.Drained, Admin: "drain"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("-want +got:\n%s", d)
@@ -56,7 +66,7 @@ func TestHAProxyTellsOfEveryServer(t *testing.T) {
 	if others := h.OthersServing("reads", "pg2"); len(others) > 0 {
 		t.Errorf("others than pg2: %v", others)
 	}
-	if h.Balances("reads", "pg9").State != facts.NotListed || h.Balances("writes", "pg2").State != facts.NotListed {
+	if h.Balances("reads", "pg10").State != facts.NotListed || h.Balances("writes", "pg2").State != facts.NotListed {
 		t.Error("a server that is not there is listed")
 	}
 }

@@ -88,6 +88,30 @@ func (h *Host) connect(ctx context.Context) error {
 	return nil
 }
 
+// KeptOut reports whether one of the member's health files is there.
+func (h *Host) KeptOut(ctx context.Context, m check.Member) (bool, error) {
+	if len(m.Files) == 0 {
+		return false, nil
+	}
+	if err := h.connect(ctx); err != nil {
+		return false, err
+	}
+	files := h.conn.Files(h.inv.Postgres.OSUser)
+	for _, p := range m.Files {
+		f, err := files.ReadSome(ctx, p, maxHealthFile)
+		if err != nil {
+			return false, fmt.Errorf("read %s on %s: %w", p, h.inv.Name, err)
+		}
+		if f.Exists {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// maxHealthFile bounds the bytes of a health file that are read: it is there, or not.
+const maxHealthFile = 4 << 10
+
 // maxJournal bounds the bytes of a journal that is read.
 const maxJournal = 32 << 20
 

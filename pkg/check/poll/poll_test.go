@@ -3,11 +3,14 @@ package poll
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/pgrepctl/pgrepctl/pkg/check"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 )
 
@@ -77,5 +80,30 @@ func TestAHomeIsFoundOnSmallSystemsToo(t *testing.T) {
 		if got, err := home(t.Context(), r, "postgres"); err == nil {
 			t.Errorf("%s: %q", name, got)
 		}
+	}
+}
+
+// open is a host whose files can be read.
+type open struct{ host.Host }
+
+func (o open) Dial(context.Context, string) (host.Host, error) { return o.Host, nil }
+func (o open) Forgive(string)                                  {}
+
+func TestAHostIsKeptOutByAnyOfItsFiles(t *testing.T) {
+	t.Parallel()
+	fs := hosttest.NewFS("/run")
+	h := New(open{hosttest.NewScript(t, "pg2", fs)}, "shop", &inventory.Host{Name: "pg2", Postgres: inventory.Postgres{OSUser: "postgres"}}, time.Now)
+	m := check.Member{Name: "pg2", Files: []string{"/run/a", "/run/b"}}
+	if out, err := h.KeptOut(t.Context(), m); out || err != nil {
+		t.Errorf("without a file: %t, %v", out, err)
+	}
+	fs.Put("/run/b", "postgres", 0o644, strings.Repeat("long\n", 10000))
+	if out, err := h.KeptOut(t.Context(), m); !out || err != nil {
+		t.Errorf("with one: %t, %v", out, err)
+	}
+	// Who has none asks for nothing.
+	d := &door{err: errors.New("nobody is there")}
+	if out, err := New(d, "shop", &inventory.Host{Name: "pg1"}, time.Now).KeptOut(t.Context(), check.Member{Name: "pg1"}); out || err != nil || d.dialed > 0 {
+		t.Errorf("%t, %v, dialed %d times", out, err, d.dialed)
 	}
 }

@@ -25,6 +25,8 @@ type Looker interface {
 	Look(ctx context.Context) check.Observation
 	// Plans are what runs did to hosts, as the primary knows it.
 	Plans(ctx context.Context, seen facts.Server, members []check.Member) (map[string]check.Plan, error)
+	// KeptOut reports whether one of the member's health files is there.
+	KeptOut(ctx context.Context, m check.Member) (bool, error)
 	Close(ctx context.Context)
 }
 
@@ -117,7 +119,7 @@ func (s *Server) watch(ctx context.Context, l Looker) {
 	if !sleep(ctx, rand.N(s.o.Interval/4+1)) {
 		return
 	}
-	retry := s.o.Interval
+	retry, keptOut := s.o.Interval, false
 	for {
 		began := s.o.Now()
 		looking, cancel := context.WithTimeoutCause(ctx, s.o.Timeout, fmt.Errorf("no answer within %s", s.o.Timeout))
@@ -131,6 +133,15 @@ func (s *Server) watch(ctx context.Context, l Looker) {
 		asked := o.Err == "" && s.isPrimary(l.Name())
 		if asked {
 			plans, err = l.Plans(looking, o.Server, s.board.Members())
+		}
+		if o.Err == "" {
+			// A file that cannot be read now is as it was.
+			out, err := l.KeptOut(looking, s.memberOf(l.Name()))
+			if err == nil {
+				keptOut = out
+			}
+			o.KeptOut = keptOut
+			s.trouble("health file", l.Name(), err)
 		}
 		cancel()
 		s.trouble("plans", l.Name(), err)
@@ -148,14 +159,16 @@ func (s *Server) watch(ctx context.Context, l Looker) {
 	}
 }
 
-// isPrimary: the members of a board do not change.
-func (s *Server) isPrimary(name string) bool {
+func (s *Server) isPrimary(name string) bool { return s.memberOf(name).Role == inventory.Primary }
+
+// memberOf is the board's, which does not change.
+func (s *Server) memberOf(name string) check.Member {
 	for _, m := range s.board.Members() {
 		if m.Name == name {
-			return m.Role == inventory.Primary
+			return m
 		}
 	}
-	return false
+	return check.Member{Name: name}
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

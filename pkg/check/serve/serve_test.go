@@ -30,6 +30,9 @@ type fake struct {
 	mu   sync.Mutex
 	do   func(ctx context.Context) (facts.Server, error)
 	n    int
+	// keptOut: its health file is there; fileErr: it cannot be read.
+	keptOut bool
+	fileErr error
 }
 
 func (f *fake) Name() string { return f.name }
@@ -46,6 +49,11 @@ func (f *fake) Look(ctx context.Context) check.Observation {
 
 func (f *fake) Plans(context.Context, facts.Server, []check.Member) (map[string]check.Plan, error) {
 	return nil, nil
+}
+func (f *fake) KeptOut(context.Context, check.Member) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.keptOut, f.fileErr
 }
 func (f *fake) Close(context.Context) {}
 
@@ -296,4 +304,25 @@ func TestARestartTakesNobodyOut(t *testing.T) {
 	if w := ask(s, "GET", "/pg2/replica", ""); w.Code != 503 {
 		t.Errorf("an hour later: %s", w.Body)
 	}
+}
+
+// TestAHealthFileIsLookedAt with the host, and one that cannot be read is as it was.
+func TestAHealthFileIsLookedAt(t *testing.T) {
+	s, hosts := serving(t, runs(standby(1000)))
+	file := func(there bool, err error) {
+		hosts["pg2"].mu.Lock()
+		defer hosts["pg2"].mu.Unlock()
+		hosts["pg2"].keptOut, hosts["pg2"].fileErr = there, err
+	}
+	drained := func() bool { return s.State("pg2", check.Limit{}).Reason == check.Drained }
+	file(true, nil)
+	await(t, "out by the file", drained)
+	file(false, fmt.Errorf("read /run/drained: permission denied"))
+	seen := s.State("pg2", check.Limit{}).Seen
+	await(t, "another look", func() bool { return s.State("pg2", check.Limit{}).Seen.After(seen.Add(20 * time.Millisecond)) })
+	if !drained() {
+		t.Error("it is in, though its file cannot be read")
+	}
+	file(false, nil)
+	await(t, "in again", func() bool { return s.State("pg2", check.Limit{}).In })
 }
