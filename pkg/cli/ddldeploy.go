@@ -258,7 +258,11 @@ func (a *app) deployPart(ctx context.Context, s *session, p *plan.Plan, pre *eng
 	// A Ctrl-C was heard. An engine of its own, for what the run left may still look at its Stop.
 	back := *s.Engine
 	back.Stop = nil
-	if _, uerr := back.Undo(context.WithoutCancel(ctx), f); uerr != nil {
+	_, uerr := back.Undo(context.WithoutCancel(ctx), f)
+	switch {
+	case errors.Is(uerr, effect.ErrHappened):
+		return r, noWayBack(r.Run, err)
+	case uerr != nil:
 		return r, unended(r.Run, err, uerr)
 	}
 	return r, undone(r.Run, err)
@@ -301,6 +305,21 @@ func forward(run string, err error) error {
 		if outer.State != "" {
 			out.State += "; " + outer.State
 		}
+	}
+	return out
+}
+
+// noWayBack says of a failure that the change has happened all the same, or is done by half
+// where that cannot be taken back. The act that failed says which, and has a hint.
+func noWayBack(run string, err error) error {
+	out := &fault.Error{Class: fault.ClassOf(err), Err: err, State: "what is done of the change cannot be taken back: from there it only goes forward", Hint: "pgrepctl ddl resume " + run}
+	if outer := outermost(err); outer != nil {
+		out.Err = outer.Err
+	}
+	said := false
+	walk(out.Err, func(e *fault.Error) { said = said || e.Hint != "" })
+	if said {
+		out.Hint = ""
 	}
 	return out
 }

@@ -143,6 +143,10 @@ func (c *classifier) alterType() {
 			return
 		}
 		c.transactional = false
+		c.accept("if not exists")
+		if value, ok := c.source.plain(c.peek(0)); ok {
+			c.trace = Trace{Kind: ValueAdded, Of: n, Value: value}
+		}
 	case c.at("rename value"):
 		c.worst(None, noLock)
 		c.warn("not-backward-compatible", "add the new value, let old and new programs understand both, and leave the old one", "programs that name the old value fail")

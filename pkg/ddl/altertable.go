@@ -122,19 +122,24 @@ func (a *action) renamed(to Name) {
 }
 
 // parent takes the other table of the action.
-func (a *action) parent() {
-	if n, ok := a.cursor.name(); ok {
+func (a *action) parent() (Name, bool) {
+	n, ok := a.cursor.name()
+	if ok {
 		a.targets = append(a.targets, n)
 	}
+	return n, ok
 }
 
 func (a *action) detach() {
-	a.parent()
+	partition, named := a.parent()
 	switch concurrently := has(a.cursor.tokens, "concurrently"); {
 	case (concurrently || has(a.cursor.tokens, "finalize")) && a.before(14):
 		a.worst(Refuse, "DETACH PARTITION CONCURRENTLY needs PostgreSQL 14")
 	case concurrently:
 		a.command, a.transactional = "ALTER TABLE DETACH PARTITION CONCURRENTLY", false
+		if named {
+			a.trace = Trace{Kind: PartitionDetached, Name: partition, Of: a.table}
+		}
 		a.worst(New, "new reads of the parent do not open the partition any more; replay waits for old ones")
 	case has(a.cursor.tokens, "finalize"):
 		a.worst(New, "new reads of the parent do not open the partition any more; replay waits for old ones")

@@ -11,6 +11,7 @@ import (
 type classifier struct {
 	cursor
 	judgement
+	source  piece
 	version postgres.Version
 	made    *made
 }
@@ -26,7 +27,7 @@ func (c *classifier) before(parts ...int) bool {
 }
 
 func classify(p piece, v postgres.Version, m *made) judgement {
-	c := &classifier{cursor: cursor{tokens: p.tokens}, version: v, made: m}
+	c := &classifier{cursor: cursor{tokens: p.tokens}, source: p, version: v, made: m}
 	c.transactional = true
 	if !c.special() {
 		c.byRule()

@@ -105,7 +105,9 @@ func (c *classifier) createIndex() {
 	exists := c.accept("if not exists")
 	var n Name
 	named := false
-	if !c.at("on") {
+	if c.at("on") {
+		c.nameless = concurrently
+	} else {
 		n, named = c.name()
 	}
 	c.accept("on")
@@ -118,6 +120,9 @@ func (c *classifier) createIndex() {
 		}
 		if named && !exists {
 			c.makes = append(c.makes, object{name: n, on: &table})
+		}
+		if named {
+			c.trace = Trace{Kind: IndexMade, Name: n, Of: table}
 		}
 	}
 	c.worst(None, "locks out writers alone, and replay does not know that lock")

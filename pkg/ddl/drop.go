@@ -11,6 +11,9 @@ func (c *classifier) drop() bool {
 		if concurrently {
 			c.command, c.transactional = "DROP INDEX CONCURRENTLY", false
 			c.worst(New, "new reads do not use the index any more; replay waits for old ones")
+			if len(c.targets) == 1 { // of several the server drops none
+				c.trace = Trace{Kind: IndexDropped, Name: c.targets[0]}
+			}
 			return true
 		}
 		c.others = false

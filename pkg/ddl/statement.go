@@ -21,6 +21,10 @@ func (r *reading) statement(p piece) (Statement, bool) {
 		return Statement{}, false
 	}
 	j := classify(p, r.version, &r.made)
+	if j.nameless {
+		r.problem(first.place, "give the index a name", "%s", nameless)
+		return Statement{}, false
+	}
 	if !j.transactional {
 		r.made.commit()
 	}
@@ -63,6 +67,10 @@ type judgement struct {
 	shared   bool
 	// optional: IF EXISTS, or OR REPLACE.
 	optional bool
+	// trace is of a statement that can be in no transaction; nameless: it has none, for
+	// the server would choose the name.
+	trace    Trace
+	nameless bool
 }
 
 // worst keeps the heavier class, and its reason.

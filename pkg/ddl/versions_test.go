@@ -122,7 +122,7 @@ func TestWhatTheSameTransactionMadeIsReadByNobody(t *testing.T) {
 		"CREATE TABLE t (a int); ALTER TABLE s.t ADD c int":                                        "02",
 		"CREATE TABLE t (a int); ALTER TABLE t ADD c int DEFAULT random()":                         "00",
 		"CREATE TABLE IF NOT EXISTS t (a int); ALTER TABLE t ADD c int":                            "02",
-		"CREATE TABLE t (a int); CREATE INDEX CONCURRENTLY ON t (a); ALTER TABLE t ADD c int":      "002",
+		"CREATE TABLE t (a int); CREATE INDEX CONCURRENTLY i ON t (a); ALTER TABLE t ADD c int":    "002",
 		"CREATE TABLE t (a int); CREATE INDEX i ON t (a); DROP INDEX i":                            "000",
 		"CREATE INDEX i ON t (a); DROP INDEX i":                                                    "02",
 		"CREATE TABLE p (a int) PARTITION BY LIST (a); CREATE TABLE p1 PARTITION OF p DEFAULT":     "00",

@@ -44,7 +44,7 @@ type DDL struct {
 
 	LockTimeout time.Duration // of one lock, in one attempt
 	LockWait    time.Duration // of all attempts
-	Timeout     time.Duration // of the statements of one attempt
+	Timeout     time.Duration // of all statements of one attempt together
 	// NoRewrite: a rewrite of a table fails before it begins.
 	NoRewrite bool
 	// NoLock: nothing that was there before may be locked against readers.
@@ -52,7 +52,8 @@ type DDL struct {
 	// Drained are the standbys that replay it without readers. That nobody reads from
 	// them is looked at again before the COMMIT: a balancer that is reloaded forgets.
 	Drained []*AwaitDrained
-	// Paused are the standbys that are paused for it.
+	// Paused are the standbys that are paused for it. That they still are is looked at
+	// before the COMMIT, too.
 	Paused []*SetReplay
 }
 
@@ -204,6 +205,9 @@ func (e *DDL) attempt(ctx context.Context, env Env, s host.SQL) (Output, error) 
 	note, err := e.prepare(ctx, env, s)
 	if err == nil {
 		err = e.nobodyReads(ctx, env)
+	}
+	if err == nil {
+		err = e.stillPaused(ctx, env)
 	}
 	if err == nil {
 		err = env.Note(ctx, note)

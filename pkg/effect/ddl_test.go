@@ -89,6 +89,8 @@ func TestALockThatIsNotObtainedIsTriedForAgainAndReplayGoesOnBetween(t *testing.
 		// and paused again, once it has caught up
 		hosttest.Call{Do: progress, Out: standbyRow("not paused", "0/9000000", "null")}, hosttest.Call{Do: progress, Out: standbyRow("not paused", "0/9000000", "null")},
 		hosttest.Call{Do: progress, Out: standbyRow("not paused", "0/9000000", "null")}, exec("select pg_wal_replay_pause()"),
+		hosttest.Call{Do: progress, Out: standbyRow("paused", "0/9000000", "null")}, hosttest.Call{Do: "query select l.database::int8…", Out: noRows},
+		// and still paused before the COMMIT
 		hosttest.Call{Do: progress, Out: standbyRow("paused", "0/9000000", "null")}, hosttest.Call{Do: "query select l.database::int8…", Out: noRows})
 	in.hosts["pg2"] = standby.hosts["pg2"]
 	e := newDDL()

@@ -2,6 +2,7 @@ package effect
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgrepctl/pgrepctl/pkg/ddl"
 	"github.com/pgrepctl/pgrepctl/pkg/event"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
@@ -21,7 +23,8 @@ const DDLInvalid = "ddl.invalid"
 
 // LoneDDL runs a statement that can be in no transaction: CREATE INDEX CONCURRENTLY and
 // its kin. It waits for no lock that others wait behind. When it fails it leaves an
-// invalid index, which is dropped.
+// invalid index, which is dropped. What is taken away by half, an index or a partition,
+// cannot be brought back: the rest is done by who goes on.
 type LoneDDL struct {
 	Host      string
 	Database  string
@@ -41,8 +44,16 @@ func (e *LoneDDL) Predict(World) {}
 func (e *LoneDDL) Interruptible() bool { return true }
 
 // Inverse takes away what is half made.
-func (e *LoneDDL) Inverse() Effect {
-	return &DropInvalid{Host: e.Host, Database: e.Database, Version: e.Version}
+func (e *LoneDDL) Inverse() Effect { return e.back() }
+
+func (e *LoneDDL) back() *DropInvalid {
+	return &DropInvalid{Host: e.Host, Database: e.Database, Version: e.Version, Taken: e.takes()}
+}
+
+// takes reports whether the statement takes something away.
+func (e *LoneDDL) takes() bool {
+	t, err := ddl.TraceOf(e.Statement, e.Version)
+	return err == nil && t.Kind.Takes()
 }
 
 func (e *LoneDDL) Describe() Description {
@@ -50,50 +61,55 @@ func (e *LoneDDL) Describe() Description {
 	for line := range strings.Lines(e.Statement) {
 		b.WriteString("+" + strings.TrimRight(line, "\n") + "\n")
 	}
-	return Description{Verb: "run", Subject: "the DDL", Detail: "(1 statement in database " + e.Database + ", in no transaction; an invalid index that a failure leaves is dropped)",
+	d := Description{Verb: "run", Subject: "the DDL", Detail: "(1 statement in database " + e.Database + ", in no transaction; an invalid index that a failure leaves is dropped)",
 		NoReturn: "when it has ended it is there", Diff: b.String()}
+	if e.takes() {
+		d.Detail = "(1 statement in database " + e.Database + ", in no transaction; done by half it can only be ended)"
+		d.NoReturn = "what it has taken away does not come back"
+	}
+	return d
 }
 
 func (e *LoneDDL) Do(ctx context.Context, env Env) (Output, error) {
-	was := &DropInvalid{Host: e.Host, Database: e.Database, Version: e.Version}
+	was := e.back()
 	s, err := was.session(ctx, env)
 	if err != nil {
 		return nil, untouched{err}
 	}
 	defer func() { _ = s.Close(context.WithoutCancel(ctx)) }()
-	_, again := env.Known(DDLInvalid)
-	if again {
-		// The server does not notice that a client is gone while it makes an index.
-		if err := was.others(ctx, env, s, false); err != nil {
+	statement := e.Statement
+	if _, again := env.Known(DDLInvalid); again {
+		t, f, err := was.goOn(ctx, env, s)
+		if err != nil {
 			return nil, err
 		}
-		if _, err := was.drop(ctx, env, s); err != nil {
-			return nil, err
+		switch {
+		case f == hasHappened:
+			return e.ended(ctx, env)
+		case f == halfHappened && t.Kind.Takes():
+			statement = t.rest()
 		}
-	} else if err := was.note(ctx, env, s); err != nil {
-		return nil, untouched{err}
+	}
+	if err := e.begin(ctx, s); err != nil {
+		return nil, e.unbegun(statement, err)
+	}
+	// What was there before is known already when only the rest is to be done.
+	if statement == e.Statement {
+		if err := e.note(ctx, env, s); err != nil {
+			return nil, untouched{err}
+		}
 	}
 	stop := e.watch(ctx, env)
-	err = e.run(ctx, s)
+	err = s.Exec(ctx, statement)
 	stop()
-	var refused *host.SQLError
-	if err != nil && !(again && errors.As(err, &refused) && isThere(refused.Code)) {
-		return nil, e.failed(ctx, env, was, err)
-	}
-	ordinary, err := env.SQL(ctx, e.Host)
 	if err != nil {
-		return nil, err
+		return e.failed(ctx, env, was, err)
 	}
-	lsn, err := flushed(ctx, ordinary, e.Version)
-	return Output{DDLPosition: lsn, DDLAttempts: "1"}, err
+	return e.ended(ctx, env)
 }
 
-// isThere is what a statement gives that was run before: it exists, or exists no more.
-func isThere(code string) bool {
-	return slices.Contains([]string{"42P07", "42710", "42704", "42P01"}, code)
-}
-
-func (e *LoneDDL) run(ctx context.Context, s host.SQL) error {
+// begin makes the session one for the statement, and for what it means by a name.
+func (e *LoneDDL) begin(ctx context.Context, s host.SQL) error {
 	run := []string{"SET lock_timeout = 0", "SET statement_timeout = 0"}
 	if e.Role != "" {
 		role, err := postgres.QuoteIdent(e.Role)
@@ -102,7 +118,7 @@ func (e *LoneDDL) run(ctx context.Context, s host.SQL) error {
 		}
 		run = append(run, "SET ROLE "+role)
 	}
-	for _, q := range append(run, e.Statement) {
+	for _, q := range run {
 		if err := s.Exec(ctx, q); err != nil {
 			return err
 		}
@@ -110,34 +126,91 @@ func (e *LoneDDL) run(ctx context.Context, s host.SQL) error {
 	return nil
 }
 
-// failed drops what the statement left, in a session of its own: that of the statement
-// may be lost.
-func (e *LoneDDL) failed(ctx context.Context, env Env, was *DropInvalid, cause error) error {
-	f := &fault.Error{Class: fault.Failed, Host: e.Host, Op: "run the DDL", Err: cause, State: "it left nothing"}
+// unbegun: what an earlier try has done by half is still there.
+func (e *LoneDDL) unbegun(statement string, err error) error {
+	if statement != e.Statement {
+		return err
+	}
+	return untouched{err}
+}
+
+// note is of what is there before the statement.
+func (e *LoneDDL) note(ctx context.Context, env Env, s host.SQL) error {
+	if _, err := ddl.TraceOf(e.Statement, e.Version); err != nil {
+		return fault.Refuse(e.Host, "give the index a name", err)
+	}
+	t, err := traceOf(ctx, s, e.Version, e.Statement)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	rows, err := e.back().invalid(ctx, s)
+	if err != nil {
+		return err
+	}
+	oids := make([]string, len(rows))
+	for i, r := range rows {
+		oids[i] = strconv.FormatInt(r.OID, 10)
+	}
+	return env.Note(ctx, Output{DDLInvalid: strings.Join(oids, ","), DDLTrace: string(text)})
+}
+
+// ended is what is known of a statement that has happened.
+func (e *LoneDDL) ended(ctx context.Context, env Env) (Output, error) {
+	s, err := env.SQL(ctx, e.Host)
+	if err != nil {
+		return nil, err
+	}
+	lsn, err := flushed(ctx, s, e.Version)
+	return Output{DDLPosition: lsn, DDLAttempts: "1"}, err
+}
+
+// failed finds out what the statement came to, and drops an index that it left, in a
+// session of its own: that of the statement may be lost.
+func (e *LoneDDL) failed(ctx context.Context, env Env, was *DropInvalid, cause error) (Output, error) {
+	out := &fault.Error{Class: fault.Failed, Host: e.Host, Op: "run the DDL", Err: cause, State: "an invalid index may be left"}
+	if was.Taken {
+		out.State = "it may be done by half"
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fateTimeout)
 	defer cancel()
 	s, err := was.session(ctx, env)
 	if err != nil {
-		return errors.Join(f, err)
+		return nil, errors.Join(out, err)
 	}
 	defer func() { _ = s.Close(ctx) }()
-	var dropped []string
-	if err = was.others(ctx, env, s, true); err == nil {
-		dropped, err = was.drop(ctx, env, s)
+	if err := was.others(ctx, env, s, true); err != nil {
+		return nil, errors.Join(out, err)
 	}
+	t, f, err := was.became(ctx, env, s)
+	switch {
+	case err != nil:
+		return nil, errors.Join(out, err)
+	case f == hasHappened:
+		return e.ended(ctx, env) // and the answer was lost
+	case f == halfHappened && t.Kind.Takes():
+		out.State, out.Hint = t.tells(f), t.onward(f, env.Run().ID, e.Database)
+		return nil, out
+	}
+	dropped, err := was.drop(ctx, env, s)
 	if err != nil {
-		f.State = "an invalid index may be left"
-		return errors.Join(f, err)
+		return nil, errors.Join(out, err)
 	}
-	if len(dropped) > 0 {
-		f.State = "what it left half made is dropped: " + strings.Join(dropped, ", ")
+	if out.State = "it left nothing"; len(dropped) > 0 {
+		out.State = "what it left half made is dropped: " + strings.Join(dropped, ", ")
 	}
-	return untouched{f}
+	if t.Kind == ddl.PartitionDetached && t.Before != nil && !t.Before.Whole {
+		out.Hint = "it was about to be detached before; the rest is, as the statement: " + t.rest()
+	}
+	return nil, untouched{out}
 }
 
 // watch tells how far an index is, until stop.
 func (e *LoneDDL) watch(ctx context.Context, env Env) (stop func()) {
-	if !e.Version.AtLeast(12) {
+	if !e.Version.AtLeast(12) || e.takes() {
 		return func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -167,11 +240,14 @@ func (e *LoneDDL) watch(ctx context.Context, env Env) (stop func()) {
 }
 
 // DropInvalid is the inverse of a LoneDDL that did not come to its end: its statement is
-// ended, if it goes on, and the indexes that are invalid since are dropped.
+// ended, if it goes on, and the indexes that are invalid since are dropped. It refuses when
+// the statement has happened all the same, or has taken something away by half.
 type DropInvalid struct {
 	Host     string           `json:"host"`
 	Database string           `json:"database"`
 	Version  postgres.Version `json:"version"`
+	// Taken: the statement takes something away.
+	Taken bool `json:"taken,omitempty"`
 }
 
 func (e *DropInvalid) Kind() string    { return "drop-invalid" }
@@ -183,6 +259,9 @@ func (e *DropInvalid) Predict(World)   {}
 func (e *DropInvalid) Inert() bool { return true }
 
 func (e *DropInvalid) Describe() Description {
+	if e.Taken {
+		return Description{Verb: "check", Subject: "that the DDL has taken nothing away", Detail: "(in database " + e.Database + ")"}
+	}
 	return Description{Verb: "drop", Subject: "the invalid indexes that the DDL left", Detail: "(in database " + e.Database + ")"}
 }
 
@@ -198,8 +277,28 @@ func (e *DropInvalid) Do(ctx context.Context, env Env) (Output, error) {
 	if err := e.others(ctx, env, s, true); err != nil {
 		return nil, err
 	}
-	_, err = e.drop(ctx, env, s)
+	t, f, err := e.became(ctx, env, s)
+	if err == nil {
+		err = e.happened(env, t, f)
+	}
+	if err == nil {
+		_, err = e.drop(ctx, env, s)
+	}
 	return nil, err
+}
+
+// goOn is before a statement is run again: it waits until that of the earlier try has ended,
+// for the server does not notice that a client is gone while it makes an index, and drops
+// what that left half made.
+func (e *DropInvalid) goOn(ctx context.Context, env Env, s host.SQL) (*trace, fate, error) {
+	if err := e.others(ctx, env, s, false); err != nil {
+		return nil, notHappened, err
+	}
+	t, f, err := e.became(ctx, env, s)
+	if err == nil && f != hasHappened {
+		_, err = e.drop(ctx, env, s)
+	}
+	return t, f, err
 }
 
 func (e *DropInvalid) session(ctx context.Context, env Env) (host.SQL, error) {
@@ -219,30 +318,19 @@ func (e *DropInvalid) invalid(ctx context.Context, s host.SQL) ([]index, error) 
 	return rows, err
 }
 
-func (e *DropInvalid) note(ctx context.Context, env Env, s host.SQL) error {
-	rows, err := e.invalid(ctx, s)
-	if err != nil {
-		return err
-	}
-	oids := make([]string, len(rows))
-	for i, r := range rows {
-		oids[i] = strconv.FormatInt(r.OID, 10)
-	}
-	return env.Note(ctx, Output{DDLInvalid: strings.Join(oids, ",")})
-}
-
 // others waits until no other session of this run is busy in the database, or ends them.
+// Another operator may have begun the run.
 func (e *DropInvalid) others(ctx context.Context, env Env, s host.SQL, end bool) error {
 	what := "pid"
 	if end {
 		what = "pg_terminate_backend(pid)"
 	}
-	q := "select " + what + "::text as what from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle' and application_name = $1"
+	q := "select " + what + "::text as what from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle' and strpos(application_name, $1) = 1"
 	for {
 		var rows []struct {
 			What string `json:"what"`
 		}
-		if err := s.Query(ctx, &rows, q, env.Run().Application()); err != nil {
+		if err := s.Query(ctx, &rows, q, "pgrepctl "+env.Run().ID+" "); err != nil {
 			return err
 		}
 		if len(rows) == 0 {
@@ -257,9 +345,14 @@ func (e *DropInvalid) others(ctx context.Context, env Env, s host.SQL, end bool)
 const fateInterval = 200 * time.Millisecond
 
 // drop drops the indexes that are invalid now and were not before, but for one that
-// somebody else is about to make: it is invalid, too.
+// somebody else is about to make: it is invalid, too. One that the statement itself drops
+// is left to it.
 func (e *DropInvalid) drop(ctx context.Context, env Env, s host.SQL) ([]string, error) {
 	before, _ := env.Known(DDLInvalid)
+	t, err := noted(env)
+	if err != nil {
+		return nil, err
+	}
 	rows, err := e.invalid(ctx, s)
 	if err != nil {
 		return nil, err
@@ -271,7 +364,7 @@ func (e *DropInvalid) drop(ctx context.Context, env Env, s host.SQL) ([]string, 
 	}
 	var dropped []string
 	for _, r := range rows {
-		if slices.Contains(strings.Split(before, ","), strconv.FormatInt(r.OID, 10)) {
+		if r.OID == t.OID || slices.Contains(strings.Split(before, ","), strconv.FormatInt(r.OID, 10)) {
 			continue
 		}
 		if err := s.Exec(ctx, "DROP INDEX CONCURRENTLY IF EXISTS "+r.Name); err != nil {

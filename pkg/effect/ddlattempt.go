@@ -32,6 +32,7 @@ func (e *DDL) prepare(ctx context.Context, env Env, s host.SQL) (Output, error) 
 	if err := e.samePrimary(ctx, s); err != nil {
 		return nil, err
 	}
+	end := time.Now().Add(e.Timeout)
 	run := []string{"BEGIN",
 		"SET LOCAL lock_timeout = '" + milliseconds(e.LockTimeout) + "'",
 		"SET LOCAL statement_timeout = '" + milliseconds(e.Timeout) + "'",
@@ -56,7 +57,7 @@ func (e *DDL) prepare(ctx context.Context, env Env, s host.SQL) (Output, error) 
 		return nil, err
 	}
 	for i, q := range e.Statements {
-		if err := s.Exec(ctx, q); err != nil {
+		if err := e.statement(ctx, s, q, i == 0, end); err != nil {
 			return nil, &StatementError{Number: i + 1, Of: len(e.Statements), Err: err}
 		}
 	}
@@ -84,6 +85,37 @@ func (e *DDL) prepare(ctx context.Context, env Env, s host.SQL) (Output, error) 
 		return nil, err
 	}
 	return Output{DDLXid: xid, DDLRelations: locked}, e.durable(ctx, env)
+}
+
+// leastTime is how little is left when no statement is begun any more.
+const leastTime = 10 * time.Millisecond
+
+// statement runs one in what is left of the time of all: the paused standbys are late by
+// all of them. The first has the whole of it. The COMMIT is under no statement_timeout.
+func (e *DDL) statement(ctx context.Context, s host.SQL, q string, first bool, end time.Time) error {
+	if !first {
+		left := time.Until(end)
+		if left < leastTime {
+			return e.late(errors.New("those before it have taken that"))
+		}
+		if err := s.Exec(ctx, "SET LOCAL statement_timeout = '"+milliseconds(left)+"'"); err != nil {
+			return err
+		}
+	}
+	err := s.Exec(ctx, q)
+	var sqlErr *host.SQLError
+	if errors.As(err, &sqlErr) && sqlErr.Code == queryCanceled && time.Now().After(end) {
+		return e.late(err)
+	}
+	return err
+}
+
+// queryCanceled is the SQLSTATE of a statement that came to its statement_timeout, or that
+// somebody has cancelled.
+const queryCanceled = "57014"
+
+func (e *DDL) late(err error) error {
+	return &fault.Error{Class: fault.Failed, Err: fmt.Errorf("all statements together may take %s: %w", e.Timeout, err), Hint: "--max-stale, if the standbys that serve may be later than that"}
 }
 
 // durable has the WAL of the transaction on the primary's disk before its id is noted. An

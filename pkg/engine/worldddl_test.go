@@ -18,16 +18,64 @@ const ddlAt = postgres.LSN(0xA000100)
 type ddlState struct {
 	columns map[string]bool
 	xids    map[string]string // transaction to its fate
+	// ungated: a leash that was let go has resumed replay, under whoever reads.
+	ungated bool
 }
 
 func (w *world) end() postgres.LSN {
-	if len(w.ddl.columns) > 0 {
+	if w.ddl.columns[addColumn] || w.ddl.columns[addIndex] {
 		return ddlAt
 	}
 	return walEnd
 }
 
 const addColumn = "alter table items add column note text"
+
+// addIndex can be in no transaction; addIndex by half is what it leaves when it does not
+// come to its end.
+const (
+	addIndex = "create index concurrently n on items (n)"
+	halfMade = addIndex + ", by half"
+)
+
+// makeIndex is what a server does at addIndex.
+func (s *sqlSession) makeIndex() error {
+	w := s.m.w
+	w.mu.Lock()
+	there := w.ddl.columns[addIndex] || w.ddl.columns[halfMade]
+	w.mu.Unlock()
+	if there {
+		return &host.SQLError{Code: "42P07", Message: `relation "n" already exists`}
+	}
+	if err := w.change(s.m.name+": an invalid index", func() { w.ddl.columns[halfMade] = true }); err != nil {
+		return err
+	}
+	return w.change(s.m.name+": a valid index", func() {
+		delete(w.ddl.columns, halfMade)
+		w.ddl.columns[addIndex] = true
+		if pg2 := w.hosts["pg2"]; pg2.replay.at != 0 {
+			pg2.advance()
+		}
+	})
+}
+
+// indexRows answers what is asked around addIndex. w.mu is held.
+func (s *sqlSession) indexRows(sql string) ([]row, bool) {
+	w := s.m.w
+	table, _ := postgres.RelationNamed("items")
+	index, _ := postgres.IndexOn(16400, "n")
+	switch {
+	case sql == table:
+		return []row{{"oid": 16400, "name": "public.items"}}, true
+	case sql == index && (w.ddl.columns[addIndex] || w.ddl.columns[halfMade]):
+		return []row{{"oid": 16500, "whole": w.ddl.columns[addIndex]}}, true
+	case strings.Contains(sql, "where not i.indisvalid") && w.ddl.columns[halfMade]:
+		return []row{{"oid": 16500, "name": "public.n", "indrelid": 16400}}, true
+	case sql == index, strings.Contains(sql, "where not i.indisvalid"), strings.Contains(sql, "strpos(application_name, $1)"):
+		return nil, true
+	}
+	return nil, false
+}
 
 // ddlExec does what a schema change needs, and reports whether sql is of one.
 func (s *sqlSession) ddlExec(sql string) (bool, error) {
@@ -36,6 +84,10 @@ func (s *sqlSession) ddlExec(sql string) (bool, error) {
 	case strings.HasPrefix(sql, "create function pg_temp."), strings.HasPrefix(sql, "create event trigger "),
 		strings.HasPrefix(sql, "drop event trigger "), strings.HasPrefix(sql, "drop function pg_temp."), strings.Contains(sql, "set_config('synchronous_commit'"):
 		return true, nil
+	case sql == addIndex:
+		return true, s.makeIndex()
+	case sql == "DROP INDEX CONCURRENTLY IF EXISTS public.n":
+		return true, w.change(s.m.name+": "+sql, func() { delete(w.ddl.columns, halfMade) })
 	case sql == addColumn:
 		s.tx = append(s.tx, func() {
 			w.ddl.columns[sql] = true
@@ -53,6 +105,9 @@ func (s *sqlSession) ddlExec(sql string) (bool, error) {
 func (s *sqlSession) ddlRows(sql string, args []any) ([]row, bool) {
 	w, v := s.m.w, s.m.version()
 	gate, _ := v.ResumeReplayUnlessHeld("shop", []int64{16400})
+	if rows, ok := s.indexRows(sql); ok {
+		return rows, true
+	}
 	switch {
 	case sql == "select txid_current()::text as xid":
 		if s.xid == "" {
@@ -95,6 +150,12 @@ func (m *machine) leash(ctx context.Context, c host.Cmd, stdio host.Stdio) error
 		return err
 	}
 	<-ctx.Done()
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	if m.replay.paused && m.replay.target == "" {
+		m.w.ddl.ungated = true
+		m.resumeReplay()
+	}
 	return context.Cause(ctx)
 }
 
@@ -134,5 +195,7 @@ func ddlCases() []crashCase {
 		{name: "deploy-ddl, on those that are paused, one by one", plan: "deploy-ddl", vars: deploy(map[string]string{"second": "pg2", "one-by-one": "true"}), world: newReading, repeats: true, unsure: true,
 			noReturn: "from its COMMIT on", always: forward},
 		{name: "deploy-ddl, without a standby", plan: "deploy-ddl", vars: deploy(nil), world: newReading, repeats: true, unsure: true, noReturn: "from its COMMIT on"},
+		{name: "deploy-ddl, of a statement that can be in no transaction", plan: "deploy-ddl", vars: deploy(map[string]string{"statements": `["` + addIndex + `"]`, "alone": "true", "no-lock": "true", "mode": "none"}), world: newReading,
+			repeats: true, unsure: true, noReturn: "when it has ended it is there"},
 	}
 }

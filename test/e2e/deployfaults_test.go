@@ -48,7 +48,7 @@ func ddlPlanForPrograms(t *testing.T, s *site, o *operator) {
 		Steps    []struct{ Step string }
 		Warnings []string
 	}
-	o.call("ddl", "plan", ddlFile(t, "alter table pgbench_tellers add column p int", "create index concurrently on pgbench_tellers (p)"), "--database", "bench", "-o", "json").exits(0).decode(&p)
+	o.call("ddl", "plan", ddlFile(t, "alter table pgbench_tellers add column p int", "create index concurrently tellers_p on pgbench_tellers (p)"), "--database", "bench", "-o", "json").exits(0).decode(&p)
 	if len(p.Parts) != 2 || len(p.Steps) < 10 || p.Format != "pgrepctl.ddl-plan/v1" || p.Database != "bench" {
 		t.Fatalf("%+v", p)
 	}

@@ -1,0 +1,66 @@
+package effect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/replay"
+)
+
+// stillPaused looks before the COMMIT whether the standbys that are paused for it still
+// are. One that goes on, for somebody resumed it or its server was started anew, would
+// replay the change under its readers.
+func (e *DDL) stillPaused(ctx context.Context, env Env) error {
+	errs := make([]error, len(e.Paused))
+	var wg sync.WaitGroup
+	for i, p := range e.Paused { // at once: who is paused grows old meanwhile
+		wg.Go(func() { errs[i] = p.still(ctx, env) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// still fails unless the pause holds.
+func (e *SetReplay) still(ctx context.Context, env Env) error {
+	s, err := env.SQL(ctx, e.Host)
+	if err != nil {
+		return err
+	}
+	now, err := replay.Read(ctx, s, e.Version)
+	if err != nil {
+		return e.notPaused(err)
+	}
+	switch {
+	case !now.InRecovery:
+		return e.notPaused(errors.New("it was promoted meanwhile"))
+	case !e.holds(now):
+		return e.notPaused(fmt.Errorf("its state is %q: somebody resumed it, or the server was started anew", now.PauseState()))
+	}
+	// Who resumed it and paused it again may have stopped it behind a lock of the change.
+	var locks []struct {
+		Relation int64 `json:"relation"`
+	}
+	if err := s.Query(ctx, &locks, e.Version.ReplayLocks()); err != nil {
+		return e.notPaused(fmt.Errorf("ask what replay has locked: %w", err))
+	}
+	if len(locks) > 0 {
+		return e.notPaused(errors.New("somebody resumed it and paused it again: it has locked a relation against readers"))
+	}
+	return nil
+}
+
+// holds: one that was seen to stand still. Before 14 a request is not told from a pause.
+func (e *SetReplay) holds(now replay.Progress) bool {
+	if !e.Version.AtLeast(14) {
+		return now.PauseState() == replay.Paused
+	}
+	return (&replay.Stillness{Version: e.Version}).Holds(now)
+}
+
+func (e *SetReplay) notPaused(err error) error {
+	return &fault.Error{Class: fault.ClassOf(err), Host: e.Host, Op: "see that replay is still paused", Err: err,
+		Hint: "pgrepctl replay status " + e.Host + "; when nobody else resumes it, type the same command again"}
+}
