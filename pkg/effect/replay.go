@@ -59,6 +59,10 @@ func (e *SetReplay) Claim() string {
 	return "promote " + e.Host
 }
 
+// Leashed: the end of a leash resumes replay at once, so this comes before it, and looks
+// for an instant in which nobody is in the way.
+func (e *SetReplay) Leashed() bool { return e.Undo && !e.Pause && e.Gate > 0 }
+
 // Known: around a schema change, where every moment counts, nothing else is asked of
 // what it changes.
 func (e *SetReplay) Known() bool { return e.Clean || e.Gate > 0 }

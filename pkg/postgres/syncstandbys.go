@@ -95,7 +95,13 @@ func quoteSyncName(n string) string {
 // Match reports whether a standby of that application_name is one of them. The
 // server ignores the case of ASCII letters.
 func (s SyncStandbys) Match(application string) bool {
-	return slices.ContainsFunc(s.Names, func(n string) bool { return n == "*" || sameSyncName(n, application) })
+	return s.Priority(application) > 0
+}
+
+// Priority is the place of a standby of that application_name in the list, from 1 on, as in
+// pg_stat_replication.sync_priority; 0 if it is none of them.
+func (s SyncStandbys) Priority(application string) int {
+	return 1 + slices.IndexFunc(s.Names, func(n string) bool { return n == "*" || sameSyncName(n, application) })
 }
 
 // Lists reports whether the application_name stands in the list itself.

@@ -55,7 +55,7 @@ func (s *Deployable) Plan(ctx context.Context, in In) (Planned, error) {
 			}
 		}
 	}
-	errs = append(errs, in.starves(ctx, second))
+	errs = append(errs, in.starves(ctx, second), in.readsApart(ctx, append(slices.Clone(first), second...)))
 	if err := errors.Join(errs...); err != nil {
 		return Planned{}, err
 	}
@@ -236,16 +236,68 @@ func (in In) starves(ctx context.Context, paused []*inventory.Host) error {
 	if err != nil {
 		return err
 	}
-	left := 0
-	for _, sender := range h.Server.Senders {
-		stands := slices.ContainsFunc(paused, func(x *inventory.Host) bool { return applicationName(x) == sender.Application })
-		if sender.State == "streaming" && rule.Match(sender.Application) && !stands {
-			left++
-		}
-	}
+	left := in.unpaused(h.Server.Senders, rule, paused)
 	if left < rule.Num {
 		return fault.Refuse(in.Self.Name, "let commits wait for less while it lasts: synchronous_commit = on, also where ALTER ROLE or ALTER DATABASE has set it; or pause fewer standbys: --first",
 			fmt.Errorf("with synchronous_commit = remote_apply%s commits wait until %d of %q have replayed them, and %d would while the others are paused", whose, rule.Num, settings[syncSetting].Value, left))
+	}
+	return nil
+}
+
+// unpaused is how many of the standbys that a commit waits for are not paused. With FIRST,
+// and before 10, those are the streaming ones that come first in the list, and one that is
+// paused still streams: no other takes its place (SyncRepGetCandidateStandbys). Of those
+// of one place any may be meant.
+func (in In) unpaused(senders []facts.Sender, rule postgres.SyncStandbys, paused []*inventory.Host) int {
+	stands := func(s facts.Sender) bool {
+		return slices.ContainsFunc(paused, func(x *inventory.Host) bool { return applicationName(x) == s.Application })
+	}
+	left, first := 0, len(rule.Names)+1 // first: the place of the first that is paused
+	for _, s := range senders {
+		if p := rule.Priority(s.Application); s.State == "streaming" && p > 0 && stands(s) {
+			first = min(first, p)
+		}
+	}
+	for _, s := range senders {
+		if p := rule.Priority(s.Application); s.State == "streaming" && p > 0 && !stands(s) && (rule.Any || p < first) {
+			left++
+		}
+	}
+	return left
+}
+
+// readsApart refuses a rollout beside a standby that is in neither group, for it served
+// nobody when they were made, and has readers all the same: they would stand before the
+// replay of the change, or it before them.
+func (in In) readsApart(ctx context.Context, groups []*inventory.Host) error {
+	if len(groups) == 0 {
+		return nil
+	}
+	for _, x := range in.Cluster.Standbys() {
+		if x.BalancedName() == "" || x.ApplyDelay > 0 || slices.Contains(groups, x) || slices.Contains(in.Without, x.Name) {
+			continue
+		}
+		for _, b := range in.Cluster.Traffic.Balancers {
+			if b.Kind != inventory.BalancerHAProxy && b.Kind != inventory.BalancerCommand {
+				continue
+			}
+			lb, err := in.Facts.Of(ctx, b.Name)
+			if err != nil {
+				return err
+			}
+			now := lb.Balances(b.Server(x))
+			why := ""
+			switch {
+			case now.Sessions > 0:
+				why = fmt.Sprintf("still has %d sessions", now.Sessions)
+			case now.State == facts.Serving:
+				why = "serves"
+			default:
+				continue
+			}
+			return fault.Refuse(b.Name, "let it serve at every balancer, or keep all reads away from it: pgrepctl traffic restore, or drain, "+x.Name+"; then type the same command again",
+				fmt.Errorf("%s %s here and takes no part: it is not served by every balancer, and its readers would be held up by the change", x.Name, why))
+		}
 	}
 	return nil
 }

@@ -58,7 +58,7 @@ SQL
 fi
 ps -eo user:16,args --no-headers |
   sed -e 's/[0-9][0-9]* of [0-9-]* startups//' -e 's/\(walsender\|walreceiver\).*/\1/' -e 's/\(postgres: .*startup\) .*/\1/' -e 's/ -c recovery_init_sync_method=syncfs//' |
-  grep -v -e '^root  *sh -s$' -e '^root  *ps -eo' -e '^root  *sed ' -e '<defunct>' -e ' \[.*\]$' -e '^root  *grep -v' -e 'autovacuum worker' -e 'postgres: .*\[local\]' -e 'parallel worker' -e 'systemd --user$' -e '(sd-pam)$' | sed 's/^/process /'
+  grep -v -e '^root  *sh -s$' -e '^root  *ps -eo' -e '^root  *sed ' -e '<defunct>' -e ' \[.*\]$' -e '^root  *grep -v' -e 'autovacuum worker' -e 'postgres: .*\[local\]' -e 'parallel worker' -e 'systemd --user$' -e '(sd-pam)$' -e '/systemd-user-runtime-dir st[ao]' | sed 's/^/process /'
 `
 
 // snapshot takes one of the hosts that are on. Connections of the tool end a
