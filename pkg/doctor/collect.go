@@ -88,6 +88,13 @@ func (p *pair) read(ctx context.Context) error {
 	if err := p.readRules(ctx); err != nil {
 		return err
 	}
+	if err := p.readConfig(ctx, pg, f); err != nil {
+		return err
+	}
+	return p.readTLS(ctx)
+}
+
+func (p *pair) readConfig(ctx context.Context, pg inventory.Postgres, f *facts.Host) error {
 	if !f.Config.HasConfig || pg.ConfigDirectory == pg.DataDirectory {
 		return nil
 	}

@@ -98,6 +98,8 @@ type pair struct {
 	walSpace, upWALSpace facts.Space
 	// turnedAway are the hosts that pg_hba.conf of a running standby does not admit.
 	turnedAway []string
+	// tls are the files that a standby which is to be made reads with ssl on.
+	tls []tlsFile
 	// config is the standby's own postgresql.conf, when it lies outside the
 	// data directory and so survives a copy.
 	config map[string]string

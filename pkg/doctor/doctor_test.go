@@ -66,7 +66,8 @@ func newLab() *lab {
 		return facts.Machine{LoginUser: "deploy", LoginHome: "/home/deploy", OSUser: "postgres", MachineID: id, BootID: id, Arch: "x86_64", Glibc: "2.36", RsyncVersion: "3.4.1",
 			BinDirectory: "/usr/lib/postgresql/15/bin", BinVersion: postgres.MakeVersion(15, 90), TmpFS: "/dev/shm",
 			FreeBytes: 1 << 40, TotalBytes: 1 << 41, ICU: "72", LibDirectory: "/usr/lib/postgresql/15/lib", Libraries: []string{"auto_explain.so", "pg_stat_statements.so"}, Clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
-			Tools: map[string]string{"rsync": "/usr/bin/rsync", "perl": "/usr/bin/perl", "find": "/usr/bin/find", "sync": "/usr/bin/sync"}}
+			Tools:   map[string]string{"rsync": "/usr/bin/rsync", "perl": "/usr/bin/perl", "find": "/usr/bin/find", "sync": "/usr/bin/sync", "ssh": "/usr/bin/ssh"},
+			Locales: []string{"C", "C.utf8", "POSIX", "en_US.utf8"}, BlockSize: 8192, WALBlockSize: 8192, SegmentBlocks: 131072}
 	}
 	l.pg1, l.pg2 = facts.New("pg1", l.src1), facts.New("pg2", l.src2)
 	l.pg1.Machine, l.pg2.Machine = machine("a"), machine("b")
@@ -211,6 +212,10 @@ func cases() map[string]struct {
 		"ssl on":           {func(l *lab) { l.cl.Replication.SSLMode = "require"; l.pg1.Server.SSL = true }, nil},
 		"forgotten slot":   {func(l *lab) { l.pg1.Server.Slots = []facts.Slot{{Name: "old", Type: "physical"}} }, []string{"pg1 warn slot.strange"}},
 
+		"no ssh on the standby":         {func(l *lab) { delete(l.pg2.Machine.Tools, "ssh") }, []string{"pg2 block tool.ssh-missing"}},
+		"no ssh on the upstream":        {func(l *lab) { delete(l.pg1.Machine.Tools, "ssh") }, nil},
+		"no ssh, and a relay":           {func(l *lab) { delete(l.pg2.Machine.Tools, "ssh"); l.cl.Hosts[1].Relay = true }, nil},
+		"no ssh, no copy":               {func(l *lab) { l.streaming(); delete(l.pg2.Machine.Tools, "ssh") }, nil},
 		"no rsync there":                {func(l *lab) { delete(l.pg1.Machine.Tools, "rsync") }, []string{"pg2 block rsync.missing"}},
 		"no rsync, no copy":             {func(l *lab) { l.streaming(); delete(l.pg1.Machine.Tools, "rsync") }, nil},
 		"rsync 3.1.2":                   {func(l *lab) { l.pg2.Machine.RsyncVersion = "3.1.2" }, []string{"pg2 block rsync.too-old"}},
@@ -319,6 +324,7 @@ func cases() map[string]struct {
 	maps.Copy(all, serviceCases())
 	maps.Copy(all, roleCases())
 	maps.Copy(all, archiveCases())
+	maps.Copy(all, startsCases())
 	return all
 }
 
@@ -404,8 +410,9 @@ func TestEveryCheckHasACaseThatFails(t *testing.T) {
 		if c.Doc == "" || c.Severity.rank() < 0 {
 			t.Errorf("%s: %+v", c.ID, c)
 		}
-		// These two speak for tables of pkg/postgres.
-		if !slices.Contains(found, c.ID) && c.ID != "release.known-bad" && c.ID != "release.pair" {
+		// These speak for tables of pkg/postgres.
+		tables := []string{"release.known-bad", "release.known-bad-standby", "release.pair"}
+		if !slices.Contains(found, c.ID) && !slices.Contains(tables, c.ID) {
 			t.Errorf("%s: no case", c.ID)
 		}
 	}

@@ -137,6 +137,18 @@ func knownBad(s subject) []found {
 	return issues(postgres.KnownBad(s.f.Server.Version, s.settings))
 }
 
+func collationVersion(s subject) []found {
+	var out []found
+	for _, c := range s.f.Server.Collations {
+		remedy := "in each of them: reindex what sorts text, then alter database … refresh collation version"
+		if s.f.Server.InRecovery {
+			remedy = "use the release of the operating system that its primary has; if the primary says the same, mend it there"
+		}
+		out = append(out, one(remedy, "databases that were made with version %s of what sorts their text, which is %s now: %s", c.Recorded, c.Actual, strings.Join(c.Databases, ", "))...)
+	}
+	return out
+}
+
 func endOfLife(s subject) []found {
 	v, now := s.f.Server.Version, s.f.Machine.Clock
 	day, ok := v.EndOfLife()

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 	"github.com/pgrepctl/pgrepctl/pkg/slot"
 )
@@ -78,6 +79,14 @@ func roleSuperuser(s subject) []found {
 		return nil
 	}
 	return one("alter role "+s.role.Name+" nosuperuser", "role %s is a superuser", s.role.Name)
+}
+
+func roleNoSCRAM(s subject) []found {
+	if s.cl.Replication.Binding != inventory.BindingRequire || s.role.Verifier.IsZero() || strings.HasPrefix(s.role.Verifier.Reveal(), "SCRAM-SHA-256$") {
+		return nil
+	}
+	return one("set password_encryption = 'scram-sha-256'; \\password "+s.role.Name+", in one session of psql; or take channel_binding out of the inventory",
+		"the password of role %s is not kept for SCRAM, and replication.channel_binding is require", s.role.Name)
 }
 
 func tlsOff(s subject) []found {

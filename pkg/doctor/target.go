@@ -30,6 +30,14 @@ func rsyncMissing(p pair) []found {
 	return out
 }
 
+// sshMissing: rsync of the standby starts it, and pulls.
+func sshMissing(p pair) []found {
+	if !p.target() || p.standby.inv.Relay || p.standby.f.Machine.Tools["ssh"] != "" {
+		return nil
+	}
+	return one("sudo apt-get install openssh-client, or sudo dnf install openssh-clients; or copy: relay in the inventory", "no ssh on %s", p.standby.inv.Name)
+}
+
 func rsyncTooOld(p pair) []found {
 	var out []found
 	for _, s := range p.ends() {
@@ -85,6 +93,27 @@ func architectureDiffers(p pair) []found {
 	return one("use a host of the same architecture", "it is %s, %s is %s", a, p.upstream.inv.Name, b)
 }
 
+func blockSizeDiffers(p pair) []found {
+	if !p.target() {
+		return nil
+	}
+	m, c := p.standby.f.Machine, p.upstream.f.Data.Control
+	var out []found
+	for _, x := range []struct {
+		setting    string
+		here, down int64 // down: of the control file, for an upstream that does not run
+	}{{"block_size", m.BlockSize, int64(c.BlockSize)}, {"wal_block_size", m.WALBlockSize, int64(c.WALBlockSize)}, {"segment_size", m.SegmentBlocks, int64(c.RelationSegment)}} {
+		theirs, ok := p.upstream.number(x.setting)
+		if !ok {
+			theirs = x.down
+		}
+		if x.here != 0 && theirs != 0 && x.here != theirs {
+			out = append(out, one("install the same packages as on "+p.upstream.inv.Name, "%s of the programs in %s is %d, that of %s is %d", x.setting, m.BinDirectory, x.here, p.upstream.inv.Name, theirs)...)
+		}
+	}
+	return out
+}
+
 func libcDiffers(p pair) []found {
 	a, b := p.standby.f.Machine.Glibc, p.upstream.f.Machine.Glibc
 	if a == b {
@@ -121,6 +150,23 @@ func releasePair(p pair) []found {
 	out := issues(postgres.KnownBadPair(sb, up))
 	for i := range out {
 		out[i].text = fmt.Sprintf("%s has %s, its upstream %s has %s: %s", p.standby.inv.Name, sb, p.upstream.inv.Name, up, out[i].text)
+	}
+	return out
+}
+
+// knownBadStandby: of a server that runs, knownBad tells, and so it does of the faults
+// that its upstream has, too, which need not be told twice.
+func knownBadStandby(p pair) []found {
+	sb, up := p.standby.f.Machine.BinVersion, p.upstream.f.Server.Version
+	if !p.target() || p.standby.f.Server.Running || sb == 0 || up != 0 && !sb.SameMajor(up) {
+		return nil
+	}
+	told := knownBad(p.upstream)
+	out := slices.DeleteFunc(issues(postgres.KnownBad(sb, p.upstream.settings)), func(f found) bool {
+		return slices.ContainsFunc(told, func(t found) bool { return t.id == f.id })
+	})
+	for i := range out {
+		out[i].text = fmt.Sprintf("%s is to run %s: %s", p.standby.inv.Name, sb, out[i].text)
 	}
 	return out
 }

@@ -100,6 +100,11 @@ type Machine struct {
 	BinDirectory string `json:"bin_directory"`
 	// BinVersion is what `postgres --version` there says.
 	BinVersion postgres.Version `json:"bin_version"`
+	// BlockSize, WALBlockSize (bytes) and SegmentBlocks (blocks in a file of a
+	// relation) are what they were compiled for; 0 when not known.
+	BlockSize     int64 `json:"block_size"`
+	WALBlockSize  int64 `json:"wal_block_size"`
+	SegmentBlocks int64 `json:"segment_blocks"`
 	// ICU is the major version of the ICU library that they are linked with,
 	// empty when there is none or it is not known.
 	ICU string `json:"icu"`
@@ -107,7 +112,10 @@ type Machine struct {
 	// are the names in it that end in .so.
 	LibDirectory string   `json:"lib_directory"`
 	Libraries    []string `json:"libraries"`
-	HostKey      string   `json:"host_key"` // "ssh-ed25519 AAAA…"
+	// Locales are those of the C library, as `locale -a` spells them; none when
+	// that does not tell.
+	Locales []string `json:"locales"`
+	HostKey string   `json:"host_key"` // "ssh-ed25519 AAAA…"
 	// TmpFS is a directory on a memory file system that OSUser can write,
 	// usually /dev/shm.
 	TmpFS string `json:"tmpfs"`
@@ -165,8 +173,14 @@ type Server struct {
 	// PendingRestart names settings that were changed but need a restart.
 	PendingRestart []string `json:"pending_restart"`
 	Archiver       Archiver `json:"archiver"`
-	// ICU: a database sorts by the ICU library by default (15+).
+	// ICU: a database sorts by the ICU library by default (15+), or a column or an
+	// index of the database of our session does (10+).
 	ICU bool `json:"icu"`
+	// Locales are LC_COLLATE and LC_CTYPE of its databases, each once.
+	Locales []Locale `json:"locales"`
+	// Collations are the databases that were made with another version of the
+	// library that sorts their text than the server has now (15+).
+	Collations []Collations `json:"collations"`
 	// ExclusiveBackup: the server is in exclusive backup mode (to 14).
 	ExclusiveBackup bool `json:"exclusive_backup"`
 	// Lock is who holds the cluster lock, nil if nobody does.

@@ -17,6 +17,7 @@ func built(file string, doc *document, drafts []*draft) *Cluster {
 			Password:    doc.Replication.Password.ref(),
 			SSLMode:     doc.Replication.SSLMode.Value,
 			SSLRootCert: doc.Replication.SSLRootCert.Value,
+			Binding:     doc.Replication.Binding.Value,
 			Slots:       doc.Replication.Slots.Value == "true",
 			Pos:         doc.Replication.at,
 		},

@@ -9,6 +9,7 @@ import (
 
 func (c *checker) replication() {
 	r := &c.doc.Replication
+	c.binding(r)
 	mode, cert := r.SSLMode.Value, r.SSLRootCert.Value
 	verify := strings.HasPrefix(mode, "verify-")
 	switch {
@@ -24,6 +25,26 @@ func (c *checker) replication() {
 			if v, err := strconv.ParseFloat(d.pg.Version.Value, 64); err == nil && v < 16 {
 				c.add(r.SSLRootCert.at, "replication.sslrootcert", "", "system is new in PostgreSQL 16")
 			}
+		}
+	}
+}
+
+// binding: libpq would refuse every login without TLS, or by another method than SCRAM.
+func (c *checker) binding(r *replicationSection) {
+	const at = "replication.channel_binding"
+	if r.Binding.Value != BindingRequire {
+		return
+	}
+	if mode := r.SSLMode.Value; mode == "disable" || mode == "allow" || mode == "prefer" {
+		c.add(r.Binding.at, at, "give sslmode: require, or a stricter one", "sslmode is %s, and require needs TLS", mode)
+	}
+	if !r.Password.given() {
+		c.add(r.Binding.at, at, "give replication.password", "require needs a password: nothing else logs in by SCRAM")
+	}
+	for _, d := range c.drafts {
+		if v, err := strconv.ParseFloat(d.pg.Version.Value, 64); err == nil && v < 13 {
+			c.add(r.Binding.at, at, "", "channel_binding is new in PostgreSQL 13")
+			break
 		}
 	}
 }

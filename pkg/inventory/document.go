@@ -57,6 +57,7 @@ type replicationSection struct {
 	Password    secretSection   `yaml:"password" derived:"none" doc:"its password, by reference"`
 	SSLMode     value[sslMode]  `yaml:"sslmode" default:"require" doc:"sslmode of the replication connections"`
 	SSLRootCert value[rootCert] `yaml:"sslrootcert" derived:"none" doc:"CA certificates on the standbys, or system (libpq 16 or later); needed by verify-ca and verify-full"`
+	Binding     value[binding]  `yaml:"channel_binding" derived:"as libpq's: prefer" doc:"require: standbys refuse an upstream that does not log them in by SCRAM, bound to its certificate (13 or later; from 16 on any other method is refused too)"`
 	Slots       value[boolean]  `yaml:"slots" default:"true" doc:"give each standby a replication slot on its upstream"`
 	Synchronous value[syncRule] `yaml:"synchronous" derived:"first 1 when a host is synchronous" doc:"how many of the synchronous hosts a commit waits for: the first N of them in the order of the file, or any N"`
 }
@@ -105,6 +106,7 @@ type balancerSection struct {
 	ConsoleUser     value[roleName]     `yaml:"console_user" derived:"pgbouncer, which needs os_user to be the user that runs it" doc:"pgbouncer: user of its console"`
 	Databases       list[poolName]      `yaml:"databases" derived:"all" doc:"pgbouncer: databases whose connections go through the balancers before it"`
 	Path            value[absPath]      `yaml:"path" derived:"required" doc:"file: the file on the standby whose presence keeps reads away"`
+	Settle          value[duration]     `yaml:"settle" derived:"6s; beside an haproxy, which says itself what it does, 0s" doc:"file: how long the balancer's check may take to see that it was made, or removed"`
 	Drain           argv                `yaml:"drain" doc:"command: keeps reads away; %h is the standby's name at the balancer"`
 	Restore         argv                `yaml:"restore" doc:"command: lets reads in again"`
 	Status          argv                `yaml:"status" doc:"command: prints drained, or serving, and perhaps the number of sessions behind it"`
@@ -123,7 +125,7 @@ type hostSection struct {
 	SSH         sshSection         `yaml:"ssh" doc:"overrides of ssh: for this host"`
 	CopyStreams value[streams]     `yaml:"copy_streams" default:"auto" doc:"how many rsync processes copy to it at a time, 1 to 4; auto is one for each core of the smaller end"`
 	CopyZstd    value[compression] `yaml:"copy_compress" default:"auto" doc:"auto compresses by zstd, and tries a stream without it in a long copy; zstd, or none"`
-	CopyLimit   value[copyRate]    `yaml:"copy_bwlimit" default:"none" doc:"bytes a second of all streams of a copy together, such as 50MB, or none"`
+	CopyLimit   value[copyRate]    `yaml:"copy_bwlimit" default:"none" doc:"bytes a second of all streams of a copy together, with kB, MB or GB, such as 50MB; or none"`
 	CommitLimit value[commitLimit] `yaml:"copy_commit_limit" default:"auto" doc:"how long a commit on the upstream may take before a copy slows down, such as 20ms; auto is twice as long as before the copy; none"`
 	Labels      textMap            `yaml:"labels" doc:"names and values to select hosts by"`
 	Traffic     value[trafficName] `yaml:"traffic" derived:"the host's name" doc:"name of the host's server at the load balancer; none keeps reads away"`

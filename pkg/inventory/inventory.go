@@ -131,12 +131,17 @@ const (
 	ServiceCommand      = "command"
 )
 
+// BindingRequire makes a standby refuse an upstream that cannot prove that it holds both
+// the role's verifier and the certificate.
+const BindingRequire = "require"
+
 // Replication is how standbys log in to their upstreams.
 type Replication struct {
 	User        string
 	Password    SecretRef // zero: no password (certificate or trust)
 	SSLMode     string    // as libpq's sslmode
 	SSLRootCert string    // path on the standbys, or "system" (libpq 16)
+	Binding     string    // as libpq's channel_binding; empty: not given to it
 	Slots       bool      // each standby has a physical slot on its upstream
 	// Synchronous is how many of the synchronous standbys a commit waits for;
 	// zero when no host is one.

@@ -330,6 +330,12 @@ func (sslMode) form() form {
 	}
 }
 
+type binding struct{}
+
+func (binding) form() form {
+	return form{Label: "channel binding", Enum: []string{"prefer", BindingRequire}}
+}
+
 // systemRoots is the sslrootcert of libpq 16 for the system's own CAs.
 const systemRoots = "system"
 

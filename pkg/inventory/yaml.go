@@ -21,6 +21,7 @@ func (c *Cluster) YAML() ([]byte, error) {
 	r.secret("password", c.Replication.Password)
 	r.text("sslmode", c.Replication.SSLMode)
 	r.text("sslrootcert", c.Replication.SSLRootCert)
+	r.text("channel_binding", c.Replication.Binding)
 	r.plain("slots", strconv.FormatBool(c.Replication.Slots))
 	r.text("synchronous", c.Replication.Synchronous.String())
 	top.set("replication", r.node)

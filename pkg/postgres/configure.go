@@ -49,6 +49,28 @@ func (v Version) SyncsFileSystems() bool { return v.AtLeast(14) }
 // Before 10 only ~/.pgpass of the server's OS user is read.
 func (v Version) PassfileInConninfo() bool { return v.AtLeast(10) }
 
+// ChannelBinding reports whether a conninfo can ask for channel binding: for SCRAM that
+// is bound to the certificate of the TLS session. libpq of a standby is of its own major
+// version.
+func (v Version) ChannelBinding() bool { return v.AtLeast(13) }
+
+// RequireAuth reports whether a conninfo can name the methods that may be used.
+func (v Version) RequireAuth() bool { return v.AtLeast(16) }
+
+// BindingParams make libpq refuse a server that does not log it in by SCRAM with channel
+// binding. Before 13 it cannot be told to. require_auth says nothing more but which
+// method was wanted, and says it before a password was asked for.
+func (v Version) BindingParams() []Param {
+	var out []Param
+	if v.ChannelBinding() {
+		out = append(out, Param{Key: "channel_binding", Value: "require"})
+	}
+	if v.RequireAuth() {
+		out = append(out, Param{Key: "require_auth", Value: string(SCRAMSHA256)})
+	}
+	return out
+}
+
 // PrimaryConninfoReloads reports whether a changed primary_conninfo or
 // primary_slot_name needs only a reload.
 func (v Version) PrimaryConninfoReloads() bool { return v.AtLeast(13) }

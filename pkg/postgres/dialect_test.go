@@ -70,6 +70,7 @@ func dialect(v Version) string {
 	call("CreateSlot(s, reserve)", func() (string, error) { return v.CreateSlot("s", true, false) })
 	call("CopySlot(s, t)", func() (string, error) { return v.CopySlot("s", "t") })
 	call("CreateSlot(s, reserve, temporary)", func() (string, error) { return v.CreateSlot("s", true, true) })
+	call("BindingParams", func() (string, error) { return Conninfo(v.BindingParams()) })
 	call("DropSlot(s)", func() (string, error) { return v.DropSlot("s") })
 	call("RowHash(s, t)", func() (string, error) { return v.RowHash("s", "t") })
 	call("FileSettingsQuery", v.FileSettingsQuery)
@@ -96,6 +97,7 @@ func dialect(v Version) string {
 		{"UsesSignalFiles", v.UsesSignalFiles()}, {"PassfileInConninfo", v.PassfileInConninfo()},
 		{"StatusInPIDFile", v.StatusInPIDFile()}, {"SyncsFileSystems", v.SyncsFileSystems()},
 		{"PrimaryConninfoReloads", v.PrimaryConninfoReloads()},
+		{"ChannelBinding", v.ChannelBinding()}, {"RequireAuth", v.RequireAuth()},
 		{"PromoteFunction", v.PromoteFunction()},
 		{"FileSettings", v.FileSettings()}, {"HBAFileRules", v.HBAFileRules()},
 		{"HBAIncludes", v.HBAIncludes()}, {"ControlFunctions", v.ControlFunctions()},

@@ -13,6 +13,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres/conf"
 )
@@ -58,7 +59,11 @@ func (s *StandbyConfig) Plan(ctx context.Context, in In) (Planned, error) {
 		return Planned{}, err
 	}
 	if v.UsesSignalFiles() {
-		if err := s.refuseTargets(ctx, in, h); err != nil {
+		err := refuseTargets(ctx, in, h)
+		if err == nil && !done {
+			err = refuseCopiedTargets(ctx, in, h)
+		}
+		if err != nil {
 			return Planned{}, err
 		}
 	}
@@ -207,27 +212,55 @@ func set(f *conf.File, wanted map[string]string, names ...string) error {
 
 // refuseTargets: a recovery target or a promotion trigger that is left over in
 // the server's own configuration would end recovery, and open a writable twin.
-func (s *StandbyConfig) refuseTargets(ctx context.Context, in In, h *facts.Host) error {
-	main := path.Join(in.Self.Postgres.ConfigDirectory, "postgresql.conf")
-	f, err := h.File(ctx, in.Self.Postgres.OSUser, main)
-	if err != nil || !f.Exists {
+func refuseTargets(ctx context.Context, in In, h *facts.Host) error {
+	return refuseTargetsIn(ctx, h, in.Self, in.Self.Postgres.ConfigDirectory, "would end recovery")
+}
+
+// refuseCopiedTargets: where the configuration lies in the data directory, the copy
+// brings the upstream's. A primary never reads such a line, so nobody has missed it there.
+func refuseCopiedTargets(ctx context.Context, in In, h *facts.Host) error {
+	pg := in.Self.Postgres
+	if pg.ConfigDirectory != pg.DataDirectory || h.Data.Overwrites() {
+		return nil
+	}
+	if copied, err := in.copied(ctx); err != nil || copied {
 		return err
 	}
-	tree, _, err := loadTree(ctx, h, in.Self.Postgres.OSUser, main)
+	up, uf, err := in.upstream(ctx)
 	if err != nil {
 		return err
 	}
+	return refuseTargetsIn(ctx, uf, up, uf.Server.DataDirectory, "would come with the copy, and end recovery")
+}
+
+// refuseTargetsIn looks at a host's postgresql.conf in dir, and at what it includes.
+func refuseTargetsIn(ctx context.Context, h *facts.Host, self *inventory.Host, dir, would string) error {
+	main := path.Join(dir, "postgresql.conf")
+	f, err := h.File(ctx, self.Postgres.OSUser, main)
+	if err != nil || !f.Exists {
+		return err
+	}
+	tree, _, err := loadTree(ctx, h, self.Postgres.OSUser, main)
+	if err != nil {
+		return err
+	}
+	var lines []string
 	for _, name := range recoverySettings() {
 		if !strings.HasPrefix(name, "recovery_target") && name != "promote_trigger_file" || name == "recovery_target_timeline" {
 			continue
 		}
-		value, file, line, ok := tree.Get(name)
-		if ok && value != "" {
-			return fault.Refuse(in.Self.Name, "take the line out, then type the same command again",
-				fmt.Errorf("%s = %s in %s:%d would end recovery: the standby would open read-write", name, value, file, line))
+		if value, file, line, ok := tree.Get(name); ok && value != "" {
+			lines = append(lines, fmt.Sprintf("%s = %s in %s:%d", name, value, file, line))
 		}
 	}
-	return nil
+	if len(lines) == 0 {
+		return nil
+	}
+	hint := "take the line out, then type the same command again"
+	if len(lines) > 1 {
+		hint = "take these lines out, then type the same command again"
+	}
+	return fault.Refuse(self.Name, hint, fmt.Errorf("%s %s: the standby would open read-write", strings.Join(lines, ", "), would))
 }
 
 func (s *StandbyConfig) settings(in In, v postgres.Version, address string, port int, h *facts.Host) (map[string]string, error) {
@@ -238,6 +271,11 @@ func (s *StandbyConfig) settings(in In, v postgres.Version, address string, port
 	}
 	if r.SSLRootCert != "" {
 		params = append(params, postgres.Param{Key: "sslrootcert", Value: r.SSLRootCert})
+	}
+	// Only on demand: what a standby has that streams would be another conninfo
+	// otherwise, and one whose role has an md5 verifier would be cut off.
+	if r.Binding == inventory.BindingRequire {
+		params = append(params, v.BindingParams()...)
 	}
 	if !r.Password.IsZero() && v.PassfileInConninfo() {
 		params = append(params, postgres.Param{Key: "passfile", Value: passfilePath(in.Cluster, h, v)})

@@ -23,9 +23,13 @@ func TestAccessIsThatOfTheServersUser(t *testing.T) {
 	if err := os.Mkdir(hidden, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	secret := filepath.Join(dir, "root's file")
+	if err := os.WriteFile(secret, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	s := &server{t: t, data: filepath.Join(dir, "data"), user: u, major: "15", port: freePort(t)}
 	g, h := s.gatherer()
-	dirs := []string{filepath.Join(dir, "it's $(here)"), ours, hidden, filepath.Join(dir, "new\none"), filepath.Join(dir, "no/parent"), filepath.Join(ours, "new"), filepath.Join(dir, "file")}
+	dirs := []string{filepath.Join(dir, "it's $(here)"), ours, hidden, filepath.Join(dir, "new\none"), filepath.Join(dir, "no/parent"), filepath.Join(ours, "new"), filepath.Join(dir, "file"), secret}
 	got, err := g.Access(contextOf(t), u, dirs)
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +41,8 @@ func TestAccessIsThatOfTheServersUser(t *testing.T) {
 		{Make: true},
 		{},
 		{},
-		{},
+		{File: true, Read: true, Owner: u, Mode: 0o644},
+		{File: true, Owner: "root", Mode: 0o600},
 	}
 	for i := range want {
 		want[i].Path = dirs[i]

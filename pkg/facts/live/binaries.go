@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
@@ -15,6 +16,8 @@ import (
 type binaries struct {
 	dir, icu, libDir string
 	version          postgres.Version
+	block, wal       int64             // block sizes
+	segment          int64             // in blocks
 	clients          map[string]string // psql and pg_dump
 	libs             []string
 }
@@ -45,6 +48,18 @@ func parseBinaries(r record, wanted string) binaries {
 		}
 		return out
 	}
+	number := func(key string) int64 {
+		v := of(key)
+		if len(v) == 0 {
+			return 0
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(v[0]), 10, 64)
+		if err != nil || n < 0 {
+			return 0
+		}
+		return n
+	}
+	b.block, b.wal, b.segment = number("block_size"), number("wal_block_size"), number("segment_size")
 	if v := of("icu"); len(v) > 0 {
 		first, _, _ := strings.Cut(v[0], "\n")
 		b.icu = strings.TrimPrefix(first, "libicui18n.so.")
@@ -77,6 +92,7 @@ func newerDump(found []string, wanted string) string {
 
 func (b binaries) complete(m facts.Machine) facts.Machine {
 	m.BinDirectory, m.BinVersion = b.dir, b.version
+	m.BlockSize, m.WALBlockSize, m.SegmentBlocks = b.block, b.wal, b.segment
 	m.ICU, m.LibDirectory, m.Libraries = b.icu, b.libDir, b.libs
 	if m.Tools = maps.Clone(m.Tools); m.Tools != nil {
 		maps.Copy(m.Tools, b.clients)

@@ -72,6 +72,15 @@ func TestGatherTellsARunningPrimary(t *testing.T) {
 	if f.Server.ICU {
 		t.Error("a cluster of locale C sorts by ICU")
 	}
+	if diff := cmp.Diff([]facts.Locale{{Name: "C", Database: "postgres"}}, f.Server.Locales); diff != "" || len(f.Server.Collations) != 0 {
+		t.Errorf("locales: %s; collations: %v", diff, f.Server.Collations)
+	}
+	if m := f.Machine; m.Glibc != "" && !slices.Contains(m.Locales, "POSIX") {
+		t.Errorf("locales of the machine: %v", m.Locales)
+	}
+	if m := f.Machine; m.BlockSize != int64(f.Data.Control.BlockSize) || m.WALBlockSize != int64(f.Data.Control.WALBlockSize) || m.SegmentBlocks != int64(f.Data.Control.RelationSegment) {
+		t.Errorf("programs for blocks of %d and %d bytes and files of %d, control file: %+v", m.BlockSize, m.WALBlockSize, m.SegmentBlocks, f.Data.Control)
+	}
 	if d := f.Machine.Skew; d < -time.Second || d > time.Second {
 		t.Errorf("skew against our own clock: %s", d)
 	}

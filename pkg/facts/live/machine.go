@@ -43,6 +43,7 @@ done
 [ -r /proc/sys/kernel/random/boot_id ] && read -r id </proc/sys/kernel/random/boot_id && kv boot_id "$id"
 kv uname "$(uname -srm)"
 kv glibc "$(getconf GNU_LIBC_VERSION 2>/dev/null)"
+kv locales "$(locale -a 2>/dev/null)"
 kv cores "$(getconf _NPROCESSORS_ONLN 2>/dev/null || nproc 2>/dev/null)"
 grep -Eiqs '^(flags|features)[[:space:]]*:.* aes( |$)' /proc/cpuinfo && kv aes yes
 for t in rsync perl python3 python socat sync find sudo ssh tar flock setsid systemctl pg_ctlcluster pg_createcluster restorecon; do
@@ -98,6 +99,7 @@ func parseMachine(r record) (facts.Machine, error) {
 		m.Kernel, m.Arch = f[0]+" "+f[1], f[2]
 	}
 	m.Glibc, _ = strings.CutPrefix(r.get("glibc"), "glibc ")
+	m.Locales = strings.Fields(r.get("locales"))
 	if n, err := strconv.Atoi(r.get("cores")); err == nil && n > 0 {
 		m.Cores = n
 	}

@@ -21,7 +21,7 @@ func TestQueriesNameOnlyWhatEachVersionHas(t *testing.T) {
 		t.Fatalf("catalogs: %v %v", found, err)
 	}
 	ancient := []string{"pg_is_in_recovery", "pg_postmaster_start_time", "pg_last_xact_replay_timestamp",
-		"pg_tablespace_location", "pg_database_size", "pg_tablespace_size", "pg_ls_dir"}
+		"pg_tablespace_location", "pg_database_size", "pg_database_collation_actual_version", "pg_tablespace_size", "pg_ls_dir"}
 	ancientViews := []string{"pg_stat_activity"} // pid, application_name, backend_start: 9.2
 	call := regexp.MustCompile(`\b(pg_[a-z_]+)\(`)
 	view := regexp.MustCompile(`(?:from|join) (pg_[a-z_]+)\b[^(]`)

@@ -146,6 +146,11 @@ for d in "$@"; do
 	for c in psql pg_dump; do
 		if [ -x "$d/$c" ]; then kv "$c" "$d/$c"; fi
 	done
+	# What it was compiled for it tells without a data directory, with any
+	# directory in its place.
+	for s in block_size wal_block_size segment_size; do
+		kv "$s" "$d=$("$d/postgres" -C "$s" -D "$d" -c config_file=/dev/null 2>/dev/null)"
+	done
 	# What it is linked with stands in it.
 	kv icu "$d=$(grep -aoE 'libicui18n\.so\.[0-9]+' "$d/postgres" 2>/dev/null)"
 	# Every server has libpqwalreceiver. pg_config belongs to a package for developers.
