@@ -30,6 +30,27 @@ func TestNoUndoIsOfferedAfterTheCommit(t *testing.T) {
 	}
 }
 
+// TestWhatIsDoneByHalfIsNotCalledTakenBack: nor is an undo offered, and one hint is enough.
+func TestWhatIsDoneByHalfIsNotCalledTakenBack(t *testing.T) {
+	t.Parallel()
+	engines := func(err error) error {
+		return &fault.Error{Class: fault.Failed, Err: err, State: "1 effects are done", Hint: "pgrepctl runs resume R1 goes on; pgrepctl runs undo R1 takes it back"}
+	}
+	for want, err := range map[string]error{
+		"pgrepctl ddl resume R1":                      engines(errors.New("the answer is lost")),
+		"pgrepctl ddl resume R1, which does the rest": engines(&fault.Error{Err: errors.New("stopped"), State: "by half", Hint: "pgrepctl ddl resume R1, which does the rest"}),
+	} {
+		var states, hints []string
+		walk(noWayBack("R1", err), func(e *fault.Error) { states, hints = append(states, e.State), append(hints, e.Hint) })
+		if got := strings.Join(hints, ""); got != want {
+			t.Errorf("hints %q, want %q", got, want)
+		}
+		if got := strings.Join(states, "|"); !strings.Contains(got, "cannot be taken back") || strings.Contains(got, "is taken back") {
+			t.Errorf("states %q", got)
+		}
+	}
+}
+
 // TestAFailedStatementIsFoundInItsFile: unless what failed has a remedy of its own.
 func TestAFailedStatementIsFoundInItsFile(t *testing.T) {
 	t.Parallel()

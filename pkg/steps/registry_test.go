@@ -2,10 +2,14 @@ package steps_test
 
 import (
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -99,6 +103,7 @@ func TestPlanningCannotReachAHost(t *testing.T) {
 
 func TestStepReferenceIsUpToDate(t *testing.T) {
 	t.Parallel()
+	comments := fieldComments(t)
 	var b strings.Builder
 	b.WriteString("# Step kinds\n\nA plan file is an ordered, nested list of these; `pgrepctl plans show bootstrap-standby` shows the built-in one.\n" +
 		"Each step may have `at:`, a host's name or `primary`, `standby`, `upstream` (default `primary`), and `each:`, `standbys`, `downwards` (each after its upstream), `upwards`, `all`, a host's name or, where the plan is about a standby, `others`, `downstreams` (of it), `siblings` (the other standbys of the primary).\n" +
@@ -110,8 +115,8 @@ func TestStepReferenceIsUpToDate(t *testing.T) {
 		if _, ok := k.New().(steps.Bracket); ok {
 			b.WriteString("\nA bracket.\n")
 		}
-		if rows := parameters(reflect.TypeOf(k.New()).Elem(), ""); len(rows) > 0 {
-			b.WriteString("\n| parameter | type |\n|---|---|\n" + strings.Join(rows, ""))
+		if rows := parameters(reflect.TypeOf(k.New()).Elem(), "", comments); len(rows) > 0 {
+			b.WriteString("\n| parameter | type | meaning |\n|---|---|---|\n" + strings.Join(rows, ""))
 		}
 		fmt.Fprintf(&b, "\n```yaml\n- %s\n```\n", strings.ReplaceAll(k.Example, "\n", "\n  "))
 	}
@@ -130,8 +135,8 @@ func TestStepReferenceIsUpToDate(t *testing.T) {
 	}
 }
 
-// parameters are the rows of a kind's table, read off its yaml tags.
-func parameters(of reflect.Type, prefix string) []string {
+// parameters are the rows of a kind's table, read off its yaml tags and comments.
+func parameters(of reflect.Type, prefix string, comments map[string]string) []string {
 	var out []string
 	for f := range of.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
@@ -139,10 +144,62 @@ func parameters(of reflect.Type, prefix string) []string {
 			continue
 		}
 		if f.Type.Kind() == reflect.Struct {
-			out = append(out, parameters(f.Type, prefix+name+".")...)
+			out = append(out, parameters(f.Type, prefix+name+".", comments)...)
 			continue
 		}
-		out = append(out, fmt.Sprintf("| `%s` | %s |\n", prefix+name, typeName(f.Type)))
+		out = append(out, fmt.Sprintf("| `%s` | %s | %s |\n", prefix+name, typeName(f.Type), meaning(of, f, comments)))
+	}
+	return out
+}
+
+// meaning is the comment of a field: without the name that it begins with, and with
+// parameters where it speaks of fields. A field without one may be in that of another.
+func meaning(of reflect.Type, f reflect.StructField, comments map[string]string) string {
+	text := comments[of.Name()+"."+f.Name]
+	for _, verb := range []string{": ", ", ", " is ", " are "} {
+		text = strings.TrimPrefix(text, f.Name+verb)
+	}
+	see := ""
+	for other := range of.Fields() {
+		name, _, _ := strings.Cut(other.Tag.Get("yaml"), ",")
+		text = regexp.MustCompile(`\b`+other.Name+`\b`).ReplaceAllString(text, "`"+name+"`")
+		if regexp.MustCompile(`\b` + f.Name + `\b`).MatchString(comments[of.Name()+"."+other.Name]) {
+			see = "see `" + name + "`"
+		}
+	}
+	if text == "" {
+		text = see
+	}
+	return strings.ReplaceAll(strings.TrimSuffix(text, "."), "|", `\|`)
+}
+
+// fieldComments are those of all structs of the package, as Type.Field.
+func fieldComments(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok {
+				return true
+			}
+			if s, ok := spec.Type.(*ast.StructType); ok {
+				for _, f := range s.Fields.List {
+					for _, field := range f.Names {
+						out[spec.Name.Name+"."+field.Name] = strings.Join(strings.Fields(f.Doc.Text()+" "+f.Comment.Text()), " ")
+					}
+				}
+			}
+			return true
+		})
 	}
 	return out
 }
