@@ -51,6 +51,9 @@ func (in In) reseedCauses(ctx context.Context, h *facts.Host, up *inventory.Host
 	if gone != "" {
 		out = append(out, gone)
 	}
+	if len(out) > 0 && !wasPrimary && len(in.Cluster.Archives) > 0 {
+		out = append(out, "the archive may still have what is missing, and pgrepctl standby bootstrap "+in.Self.Name+" goes on from it, without a copy")
+	}
 	return out, nil
 }
 
