@@ -306,7 +306,7 @@ func reason(err error) string {
 	what := fmt.Sprintf("exit status %d", exit.Code)
 	if exit.Signal != "" {
 		what = "killed by SIG" + exit.Signal
-	} else if exit.Code > 128 {
+	} else if exit.Code > 128 && exit.Code < 160 { // 255 is ssh's own
 		what = fmt.Sprintf("killed by signal %d", exit.Code-128)
 	}
 	for line := range strings.Lines(exit.Stderr) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -27,6 +28,9 @@ type DeadMan struct {
 	Lines []string `json:"-"`
 	// Dir is removed with all that is in it.
 	Dir string `json:"dir,omitempty"`
+	// Senders are commands, word by word with blanks between, that the key has started by
+	// sshd: those that still run are ended.
+	Senders []string `json:"-"`
 }
 
 //go:embed deadman.sh
@@ -50,7 +54,7 @@ func (e *DeadMan) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, err
 	}
 	// On stdin: who sees the directory's name before it is made can make it.
-	what := append([]string{e.File, e.Dir}, e.Lines...)
+	what := slices.Concat([]string{e.File, e.Dir}, e.Lines, []string{""}, e.Senders)
 	for _, w := range what {
 		if strings.Contains(w, "\n") {
 			return nil, fmt.Errorf("start the dead-man's switch on %s: line break in %q", e.Host, w)

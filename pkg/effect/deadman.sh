@@ -1,12 +1,14 @@
-# Reads lines: a file or "", a directory or "", and words that are in one line of
-# the file each. Says "ready", and when it is ended removes the lines and the
-# directory. Runs under a leash.
+# Reads lines: a file or "", a directory or "", words that are in one line of the file
+# each, an empty line, and command lines. Says "ready", and when it is ended removes the
+# lines and the directory, and ends what sshd has started with those commands. Runs under
+# a leash.
 IFS= read -r file
 IFS= read -r dir
 set --
-while IFS= read -r word; do
+while IFS= read -r word && [ -n "$word" ]; do
 	set -- "$@" "$word"
 done
+commands=$(cat)
 exec </dev/null
 # The number of the last line that has one of the words, 0 if none has.
 last() {
@@ -43,11 +45,27 @@ lines() {
 		cut_line || return
 	done
 }
+# A sender whose client is gone without a word waits for it, for as long as its time-out
+# is. It may be another user's, by sudo: the sshd that it talks through is ours.
+senders() {
+	[ -n "$commands" ] || return 0
+	{ ps -ww -eo pid= -o ppid= -o args= || ps -o pid= -o ppid= -o args=; } 2>/dev/null | commands=$commands awk '
+		BEGIN { n = split(ENVIRON["commands"], list, "\n"); for (i = 1; i <= n; i++) if (list[i] != "") ours[list[i]] }
+		{ pid = $1; parent[pid] = $2; sub(/^ *[0-9]+ +[0-9]+ +/, ""); args[pid] = $0 }
+		END {
+			for (pid in args) if (args[pid] in ours) {
+				print pid
+				for (up = parent[pid]; up in args && up > 1; up = parent[up])
+					if (args[up] ~ /^sshd(-session)?: /) { print up; break }
+			}
+		}' | while read -r pid; do kill "$pid"; done 2>/dev/null
+}
 remove() {
 	trap '' TERM INT HUP
 	kill "$nap" 2>/dev/null
 	[ -z "$dir" ] || rm -rf -- "$dir"
 	lines "$@"
+	senders
 	exit 0
 }
 sleep 2147483647 &

@@ -62,7 +62,7 @@ func TestDeadMansSwitchRemovesItsLinesAndNoOther(t *testing.T) {
 				if err := os.WriteFile(file, []byte(c.file), 0o640); err != nil {
 					t.Fatal(err)
 				}
-				dies(t, sh, file, "", "AAAAours", "AAAAsecond")
+				dies(t, sh, file, "", "AAAAours", "AAAAsecond", "")
 				b, err := os.ReadFile(file)
 				got := string(b)
 				if err == nil && got == "" {
@@ -92,8 +92,52 @@ func TestDeadMansSwitchRemovesItsDirectory(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "key0"), []byte("private"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	dies(t, "/bin/sh", "", dir)
+	dies(t, "/bin/sh", "", dir, "")
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("it is still there: %v", err)
+	}
+}
+
+// Of a client that is gone without a word the sender knows nothing. What ends is that, and
+// the sshd that it talks through, and nothing beside it.
+func TestDeadMansSwitchEndsTheSendersOfItsKey(t *testing.T) {
+	t.Parallel()
+	for _, sh := range []string{"/bin/sh", "/bin/bash"} {
+		t.Run(sh, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			sender := filepath.Join(dir, "my rsync")
+			if err := os.Symlink("/bin/sleep", sender); err != nil {
+				t.Fatal(err)
+			}
+			// As sshd has it: sshd, a shell, the sender.
+			sshd := exec.Command("/bin/bash", "-c", `(exec -a "sshd: admin@notty" /bin/bash -c '/bin/bash -c "\"\$0\" 1000; true" "$0"; true' "$0")`, sender)
+			other := exec.Command(sender, "1001")
+			for _, c := range []*exec.Cmd{sshd, other} {
+				if err := c.Start(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- sshd.Wait() }()
+			for exec.Command("pgrep", "-f", "^"+sender+" 1000$").Run() != nil {
+				select {
+				case err := <-ended:
+					t.Fatalf("there is no sender: %v", err)
+				default:
+				}
+			}
+			dies(t, sh, "", "", "", sender+" 1000")
+			<-ended
+			if err := exec.Command("pgrep", "-f", "^"+sender+" 1000$").Run(); err == nil {
+				t.Error("the sender is still there")
+			}
+			if err := other.Process.Kill(); err != nil {
+				t.Errorf("what is not ours was ended: %v", err)
+			}
+			if err := other.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
+				t.Errorf("what is not ours: %v", err)
+			}
+		})
 	}
 }

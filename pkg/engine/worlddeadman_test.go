@@ -21,7 +21,7 @@ func (m *machine) deadMan(ctx context.Context, c host.Cmd, stdio host.Stdio) err
 		return err
 	}
 	in := strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
-	file, dir, lines := in[0], in[1], in[2:]
+	file, dir, lines := in[0], in[1], in[2:2+slices.Index(in[2:], "")]
 	m.w.mu.Lock()
 	m.w.deadMen = append(m.w.deadMen, func() { m.forget(file, dir, lines) })
 	m.w.mu.Unlock()

@@ -92,14 +92,19 @@ func (s *CopyKey) Open(ctx context.Context, in In) (Planned, error) {
 		if err != nil {
 			return Planned{}, err
 		}
-		line, mark, err := s.authorize(ctx, in, self, uf, up, t, key, n, expires)
+		command, senders, err := s.command(ctx, in, self, uf, up, t)
+		if err != nil {
+			return Planned{}, err
+		}
+		line, mark, err := authorize(in, uf, command, key, n, expires)
 		if err != nil {
 			return Planned{}, err
 		}
 		what := "key of this run, for rsync of " + t.source + " only, for " + expires.String()
 		lines = append(lines, &effect.AddLine{Host: up.Name, Path: guard.File, Line: line, Mark: mark, Mode: 0o600, What: what})
-		// By the key itself: a resume makes others under the same mark.
+		// By the key itself, which is what opens.
 		guard.Lines = append(guard.Lines, strings.Fields(key.Public)[1])
+		guard.Senders = append(guard.Senders, senders...)
 		keys = append(keys, &effect.WriteFile{Host: in.Self.Name, As: as, Path: keyFile(dir, t), Data: []byte(key.Private.Reveal()), Mode: 0o600,
 			Own: true, Sensitive: true, What: fmt.Sprintf("private key %d", n+1), Why: "(0600, in memory)"})
 	}
@@ -137,11 +142,8 @@ func digest(s string) string {
 	return hex.EncodeToString(sum[:12])
 }
 
-func (s *CopyKey) authorize(ctx context.Context, in In, self, uf *facts.Host, up *inventory.Host, t tree, key Key, n int, expires time.Duration) (line, mark string, err error) {
-	command, err := s.command(ctx, in, self, uf, up, t)
-	if err != nil {
-		return "", "", err
-	}
+// authorize is the line that lets a key start the command, and the word that names it.
+func authorize(in In, uf *facts.Host, command string, key Key, n int, expires time.Duration) (line, mark string, err error) {
 	if strings.ContainsAny(command, "\n\r") {
 		return "", "", errors.New("rsync command: line break in a path")
 	}
@@ -154,30 +156,34 @@ func (s *CopyKey) authorize(ctx context.Context, in In, self, uf *facts.Host, up
 	// Without a Z the time is the server's local time; sshd before 9.1 knows
 	// no other.
 	options = append(options, `expiry-time="`+uf.Machine.Clock.Add(expires).Format("200601021504")+`"`)
-	mark = fmt.Sprintf("pgrepctl:%s:%s:%d", in.Run.ID(), in.Self.Name, n)
+	// Of this key alone: whoever goes on with the run from another machine makes others, and
+	// this machine, should it wake up then, must not take those away.
+	mark = fmt.Sprintf("pgrepctl:%s:%s:%d:%s", in.Run.ID(), in.Self.Name, n, digest(key.Public)[:8])
 	return strings.Join(options, ",") + " " + key.Public + " " + mark, mark, nil
 }
 
 // command is all that a key can start: an rsync sender of one directory. Which of them,
-// where the copy may compress or goes on, the name decides that rsync asks for.
-func (s *CopyKey) command(ctx context.Context, in In, self, uf *facts.Host, up *inventory.Host, t tree) (string, error) {
+// where the copy may compress or goes on, the name decides that rsync asks for. The senders
+// are as the list of processes shows them.
+func (s *CopyKey) command(ctx context.Context, in In, self, uf *facts.Host, up *inventory.Host, t tree) (command string, senders []string, err error) {
 	how, err := in.copying(s.Streams, s.Compress, s.BWLimit, self, uf)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	sender := func(zstd bool, more ...string) (string, error) {
+	sender := func(zstd bool, more ...string) (line, shown string, err error) {
 		argv, err := self.RsyncServer(ctx, append(how.flags(zstd), more...), t.source+"/")
 		if err != nil {
-			return "", err
+			return "", "", err
 		}
 		if uf.Machine.LoginUser != up.Postgres.OSUser {
 			argv = append([]string{"sudo", "-n", "-u", up.Postgres.OSUser}, argv...)
 		}
-		return shell.Quote(argv...)
+		line, err = shell.Quote(argv...)
+		return line, strings.Join(argv, " "), err
 	}
 	lowly, err := s.lowly(in, t)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	asks := []ask{{}}
 	if how.compress != "none" {
@@ -187,13 +193,14 @@ func (s *CopyKey) command(ctx context.Context, in In, self, uf *facts.Host, up *
 		asks = append(asks, ask{name: effect.AppendSender, more: []string{"--append"}})
 	}
 	lines, errs := make([]string, len(asks)), make([]error, len(asks))
+	senders = make([]string, len(asks))
 	var asking sync.WaitGroup
 	for i, a := range asks {
-		asking.Go(func() { lines[i], errs[i] = sender(a.zstd, a.more...) })
+		asking.Go(func() { lines[i], senders[i], errs[i] = sender(a.zstd, a.more...) })
 	}
 	asking.Wait()
 	if err := cmp.Or(errs...); err != nil || len(asks) == 1 && lowly == "" {
-		return lines[0], err
+		return lines[0], senders, err
 	}
 	others := ""
 	for i, a := range asks[1:] {
@@ -202,7 +209,8 @@ func (s *CopyKey) command(ctx context.Context, in In, self, uf *facts.Host, up *
 	if others != "" {
 		others = "case $SSH_ORIGINAL_COMMAND in " + others + "esac; "
 	}
-	return shell.Quote("sh", "-c", lowly+others+"exec "+lines[0])
+	command, err = shell.Quote("sh", "-c", lowly+others+"exec "+lines[0])
+	return command, senders, err
 }
 
 // ask is about one of the commands that rsync may run: by the name that it asks for, empty for

@@ -83,8 +83,13 @@ func (s *site) fillWAL(t *testing.T, o *operator) *answer {
 		ended <- s.lab.Run(ctx, "h1", []string{"sh", "-c", asPostgres + "cd /; as psql -Xq"},
 			host.Stdio{In: strings.NewReader("select pg_logical_emit_message(true, 'fill', repeat('x', 1500000)) \\watch 0.1\n")})
 	}()
+	// It writes until the copy is given up, and no longer: how long the brackets take to
+	// close is the machine's affair.
+	o.await(nil, "word of the copy", 20*time.Millisecond, func() bool {
+		return strings.Contains(c.stdout.String()+c.stderr.String(), "nearly full") || !alive(c.cmd.Process.Pid)
+	})
+	s.at(t, "h1", "pkill -KILL -x psql || true")
 	a := c.wait()
-	s.at(t, "h1", "pkill -KILL -x psql || true") // at once: it writes on
 	cancel()
 	<-ended
 	return a

@@ -190,6 +190,9 @@ func (s *site) reset(ctx context.Context) error {
 		if h.Rate != "" {
 			errs = append(errs, s.lab.Slow(ctx, h.Name, ""))
 		}
+		if len(h.Parted) > 0 {
+			errs = append(errs, s.lab.Join(ctx))
+		}
 		if err := errors.Join(errs...); err != nil {
 			return err
 		}

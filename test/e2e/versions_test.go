@@ -116,23 +116,24 @@ func bootstrapAndUndo(t *testing.T, s *site) {
 	o.call("status").exits(0).says("streaming", "h2 active")
 	o.call("check", "h1", "h2").exits(0).says("takes writes") // a third one may wait for its bootstrap
 	o.call("standby", "bootstrap", "h2", "--yes").exits(0).says("nothing to do", "streams from h1")
-	made := o.runID()
 	var said struct{ Findings []doctor.Finding }
 	o.call("doctor", "-o", "json").decode(&said) // an old release has warnings of its own
 	for _, f := range said.Findings {
-		if f.Severity == doctor.Block {
+		if f.Severity == doctor.Block && f.Host != "h3" { // of which nothing is made
 			t.Errorf("doctor: %s %s: %s", f.Host, f.ID, f.Found)
 		}
 	}
-	o.call("slot", "create", "retired", "--yes").exits(0)
-	o.call("slot", "list", "h1", "--sample", "0").exits(0).says("h2", "orphan", "slot drop retired --on h1")
-	o.call("slot", "drop", "retired", "--on", "h1", "--yes").exits(0)
-	o.call("slot", "prune", "--yes").exits(0)
-	o.call("runs", "undo", made, "--yes").exits(0).says("undone")
+	o.call("runs", "undo", o.runID(), "--yes").exits(0).says("undone")
 	s.unchanged(t, was, lenient)
 	if left := s.at(t, "h2", listTablespace); left != freeTablespace {
 		t.Errorf("left on h2:\n%s", left)
 	}
+	o.call("slot", "create", "retired", "--yes").exits(0)
+	o.call("slot", "list", "h1", "--sample", "0").exits(0).says("orphan", "slot drop retired --on h1")
+	o.call("slot", "drop", "retired", "--on", "h1", "--yes").exits(0)
+	o.call("slot", "create", "left", "--yes").exits(0)
+	o.call("slot", "prune", "--yes").exits(0)
+	s.unchanged(t, was, lenient)
 }
 
 func otherDisks(t *testing.T, s *site) {
