@@ -40,7 +40,8 @@ func Main(args []string) int {
 }
 
 // signals closes stop at the first SIGINT or SIGTERM, and cancels the context
-// at the second: the first lets a run end in a proven state.
+// at the second: the first lets a run end in a proven state. A third ends the process, as
+// it would without us: what drops the connections may hang, too.
 func signals() (context.Context, <-chan struct{}, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	stop := make(chan struct{})
@@ -50,6 +51,7 @@ func signals() (context.Context, <-chan struct{}, func()) {
 		<-got
 		close(stop)
 		<-got
+		signal.Stop(got)
 		cancel(&fault.Error{Class: fault.Interrupted, Err: errors.New("interrupted twice"), State: "connections were dropped; what they held open on the hosts ends by itself"})
 	}()
 	return ctx, stop, func() { signal.Stop(got); cancel(nil) }

@@ -108,7 +108,10 @@ func takeBackup(ctx context.Context, env Env, name, op string) (*backupSession, 
 		return nil, nil
 	}
 	b := held.(*backupSession)
-	b.rest()
+	if err := b.rest(ctx); err != nil {
+		return nil, &fault.Error{Class: fault.ClassOf(err), Host: name, Op: op, Err: err,
+			State: "the session was closed: the server leaves backup mode by itself; the copy cannot be used, and cannot start"}
+	}
 	if host.Lost(b.sql) {
 		_ = b.sql.Close(ctx)
 		return nil, lostBackup(name, op)

@@ -164,11 +164,11 @@ func (e *Copy) Do(ctx context.Context, env Env) (Output, error) {
 	defer unwatch()
 	over, err := e.passOver(ctx, env, h)
 	if err != nil {
-		return nil, e.explain(ctx, err)
+		return nil, e.explain(ctx, env, err)
 	}
 	list, err := e.split(ctx, env)
 	if err != nil {
-		return nil, e.explain(ctx, err)
+		return nil, e.explain(ctx, env, err)
 	}
 	have := int64(0)
 	if over {
@@ -179,7 +179,7 @@ func (e *Copy) Do(ctx context.Context, env Env) (Output, error) {
 	}
 	how, err := e.pull(ctx, h, env, list, have, g)
 	if err != nil {
-		return nil, e.explain(ctx, err)
+		return nil, e.explain(ctx, env, err)
 	}
 	base := path.Base(e.Into)
 	out := Output{"copy.seconds." + base: fmt.Sprintf("%.2f", time.Since(start).Seconds()), "copy.streams." + base: strconv.Itoa(len(list)), CopiedUnder(e.From, e.Source): e.Backup}
@@ -189,19 +189,46 @@ func (e *Copy) Do(ctx context.Context, env Env) (Output, error) {
 	return out, nil
 }
 
-func (e *Copy) explain(ctx context.Context, err error) error {
+func (e *Copy) explain(ctx context.Context, env Env, err error) error {
 	f := &fault.Error{Class: fault.Failed, Host: e.Host, Op: "copy " + e.What + " from " + e.From, Err: err,
 		Stderr: host.Tail(host.StderrOf(err), 5),
 		State:  "the copy on " + e.Host + " has no pg_control, so it cannot start; what was copied stays"}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		f.Err = cause
 	}
+	// A temporary slot is its session's: the server ends that to take the WAL away.
+	const more = "pgrepctl slot limit --help says how to give slots more, or copy faster; then resume"
 	if e.Holds && e.unreserved.Load() {
-		// A temporary slot is its session's: the server ends that to take the WAL away.
 		f.Err = fmt.Errorf("%w: the slot that keeps the WAL had reached max_slot_wal_keep_size of %s", f.Err, e.slotOn())
-		f.Hint = "pgrepctl slot limit --help says how to give slots more, or copy faster; then resume"
+		f.Hint = more
+	} else if limit := e.slotLimit(ctx, env, f.Err); limit != "" {
+		f.Err = fmt.Errorf("%w: it ends when the slot that keeps the WAL has reached max_slot_wal_keep_size, which is %s on %s", f.Err, limit, e.slotOn())
+		f.Hint = "the server log of " + e.slotOn() + " says whether it did so (\"to release replication slot\"); " + more
 	}
 	return f
+}
+
+// slotLimit is max_slot_wal_keep_size (13) where a session was lost that has the slot which
+// keeps the WAL; empty if there is no limit, or nobody says.
+func (e *Copy) slotLimit(ctx context.Context, env Env, why error) string {
+	var lost HoldLost
+	if !e.Holds || !errors.As(why, &lost) || lost.Key != backupHold {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	s, err := env.SQL(ctx, e.slotOn())
+	if err != nil {
+		return ""
+	}
+	var rows []struct {
+		Limit string `json:"limit"`
+	}
+	q := "select current_setting(name) as limit from pg_settings where name = 'max_slot_wal_keep_size' and setting::int8 >= 0"
+	if err := s.Query(ctx, &rows, q); err != nil || len(rows) != 1 {
+		return ""
+	}
+	return rows[0].Limit
 }
 
 // size is whole in the largest of PostgreSQL's units that it is whole in.

@@ -12,6 +12,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
 )
 
 func copyOf() *effect.Copy {
@@ -103,6 +104,25 @@ const (
 	mark    = "query select case when pg_is_in_recovery()…"
 	replay  = "query select pg_last_wal_receive_lsn()…"
 )
+
+// A temporary slot ends with its session, which the server ends to take the WAL away.
+func TestACopyWhoseSlotWasEndedNamesTheLimitOfSlots(t *testing.T) {
+	t.Parallel()
+	for limit, want := range map[string]string{
+		`[{"limit":"1MB"}]`: "pg1: copy the data directory from pg0: the backup session was lost: it ends when the slot that keeps the WAL has reached max_slot_wal_keep_size, which is 1MB on pg0",
+		`[]`:                "pg1: copy the data directory from pg0: the backup session was lost",
+	} {
+		e := copyOf()
+		e.Holds = true
+		ctx, cancel := context.WithCancelCause(t.Context())
+		_, in := script(t, call{Do: "run rsync…", Err: context.Canceled, Then: func() { cancel(effect.HoldLost{Key: "backup"}) }})
+		src := hosttest.NewScript(t, "pg0", hosttest.NewFS())
+		src.Expect(call{Do: "connect"}, call{Do: "query select current_setting(name)…", Out: limit})
+		in.hosts["pg0"] = src
+		_, err := e.Do(ctx, in)
+		wantFault(t, err, want, fault.Failed)
+	}
+}
 
 func TestWaitReachesAPositionTakenAfterTheStart(t *testing.T) {
 	t.Parallel()

@@ -2,7 +2,7 @@ package effect
 
 import (
 	"context"
-	"sync"
+	"fmt"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/host"
@@ -19,10 +19,15 @@ const heartbeat = 15 * time.Second
 // setting, and the statement no row.
 const idleTimeout = "select set_config(name, '75s', false) from pg_settings where name = 'idle_session_timeout'"
 
-// heldSession is a session that stays open between effects. The mutex is for the
-// heartbeat: one SQL session is for one goroutine at a time.
+// beatTimeout is how long a beat may take: as long as the server waits for one. A backend
+// that does not answer for that long holds nothing that a run may count on.
+const beatTimeout = 75 * time.Second
+
+// heldSession is a session that stays open between effects. turn is for the
+// heartbeat, and taken by whoever sends to it: one SQL session is for one goroutine at
+// a time.
 type heldSession struct {
-	mu   sync.Mutex
+	turn chan struct{}
 	sql  host.SQL
 	end  context.CancelFunc
 	done chan struct{}
@@ -30,7 +35,7 @@ type heldSession struct {
 
 func holdSession(s host.SQL) *heldSession {
 	ctx, cancel := context.WithCancel(context.Background()) //nolint:contextcheck // outlives Do by design; ended by Close
-	h := &heldSession{sql: s, end: cancel, done: make(chan struct{})}
+	h := &heldSession{turn: make(chan struct{}, 1), sql: s, end: cancel, done: make(chan struct{})}
 	go h.beat(ctx)
 	return h
 }
@@ -46,23 +51,43 @@ func (h *heldSession) beat(ctx context.Context) {
 		case <-h.sql.Lost():
 			return
 		case <-t.C:
-			h.mu.Lock()
-			// A failed beat needs no handling: Lost tells. It has no time-out: a statement
-			// that is cancelled takes the session's temporary slot along.
+			h.turn <- struct{}{}
 			if ctx.Err() == nil {
-				_ = h.sql.Exec(ctx, "select 1")
+				h.once(ctx)
 			}
-			h.mu.Unlock()
+			<-h.turn
 		}
 	}
 }
 
-// rest ends the beat, and waits for one that is on its way.
-func (h *heldSession) rest() {
-	h.mu.Lock()
+// once is one beat. One that failed needs no handling: Lost tells. One that took too long
+// ends the session: a statement that is cancelled takes the temporary slot along, and the
+// session would go on without it.
+func (h *heldSession) once(ctx context.Context) {
+	timed, cancel := context.WithTimeout(ctx, beatTimeout)
+	defer cancel()
+	if err := h.sql.Exec(timed, "select 1"); err != nil && timed.Err() != nil && ctx.Err() == nil {
+		_ = h.sql.Close(context.WithoutCancel(ctx))
+	}
+}
+
+// rest ends the beat, and waits for one that is on its way. If ctx ends first, the backend
+// hangs, and the session is closed.
+func (h *heldSession) rest(ctx context.Context) error {
+	select {
+	case h.turn <- struct{}{}:
+	default: // a beat has it
+		select {
+		case h.turn <- struct{}{}:
+		case <-ctx.Done():
+			_ = h.Close(context.WithoutCancel(ctx))
+			return fmt.Errorf("wait for an answer of its session: %w", context.Cause(ctx))
+		}
+	}
 	h.end()
-	h.mu.Unlock()
+	<-h.turn
 	<-h.done
+	return nil
 }
 
 func (h *heldSession) Lost() <-chan struct{} { return h.sql.Lost() }
@@ -72,3 +97,8 @@ func (h *heldSession) Close(ctx context.Context) error {
 	<-h.done
 	return h.sql.Close(ctx)
 }
+
+// HoldLost is why a bracket's body was ended: what it holds by that key is gone.
+type HoldLost struct{ Key string }
+
+func (e HoldLost) Error() string { return "the " + e.Key + " session was lost" }

@@ -426,6 +426,11 @@ func (e *Service) fence(ctx context.Context, h host.Host) error {
 		Err:   errors.New("the server opened read-write instead of following its upstream"),
 		State: "it was stopped at once",
 		Hint:  "do not start it by hand; look for " + e.Signal + " in its data directory, then run the same command again"}
+	return e.halt(ctx, h, f)
+}
+
+// halt stops the server whatever else ends, and says so if that failed.
+func (e *Service) halt(ctx context.Context, h host.Host, f *fault.Error) error {
 	c := e.Control.Stop
 	if err := h.Run(context.WithoutCancel(ctx), host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{}); err != nil {
 		f.State = "IT IS STILL RUNNING, AND WRITABLE: stopping it failed: " + err.Error()

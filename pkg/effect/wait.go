@@ -78,7 +78,8 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 		Mark  string `json:"mark"` // moves with the positions
 	}
 	var replayed []struct {
-		Replay *postgres.LSN `json:"replay"`
+		Replay   *postgres.LSN `json:"replay"`
+		Writable bool          `json:"writable"`
 	}
 	last := "no walsender for it"
 	err = pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
@@ -91,8 +92,11 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 		}
 		// What it fetches from an archive no walsender shows.
 		last = "no walsender for it"
-		if err := sb.Query(ctx, &replayed, "select "+e.Version.LastReplay()+" as replay"); err != nil {
+		if err := sb.Query(ctx, &replayed, "select "+e.Version.LastReplay()+" as replay, not pg_is_in_recovery() as writable"); err != nil {
 			return false, "", err
+		}
+		if len(replayed) == 1 && replayed[0].Writable {
+			return false, "", errWritable
 		}
 		if len(replayed) == 1 && replayed[0].Replay != nil {
 			return false, replayed[0].Replay.String(), nil
@@ -114,10 +118,15 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 		Receive *postgres.LSN `json:"receive"`
 		Replay  *postgres.LSN `json:"replay"`
 		Paused  bool          `json:"paused"`
+		// Writable: it has left recovery.
+		Writable bool `json:"writable"`
 	}
 	err = pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
-		if err := sb.Query(ctx, &at, "select "+e.Version.LastReceive()+" as receive, "+e.Version.LastReplay()+" as replay, "+e.Version.IsReplayPaused()+" as paused"); err != nil {
+		if err := sb.Query(ctx, &at, "select "+e.Version.LastReceive()+" as receive, "+e.Version.LastReplay()+" as replay, "+e.Version.IsReplayPaused()+" as paused, not pg_is_in_recovery() as writable"); err != nil {
 			return false, "", err
+		}
+		if at[0].Writable {
+			return false, "", errWritable
 		}
 		pos := at[0].Replay
 		if e.Delayed {
@@ -153,14 +162,23 @@ func (e *AwaitStreaming) severe(ctx context.Context, env Env) []string {
 }
 
 func (e *AwaitStreaming) explain(ctx context.Context, env Env, err error) error {
-	var severe []string
+	f := &fault.Error{Class: fault.Failed, Host: e.Host, Op: "wait until it streams from " + e.Upstream, Err: err, State: "the standby was left as it is"}
 	if ctx.Err() == nil { // the operator ended the wait: no other reason is asked for
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
-		severe = e.severe(ctx, env)
+		is, unknown := writes(ctx, env, e.Host)
+		switch {
+		case errors.Is(err, errWritable) || is && unknown == nil:
+			err := twin(ctx, env, e.Host, e.Upstream, f)
+			f.Stderr = host.Tail(strings.Join(e.severe(ctx, env), "\n"), 5)
+			return err
+		case unknown == nil:
+			f.State = "the standby runs, in recovery"
+		default:
+			f.State = "whether it is in recovery could not be asked"
+		}
+		f.Stderr = host.Tail(strings.Join(e.severe(ctx, env), "\n"), 5)
 	}
-	f := &fault.Error{Class: fault.Failed, Host: e.Host, Op: "wait until it streams from " + e.Upstream, Err: err,
-		State: "the standby runs, in recovery", Stderr: host.Tail(strings.Join(severe, "\n"), 5)}
 	if e.Log != "" {
 		f.Hint = "its walreceiver says why in " + e.Log
 	}
@@ -216,7 +234,7 @@ func (e *VerifyStandby) Do(ctx context.Context, env Env) (Output, error) {
 	}
 	var errs []error
 	if !sb[0].Recovery {
-		errs = append(errs, errors.New("it is not in recovery"))
+		errs = append(errs, errWritable)
 	}
 	if sb[0].System != up[0].System {
 		errs = append(errs, fmt.Errorf("system identifier %s, that of %s is %s", sb[0].System, e.Upstream, up[0].System))
@@ -238,8 +256,12 @@ func (e *VerifyStandby) Do(ctx context.Context, env Env) (Output, error) {
 			errs = append(errs, fmt.Errorf("slot %s on %s is not in use", e.Slot, e.Upstream))
 		}
 	}
+	f := &fault.Error{Class: fault.Failed, Host: e.Host, Op: "verify the standby", Err: errors.Join(errs...)}
+	if !sb[0].Recovery {
+		return nil, twin(ctx, env, e.Host, e.Upstream, f)
+	}
 	if len(errs) > 0 {
-		return nil, &fault.Error{Class: fault.Failed, Host: e.Host, Op: "verify the standby", Err: errors.Join(errs...)}
+		return nil, f
 	}
 	if err := ss.Exec(ctx, "CHECKPOINT"); err != nil {
 		return nil, fmt.Errorf("take a restart point: %w", err)

@@ -28,7 +28,8 @@ type Report struct {
 }
 
 // Apply runs a plan. An interrupted run of the same plan with the same
-// variables is resumed; any other open run is refused.
+// variables is resumed; any other open run is refused. There is no report of a run that
+// another operator went on with meanwhile: it is theirs.
 func (e *Engine) Apply(ctx context.Context, p *plan.Plan) (*Report, error) {
 	return e.ApplyAfter(ctx, p, &Preview{})
 }
@@ -68,7 +69,7 @@ func underLock(p *plan.Plan) bool {
 }
 
 func (e *Engine) newRun(ctx context.Context, id string, p *plan.Plan) *run {
-	return &run{root: ctx, state: e.newState(id), e: e, plan: p, meets: e.meeting(p.Meets), begun: journal.Begun{}, late: map[string]bool{}, world: newWorld(e.Cluster), holds: map[string]*hold{},
+	return &run{root: ctx, state: e.newState(id), e: e, plan: p, meets: e.meeting(p.Meets), begun: journal.Begun{}, late: map[string]bool{}, world: newWorld(e.Cluster), holds: map[string]*hold{}, starts: map[string]*effect.Service{},
 		report: &Report{Run: id, Plan: p.Name}}
 }
 
@@ -88,6 +89,7 @@ type run struct {
 	stuck   string // why an undo can go no further
 	world   *world
 	holds   map[string]*hold
+	starts  map[string]*effect.Service // by host: see Started
 	report  *Report
 	frame   *frame
 	node    *plan.Node
@@ -95,6 +97,9 @@ type run struct {
 	root    context.Context // of the whole run: see closing
 	// unclosed: what a bracket made could not all be taken away.
 	unclosed bool
+	// taken: another operator went on with the run. unread: whether that is so could not be
+	// asked, and is not asked again.
+	taken, unread bool
 	// left is what a resume could not take back yet, by the bracket that answers for it.
 	left map[string][]done
 	// late are the standbys that this end of a bracket, or this sweep, has waited for in
@@ -141,6 +146,9 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 		err = errors.Join(err, r.end(ctx, status, err))
 	}
 	r.emit(event.Event{Type: event.RunEnd, Text: string(r.report.Status)})
+	if r.taken {
+		return nil, r.explain(err) // whoever has a report may undo, or go on with, its run
+	}
 	return r.report, r.explain(err)
 }
 
@@ -153,6 +161,14 @@ func (r *run) explain(err error) error {
 	f := &fault.Error{Class: fault.ClassOf(err), Err: err}
 	if errors.Is(err, ErrStopped) {
 		f.Class = fault.Interrupted
+	}
+	if r.taken {
+		if f.Class != fault.Interrupted {
+			f.Class = fault.Refused
+		}
+		f.State = fmt.Sprintf("%d effects of run %s are done; what it held open is left to who went on with it", len(r.report.Done), r.id)
+		f.Hint = "look with: pgrepctl runs list"
+		return f
 	}
 	if !r.acted() {
 		f.State = "nothing was changed"
@@ -356,6 +372,7 @@ func (r *run) effect(ctx context.Context, n *plan.Node, e effect.Effect) (done, 
 	}
 	maps.Copy(r.outputs, out)
 	r.note(e)
+	r.noteStart(e)
 	if d.NoReturn != "" {
 		r.world.onlyForward()
 	}

@@ -61,6 +61,7 @@ func (r *run) bracket(ctx context.Context, n *plan.Node) error {
 		err = r.finish(inside, n)
 	}
 	r.frame = f.outer
+	lost := inside.Err() != nil
 	cancel(nil)
 	closing, stop := r.closing(ctx)
 	defer stop()
@@ -68,6 +69,9 @@ func (r *run) bracket(ctx context.Context, n *plan.Node) error {
 		var stop context.CancelFunc
 		closing, stop = context.WithTimeout(closing, closeTimeout)
 		defer stop()
+	}
+	if err != nil || lost {
+		err = errors.Join(err, r.stillOurs(closing))
 	}
 	err = errors.Join(err, r.close(closing, n, f, opened))
 	if err == nil {
@@ -114,22 +118,49 @@ func (r *run) finish(ctx context.Context, n *plan.Node) error {
 
 // close runs the inverses of what open did, and of what the body did that the bracket
 // answers for, in reverse order, and ends what is still held. One failure does not keep
-// the others from being tried.
+// the others from being tried. Of a run that somebody else went on with nothing is taken
+// back, and the bracket stays open in the journal here.
 func (r *run) close(ctx context.Context, n *plan.Node, f *frame, opened []done) error {
-	errs := r.letGo(ctx, f)
-	r.late = map[string]bool{}
-	opened = slices.Concat(opened, f.kept)
-	for i := len(opened) - 1; i >= 0; i-- {
-		if opened[i].inverse != nil {
-			errs = append(errs, r.undo(ctx, n.ID, n.Kind, opened[i]))
+	if r.taken {
+		if err := errors.Join(r.letGo(ctx, f)...); err != nil {
+			return at(n, fmt.Errorf("close the bracket: %w", err))
 		}
+		return nil
 	}
+	r.late = map[string]bool{}
+	leashed, opened := split(slices.Concat(opened, f.kept))
+	errs := r.inverses(ctx, n, leashed)
+	errs = append(errs, r.letGo(ctx, f)...)
+	errs = append(errs, r.inverses(ctx, n, opened)...)
 	if err := errors.Join(errs...); err != nil {
 		r.unclosed = true
 		return at(n, fmt.Errorf("close the bracket: %w", err))
 	}
 	_, err := r.record(ctx, journal.Record{Type: journal.Close, Node: n.ID, Host: n.Host.Name, Step: n.Kind})
 	return err
+}
+
+// split parts what is taken back while the bracket still holds what it holds: a leash
+// that is let go does the same, and does not look for a good moment.
+func split(opened []done) (leashed, rest []done) {
+	for _, d := range opened {
+		if l, ok := d.inverse.(interface{ Leashed() bool }); ok && l.Leashed() {
+			leashed = append(leashed, d)
+			continue
+		}
+		rest = append(rest, d)
+	}
+	return leashed, rest
+}
+
+// inverses runs them, the last first.
+func (r *run) inverses(ctx context.Context, n *plan.Node, opened []done) (errs []error) {
+	for _, d := range slices.Backward(opened) {
+		if d.inverse != nil {
+			errs = append(errs, r.undo(ctx, n.ID, n.Kind, d))
+		}
+	}
+	return errs
 }
 
 // letGo ends what a bracket holds, all at once: each is a process on a host that
@@ -167,6 +198,7 @@ func (r *run) undo(ctx context.Context, node, step string, d done) error {
 		return fmt.Errorf("%s: %w", text, err)
 	}
 	r.world.drop(d.inverse)
+	r.noteStart(d.inverse)
 	if _, ok := d.inverse.(*effect.Service); ok {
 		r.started(ctx, d.inverse.On())
 	}

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
@@ -11,7 +10,10 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
 )
 
-var _ effect.Env = (*run)(nil)
+var (
+	_ effect.Env     = (*run)(nil)
+	_ effect.Starter = (*run)(nil)
+)
 
 // frame is an open bracket.
 type frame struct {
@@ -110,6 +112,25 @@ func (r *run) started(ctx context.Context, name string) {
 	}
 }
 
+// Started implements effect.Starter.
+func (r *run) Started(name string) (*effect.Service, bool) {
+	s, ok := r.starts[name]
+	return s, ok
+}
+
+// noteStart remembers which servers this process has started as standbys, and not stopped
+// again.
+func (r *run) noteStart(e effect.Effect) {
+	s, ok := e.(*effect.Service)
+	switch {
+	case !ok || s.Action == "await":
+	case s.Action == "start" && s.Expect == effect.ExpectStandby && !s.Undo:
+		r.starts[s.Host] = s
+	default:
+		delete(r.starts, s.Host)
+	}
+}
+
 func (r *run) Run() effect.Run { return effect.Run{ID: r.id, Operator: r.e.Operator} }
 
 // Hold watches h: when it is lost, what runs inside the bracket is cancelled at
@@ -132,7 +153,7 @@ func (x *hold) watch(key string) {
 		select {
 		case <-x.ended: // it was let go first, and this goroutine came late
 		default:
-			x.frame.cancel(fmt.Errorf("the %s session was lost", key))
+			x.frame.cancel(effect.HoldLost{Key: key})
 		}
 	case <-x.ended:
 	}

@@ -31,7 +31,7 @@ type mirror struct {
 	dial    func(ctx context.Context) (host.Host, error)
 
 	live *mirroring
-	size int // of the copy, in bytes
+	size int // of the copy, in bytes, as far as it is known to have them
 	// tried: it was asked for a copy. One may be there even where that failed, for the
 	// answer comes after the file.
 	tried bool
@@ -74,15 +74,17 @@ func (m *mirror) extend(ctx context.Context, lines []byte) error {
 		if err != nil {
 			return fmt.Errorf("copy the journal: %w", err)
 		}
-		m.size, m.tried = len(whole), true
+		m.tried = true
 		err = m.ask(ctx, "new\n", whole, []byte("end\n"))
 		if err == nil {
-			m.live.wrote = true
+			m.live.wrote, m.size = true, len(whole)
 		}
 		return err
 	}
 	err := m.ask(ctx, "add\n", lines, []byte("end\n"))
-	m.size += len(lines)
+	if err == nil {
+		m.size += len(lines)
+	}
 	return err
 }
 

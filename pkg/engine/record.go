@@ -70,6 +70,9 @@ func (r *run) mirrored(ctx context.Context) error {
 		return fmt.Errorf("keep a copy of the journal: %w", err)
 	}
 	r.mirror = &mirror{at: at, journal: r.journal.Path(), dial: r.dial(at)}
+	if r.found != nil {
+		r.mirror.size = len(r.found.copy)
+	}
 	return nil
 }
 
@@ -86,7 +89,7 @@ func (r *run) end(ctx context.Context, status journal.Status, cause error) error
 	var errs []error
 	owed := journal.Summary{Status: status, Acted: r.acted()}.Open()
 	left := r.found != nil && r.found.CopyLeft
-	if !owed && !r.bare && (r.acted() || left || r.mirror.leaves()) {
+	if !owed && !r.bare && !r.taken && (r.acted() || left || r.mirror.leaves()) {
 		err := r.discard(closing, status)
 		if err != nil && status == journal.Abandoned {
 			r.unkept(err)

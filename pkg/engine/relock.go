@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
@@ -84,12 +85,40 @@ func (r *run) copyIsOurs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if bytes.Equal(now, wrote[:min(len(wrote), r.mirror.size)]) {
+	// What was written last may have arrived in part, or have not been answered.
+	if bytes.HasPrefix(wrote, now) && len(now) >= r.mirror.size {
 		return nil
 	}
 	// It is somebody else's now: nothing is written to it any more.
+	r.taken = true
 	r.unkept(r.mirror.stop(ctx))
 	return fault.Refuse(r.mirror.at.on, "look with: pgrepctl runs list", fmt.Errorf("another operator went on with run %s meanwhile", r.id))
+}
+
+// askTimeout bounds that question after a failure: what is owed waits for the answer, reads
+// that were kept away from a standby for one.
+const askTimeout = 10 * time.Second
+
+// stillOurs is copyIsOurs, before anything is taken back after a failure. The lock may be
+// lost for long by then, that of a machine that was asleep, and what the inverses would
+// take back may be what somebody else has made since. A copy that cannot be read keeps
+// nothing from being taken back: its host may be why the run failed.
+func (r *run) stillOurs(ctx context.Context) error {
+	if r.taken || r.unread {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	err := r.copyIsOurs(ctx)
+	if err != nil && !r.taken {
+		// Perhaps it was only the connection, which is made anew.
+		err = r.copyIsOurs(ctx)
+	}
+	if r.taken {
+		return err
+	}
+	r.unread = err != nil
+	return nil
 }
 
 // inFrame does what holds something, for another bracket than the innermost one.

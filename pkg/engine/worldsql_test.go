@@ -338,8 +338,10 @@ func (s *sqlSession) rows(sql string, args []any) ([]row, error) {
 		return []row{{"system": systemID, "timeline": 1, "recovery": m.recovery, "paused": false}}, nil
 	case strings.Contains(sql, "pg_current_wal_lsn"):
 		return []row{{"lsn": "0/A000000"}}, nil
-	case strings.Contains(sql, "pg_last_wal_receive_lsn"):
-		return []row{{"receive": "0/A000000", "replay": "0/A000000", "paused": false}}, nil
+	case strings.HasSuffix(sql, "not pg_is_in_recovery() as writable"):
+		return []row{{"receive": "0/A000000", "replay": "0/A000000", "paused": false, "writable": !m.recovery}}, nil
+	case strings.HasSuffix(sql, "current_setting('data_directory') as dir"):
+		return []row{{"dir": m.data("")}}, nil
 	case strings.Contains(sql, "restart_lsn is not null and not active"):
 		return []row{{"done": w.reserved[args[0].(string)]}}, nil
 	case strings.Contains(sql, "active from pg_replication_slots"):

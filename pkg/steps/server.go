@@ -133,6 +133,13 @@ func (s *Server) running(ctx context.Context, in In, h *facts.Host) (Planned, er
 			return Planned{}, fault.Refuse(in.Self.Name, "type the same command again",
 				fmt.Errorf("it would open read-write: there is no %s in its data directory", v.RecoveryFile()))
 		}
+		if v.UsesSignalFiles() && h.Data.PID == 0 {
+			// Once more: its configuration may have come with a copy of another server than
+			// its upstream, or have changed since.
+			if err := refuseTargets(ctx, in, h); err != nil {
+				return Planned{}, err
+			}
+		}
 		expect = effect.ExpectStandby
 	}
 	action := "start"
