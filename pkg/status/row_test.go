@@ -109,6 +109,23 @@ func TestRowsSayWhatIsTrue(t *testing.T) {
 			},
 			want{Host: "pg2", State: Paused, Slot: SlotActive, Lag: zero, Sec: nought, Notes: []string{"warning:replay-paused"}},
 		},
+		"paused by a run that is done for long": {
+			func(_ *inventory.Cluster, r hosts) {
+				res := r["pg2"]
+				res.Facts.Server.Replay.Paused, res.Pause, res.At = true, &Pause{Run: "run1", Operator: "anna@desk", At: noon}, noon.Add(forgotten+time.Second)
+				r["pg2"] = res
+			},
+			want{Host: "pg2", State: Paused, Slot: SlotActive, Lag: zero, Sec: nought, Notes: []string{"problem:replay-paused"}},
+		},
+		"paused by a run that is done for long, and late on purpose": {
+			func(cl *inventory.Cluster, r hosts) {
+				res := r["pg2"]
+				cl.Hosts[1].ApplyDelay = 2 * time.Hour
+				res.Facts.Server.Replay.Paused, res.Pause, res.At = true, &Pause{Run: "run1", Operator: "anna@desk", At: noon}, noon.Add(forgotten+time.Second)
+				r["pg2"] = res
+			},
+			want{Host: "pg2", State: Paused, Slot: SlotActive, Lag: zero, Sec: nought, Notes: []string{"warning:replay-paused", "note:delayed"}},
+		},
 		"paused by the server, for its settings": {
 			func(_ *inventory.Cluster, r hosts) {
 				r["pg2"].Facts.Server.Replay.Paused = true

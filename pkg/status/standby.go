@@ -111,6 +111,10 @@ func streamState(f *facts.Host, sender *facts.Sender) State {
 	return NoReceiver
 }
 
+// forgotten is how old a pause is that nobody is likely to want any more, on a standby that
+// is not late on purpose.
+const forgotten = time.Hour
+
 // paused says why replay is paused, as far as it is known: PostgreSQL does not
 // tell who asked for it, nor when. It is a problem when nobody is known to want it.
 func (r *Row) paused(cl *inventory.Cluster, res Result, all map[string]Result) {
@@ -131,7 +135,11 @@ func (r *Row) paused(cl *inventory.Cluster, res Result, all map[string]Result) {
 		return
 	}
 	if p := res.Pause; p != nil {
-		r.note(Warning, "replay-paused", fmt.Sprintf("replay is paused since %s, by run %s of %s; its WAL piles up", p.At.UTC().Format("2006-01-02 15:04:05Z"), p.Run, p.Operator),
+		severity := Warning
+		if h, ok := cl.Host(r.Host); ok && h.ApplyDelay == 0 && res.At.Sub(p.At) > forgotten {
+			severity = Problem
+		}
+		r.note(severity, "replay-paused", fmt.Sprintf("replay is paused since %s, by run %s of %s; its WAL piles up", p.At.UTC().Format("2006-01-02 15:04:05Z"), p.Run, p.Operator),
 			"when it is no longer wanted: pgrepctl replay resume "+r.Host)
 		return
 	}
