@@ -45,6 +45,7 @@ func (p program) trials() []trial {
 		{name: "roll, three standbys", on: three, delay: "30s", report: p.report, act: byTool("roll", addColumn), times: 1, claim: harmless},
 		{name: "via primary", on: one, delay: "30s", report: p.report, act: byTool("via-primary", addColumn), times: 1, claim: harmless},
 		{name: fmt.Sprintf("naive, %d deploys", max(2, p.deploys/10)), on: two, delay: "30s", stream: streamReports, act: naive, times: max(2, p.deploys/10), claim: blocks},
+		{name: fmt.Sprintf("via primary, %d deploys", p.deploys), on: one, delay: "30s", stream: streamReports, act: byTool("via-primary", toAndFro), times: p.deploys, claim: harmless},
 		{name: fmt.Sprintf("roll, %d deploys", p.deploys), on: two, delay: "30s", stream: streamReports, act: byTool("roll", toAndFro), times: p.deploys, claim: harmless},
 	}
 }

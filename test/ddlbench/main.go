@@ -32,6 +32,10 @@ func main() {
 	doc := flag.String("doc", "", "where the tables of a whole run are written as a document; empty is nowhere")
 	logs := flag.String("logs", "", "a directory to keep the servers' logs of each trial in")
 	flag.Parse()
+	if *short && *doc != "" {
+		fmt.Fprintln(os.Stderr, "ddlbench: -doc is of a whole run, not of a sample")
+		os.Exit(2)
+	}
 	b := &bench{bin: *bin, only: *only, logs: *logs,
 		demand:  demand{clients: *clients, rate: *rate, writers: 2, writes: 40},
 		program: program{report: 25 * time.Second, deploys: *deploys, hold: 8 * time.Second, slack: 1}}
