@@ -172,8 +172,8 @@ var errStreamEnded = errors.New("another stream of the copy failed")
 const (
 	// rsyncVanished is rsync's exit code for files that were gone when their turn
 	// came: usual on a live server, where tables are dropped. Once the copy is run
-	// again and sees the same, or nothing, it is complete. 23 is never accepted:
-	// it hides real read errors.
+	// again and sees the same, or nothing, it is complete. 23 never is: it hides real
+	// read errors.
 	rsyncVanished = 24
 	// rsyncPartial is its code for what it could not read or write, and so also for a
 	// file that was cut short while it was read (DROP, TRUNCATE, VACUUM): that comes as

@@ -103,6 +103,14 @@ func bootstrapAndUndo(t *testing.T, s *site) {
 	s.tablespace(t)
 	was := s.before(t, lenient)
 	o.call("status").exits(0).says("empty", "h2 missing")
+	// h2 is still to be made, and nothing is in its way. An old release has warnings of its own.
+	var said struct{ Findings []doctor.Finding }
+	o.call("doctor", "h2", "-o", "json").decode(&said)
+	for _, f := range said.Findings {
+		if f.Severity == doctor.Block {
+			t.Errorf("doctor: %s %s: %s", f.Host, f.ID, f.Found)
+		}
+	}
 	stop := s.load(t)
 	apply(t, o, "h2")
 	s.sameTables(t, "h2")
@@ -116,13 +124,6 @@ func bootstrapAndUndo(t *testing.T, s *site) {
 	o.call("status").exits(0).says("streaming", "h2 active")
 	o.call("check", "h1", "h2").exits(0).says("takes writes") // a third one may wait for its bootstrap
 	o.call("standby", "bootstrap", "h2", "--yes").exits(0).says("nothing to do", "streams from h1")
-	var said struct{ Findings []doctor.Finding }
-	o.call("doctor", "-o", "json").decode(&said) // an old release has warnings of its own
-	for _, f := range said.Findings {
-		if f.Severity == doctor.Block && f.Host != "h3" { // of which nothing is made
-			t.Errorf("doctor: %s %s: %s", f.Host, f.ID, f.Found)
-		}
-	}
 	o.call("runs", "undo", o.runID(), "--yes").exits(0).says("undone")
 	s.unchanged(t, was, lenient)
 	if left := s.at(t, "h2", listTablespace); left != freeTablespace {
