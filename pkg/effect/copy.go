@@ -170,14 +170,10 @@ func (e *Copy) Do(ctx context.Context, env Env) (Output, error) {
 	if err != nil {
 		return nil, e.explain(ctx, env, err)
 	}
-	have := int64(0)
-	if over {
-		have = e.have(ctx, h)
-	}
 	for i := range list {
 		list[i].over = over
 	}
-	how, err := e.pull(ctx, h, env, list, have, g)
+	how, err := e.pull(ctx, h, env, list, g)
 	if err != nil {
 		return nil, e.explain(ctx, env, err)
 	}

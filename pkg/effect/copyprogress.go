@@ -30,8 +30,16 @@ type meter struct {
 	behind bool // the last change was not told yet
 }
 
-func newMeter(total, have int64, streams int, note func() string, emit func(event.Progress)) *meter {
-	return &meter{total: total, have: have, note: note, emit: emit, before: make([]int64, streams), bytes: make([]int64, streams)}
+func newMeter(total int64, streams int, note func() string, emit func(event.Progress)) *meter {
+	return &meter{total: total, note: note, emit: emit, before: make([]int64, streams), bytes: make([]int64, streams)}
+}
+
+// passed: so many bytes were there, and are passed over.
+func (m *meter) passed(n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.have = n
+	m.behind = m.behind || n > 0
 }
 
 // again: a stream begins again, and passes over what it has brought, which rsync does

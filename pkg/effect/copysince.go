@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -205,10 +206,13 @@ func (e *Copy) touch(ctx context.Context, src, h host.Runner, first since) error
 	return errors.Join(err, <-found)
 }
 
+// haveTime bounds that look: of millions of files on a cold disk it takes long.
+const haveTime = 2 * time.Minute
+
 // have is how many bytes are there, 0 if that cannot be seen: it is only told.
 func (e *Copy) have(ctx context.Context, h host.Runner) int64 {
 	var out bytes.Buffer
-	if err := h.Run(ctx, host.Cmd{Argv: []string{"du", "-s", "--apparent-size", "-B1", "--", e.Into}, As: e.As}, host.Stdio{Out: &out}); err != nil {
+	if err := h.Run(ctx, host.Cmd{Argv: []string{"du", "-s", "--apparent-size", "-B1", "--", e.Into}, As: e.As, Leash: true}, host.Stdio{Out: &out}); err != nil {
 		return 0
 	}
 	size, _, _ := strings.Cut(out.String(), "\t")

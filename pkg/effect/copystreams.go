@@ -133,20 +133,24 @@ func (e *Copy) argv(s stream, zstd, again, seen bool) []string {
 	return slices.Insert(argv, len(argv)-2, append(more, s.rules...)...)
 }
 
-// pull runs the streams to their end. One that cannot go on ends the others. Of what is
-// there already they pass over have bytes.
-func (e *Copy) pull(ctx context.Context, h host.Runner, env Env, list []stream, have int64, g *governor) (how string, err error) {
+// pull runs the streams to their end. One that cannot go on ends the others.
+func (e *Copy) pull(ctx context.Context, h host.Runner, env Env, list []stream, g *governor) (how string, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	trial := newTrial(list, e.Compress, e.Empty, time.Now)
-	meter := newMeter(e.Total, have, len(list), func() string { return joined(trial.said(), g.said()) }, env.Progress)
+	meter := newMeter(e.Total, len(list), func() string { return joined(trial.said(), g.said()) }, env.Progress)
 	var mu sync.Mutex // what is above us takes one at a time
 	warn := func(text string) {
 		mu.Lock()
 		defer mu.Unlock()
 		env.Warn(e.Host, text)
 	}
-	var running sync.WaitGroup
+	var running, looking sync.WaitGroup
+	looked, enough := context.WithTimeout(ctx, haveTime)
+	defer enough()
+	if list[0].over { // nobody waits for it: it is only told
+		looking.Go(func() { meter.passed(e.have(looked, h)) })
+	}
 	errs := make([]error, len(list))
 	for i, s := range list {
 		running.Go(func() {
@@ -156,6 +160,8 @@ func (e *Copy) pull(ctx context.Context, h host.Runner, env Env, list []stream, 
 		})
 	}
 	running.Wait()
+	enough()
+	looking.Wait()
 	meter.end()
 	// The one that ended first, not those that it took along.
 	for _, err := range errs {

@@ -49,14 +49,18 @@ lines() {
 # is. It may be another user's, by sudo: the sshd that it talks through is ours.
 senders() {
 	[ -n "$commands" ] || return 0
-	{ ps -ww -eo pid= -o ppid= -o args= || ps -o pid= -o ppid= -o args=; } 2>/dev/null | commands=$commands awk '
-		BEGIN { n = split(ENVIRON["commands"], list, "\n"); for (i = 1; i <= n; i++) if (list[i] != "") ours[list[i]] }
+	# In the C locale ps shows a byte that is not ASCII as "?".
+	{ ps -ww -eo pid= -o ppid= -o args= || ps -o pid= -o ppid= -o args=; } 2>/dev/null | commands=$commands LC_ALL=C awk '
+		BEGIN {
+			n = split(ENVIRON["commands"], list, "\n")
+			for (i = 1; i <= n; i++) if (list[i] != "") { ours[list[i]]; gsub(/[^ -~]/, "?", list[i]); ours[list[i]] }
+		}
 		{ pid = $1; parent[pid] = $2; sub(/^ *[0-9]+ +[0-9]+ +/, ""); args[pid] = $0 }
 		END {
 			for (pid in args) if (args[pid] in ours) {
 				print pid
 				for (up = parent[pid]; up in args && up > 1; up = parent[up])
-					if (args[up] ~ /^sshd(-session)?: /) { print up; break }
+					if (args[up] ~ /^sshd(-session)?: / && args[up] !~ /listener/) { print up; break }
 			}
 		}' | while read -r pid; do kill "$pid"; done 2>/dev/null
 }

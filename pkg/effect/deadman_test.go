@@ -106,7 +106,7 @@ func TestDeadMansSwitchEndsTheSendersOfItsKey(t *testing.T) {
 		t.Run(sh, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			sender := filepath.Join(dir, "my rsync")
+			sender := filepath.Join(dir, "größe of rsync")
 			if err := os.Symlink("/bin/sleep", sender); err != nil {
 				t.Fatal(err)
 			}

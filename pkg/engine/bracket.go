@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/event"
@@ -129,7 +130,7 @@ func (r *run) close(ctx context.Context, n *plan.Node, f *frame, opened []done) 
 	}
 	r.late = map[string]bool{}
 	leashed, opened := split(slices.Concat(opened, f.kept))
-	errs := r.inverses(ctx, n, leashed)
+	errs := r.underLeash(ctx, n, leashed)
 	errs = append(errs, r.letGo(ctx, f)...)
 	errs = append(errs, r.inverses(ctx, n, opened)...)
 	if err := errors.Join(errs...); err != nil {
@@ -151,6 +152,19 @@ func split(opened []done) (leashed, rest []done) {
 		rest = append(rest, d)
 	}
 	return leashed, rest
+}
+
+// leashedTime is enough for the inverse of one host that answers. The others wait for
+// it, and one that does not answer has its leash.
+const leashedTime = 15 * time.Second
+
+func (r *run) underLeash(ctx context.Context, n *plan.Node, leashed []done) (errs []error) {
+	for _, d := range slices.Backward(leashed) {
+		bound, cancel := context.WithTimeout(ctx, leashedTime)
+		errs = append(errs, r.undo(bound, n.ID, n.Kind, d))
+		cancel()
+	}
+	return errs
 }
 
 // inverses runs them, the last first.

@@ -85,8 +85,10 @@ func (r *run) copyIsOurs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// What was written last may have arrived in part, or have not been answered.
-	if bytes.HasPrefix(wrote, now) && len(now) >= r.mirror.size {
+	// What was written last may have arrived in part, or have not been answered; and a host
+	// that lost its power has lost what was on its way to the disk. Whoever takes a run over
+	// adds to the copy before anything else, or removes it.
+	if bytes.HasPrefix(wrote, now) && (len(now) > 0 || r.mirror.size == 0) {
 		return nil
 	}
 	// It is somebody else's now: nothing is written to it any more.
