@@ -144,8 +144,10 @@ func (c *classifier) alterType() {
 		}
 		c.transactional = false
 		c.accept("if not exists")
-		if value, ok := c.source.plain(c.peek(0)); ok {
+		if value, ok := c.source.says(c.peek(0), c.peek(1)); ok {
 			c.trace = Trace{Kind: ValueAdded, Of: n, Value: value}
+		} else {
+			c.traceless = unread()
 		}
 	case c.at("rename value"):
 		c.worst(None, noLock)

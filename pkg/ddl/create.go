@@ -105,10 +105,11 @@ func (c *classifier) createIndex() {
 	exists := c.accept("if not exists")
 	var n Name
 	named := false
-	if c.at("on") {
-		c.nameless = concurrently
-	} else {
+	switch {
+	case !c.at("on"):
 		n, named = c.name()
+	case concurrently:
+		c.traceless = nameless()
 	}
 	c.accept("on")
 	c.accept("only")

@@ -21,8 +21,8 @@ func (r *reading) statement(p piece) (Statement, bool) {
 		return Statement{}, false
 	}
 	j := classify(p, r.version, &r.made)
-	if j.nameless {
-		r.problem(first.place, "give the index a name", "%s", nameless)
+	if j.traceless != nil {
+		r.problem(first.place, j.traceless.Hint, "%s", j.traceless.Why)
 		return Statement{}, false
 	}
 	if !j.transactional {
@@ -67,10 +67,10 @@ type judgement struct {
 	shared   bool
 	// optional: IF EXISTS, or OR REPLACE.
 	optional bool
-	// trace is of a statement that can be in no transaction; nameless: it has none, for
-	// the server would choose the name.
-	trace    Trace
-	nameless bool
+	// trace is of a statement that can be in no transaction; traceless says why one that
+	// has to have it has none.
+	trace     Trace
+	traceless *Traceless
 }
 
 // worst keeps the heavier class, and its reason.

@@ -1,11 +1,6 @@
 package ddl
 
-import (
-	"errors"
-	"strings"
-
-	"github.com/pgrepctl/pgrepctl/pkg/postgres"
-)
+import "github.com/pgrepctl/pgrepctl/pkg/postgres"
 
 // Trace is where in the catalogs is seen whether a statement that can be in no transaction
 // has happened. No id of a transaction tells that.
@@ -35,9 +30,23 @@ const (
 // taken back; a half made index can be dropped.
 func (k TraceKind) Takes() bool { return k == IndexDropped || k == PartitionDetached }
 
-// nameless is why an index that is made concurrently has to have a name: the server goes
-// on making it when its client is gone.
-const nameless = "CREATE INDEX CONCURRENTLY without a name: interrupted, nobody could tell whether it is made, and going on would make a second index"
+// Traceless is why a statement that can be in no transaction is refused: interrupted, nobody
+// could tell whether it has happened.
+type Traceless struct{ Why, Hint string }
+
+func (e *Traceless) Error() string { return e.Why }
+
+// nameless: the server goes on making an index when its client is gone.
+func nameless() *Traceless {
+	return &Traceless{Hint: "give the index a name",
+		Why: "CREATE INDEX CONCURRENTLY without a name: interrupted, nobody could tell whether it is made, and going on would make a second index"}
+}
+
+// unread is a value that what the catalogs have cannot be compared with.
+func unread() *Traceless {
+	return &Traceless{Hint: "write it as a plain string: 'a value'",
+		Why: "ALTER TYPE … ADD VALUE with a string that is not read here: interrupted, nobody could tell whether it is added, and going on would add it again"}
+}
 
 // TraceOf is that of one statement.
 func TraceOf(statement string, v postgres.Version) (Trace, error) {
@@ -47,20 +56,8 @@ func TraceOf(statement string, v postgres.Version) (Trace, error) {
 		return Trace{}, nil // the server will say so
 	}
 	j := classify(pieces[0], v, &r.made)
-	if j.nameless {
-		return Trace{}, errors.New(nameless)
+	if j.traceless != nil {
+		return Trace{}, j.traceless
 	}
 	return j.trace, nil
-}
-
-// plain is what a string in plain quotes says.
-func (p *piece) plain(t token) (string, bool) {
-	if t.kind != str {
-		return "", false
-	}
-	text := p.text[t.start-p.start : t.end-p.start]
-	if !strings.HasPrefix(text, "'") {
-		return "", false
-	}
-	return strings.ReplaceAll(strings.TrimSuffix(text[1:], "'"), "''", "'"), true
 }

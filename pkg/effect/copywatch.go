@@ -104,7 +104,7 @@ func (e *Copy) watchServer(ctx context.Context, env Env, g *governor, cancel con
 	t := time.NewTicker(every)
 	defer t.Stop()
 	looked := time.Now()
-	for {
+	for ctx.Err() == nil {
 		if g != nil {
 			if s, err := env.SQL(ctx, e.From); err == nil {
 				if d, err := g.commit(ctx, s); err == nil && g.took(d) {

@@ -44,7 +44,7 @@ type DDL struct {
 
 	LockTimeout time.Duration // of one lock, in one attempt
 	LockWait    time.Duration // of all attempts
-	Timeout     time.Duration // of all statements of one attempt together
+	Timeout     time.Duration // of one statement; where standbys are paused, of all of an attempt together
 	// NoRewrite: a rewrite of a table fails before it begins.
 	NoRewrite bool
 	// NoLock: nothing that was there before may be locked against readers.
@@ -181,7 +181,7 @@ func (e *DDL) between(ctx context.Context, env Env) (Output, error) {
 
 func lockNotObtained(err error) bool {
 	var sqlErr *host.SQLError
-	return errors.As(err, &sqlErr) && (sqlErr.Code == "55P03" || sqlErr.Code == "40P01")
+	return errors.Is(err, errShortOfTime) || errors.As(err, &sqlErr) && (sqlErr.Code == "55P03" || sqlErr.Code == "40P01")
 }
 
 // explain says of an attempt that failed what is known of it.
@@ -203,17 +203,16 @@ func (e *DDL) attempt(ctx context.Context, env Env, s host.SQL) (Output, error) 
 	}
 	begin := time.Now()
 	note, err := e.prepare(ctx, env, s)
+	forget := func() {}
 	if err == nil {
-		err = e.nobodyReads(ctx, env)
-	}
-	if err == nil {
-		err = e.stillPaused(ctx, env)
+		forget, err = e.look(ctx, env)
 	}
 	if err == nil {
 		err = env.Note(ctx, note)
 	}
 	if err != nil {
 		_ = s.Exec(context.WithoutCancel(ctx), "ROLLBACK")
+		forget()
 		return nil, untouched{err}
 	}
 	if err := s.Exec(ctx, "COMMIT"); err != nil {

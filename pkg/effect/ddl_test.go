@@ -2,6 +2,7 @@ package effect_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,27 +78,25 @@ func TestTheTransactionIsNotedBeforeItsCommit(t *testing.T) {
 	}
 }
 
+// pausedAnew is pg2 between two attempts.
+func pausedAnew() []hosttest.Call {
+	is := func(state string) hosttest.Call {
+		return hosttest.Call{Do: progress, Out: standbyRow(state, "0/9000000", "null")}
+	}
+	return []hosttest.Call{
+		// resumed
+		is("paused"), {Do: targets, Out: noRows}, exec("select pg_wal_replay_resume()"), is("not paused"),
+		// and paused again, once it has caught up
+		is("not paused"), is("not paused"), is("not paused"), exec("select pg_wal_replay_pause()"), is("paused"), {Do: "query select l.database::int8…", Out: noRows}}
+}
+
 func TestALockThatIsNotObtainedIsTriedForAgainAndReplayGoesOnBetween(t *testing.T) {
 	t.Parallel()
 	refused := exec(addNote)
 	refused.Err = &host.SQLError{Code: "55P03", Message: "canceling statement due to lock timeout"}
 	in := onPG1(t, connected(), ddlBegun(), []hosttest.Call{refused, exec("ROLLBACK")}, ddlRun(), durable(), []hosttest.Call{exec("COMMIT")}, flushedAt("0/5000100")[1:], closed())
-	standby := onPG2(t,
-		// resumed
-		hosttest.Call{Do: progress, Out: standbyRow("paused", "0/9000000", "null")}, hosttest.Call{Do: targets, Out: noRows},
-		exec("select pg_wal_replay_resume()"), hosttest.Call{Do: progress, Out: standbyRow("not paused", "0/9000000", "null")},
-		// and paused again, once it has caught up
-		hosttest.Call{Do: progress, Out: standbyRow("not paused", "0/9000000", "null")}, hosttest.Call{Do: progress, Out: standbyRow("not paused", "0/9000000", "null")},
-		hosttest.Call{Do: progress, Out: standbyRow("not paused", "0/9000000", "null")}, exec("select pg_wal_replay_pause()"),
-		hosttest.Call{Do: progress, Out: standbyRow("paused", "0/9000000", "null")}, hosttest.Call{Do: "query select l.database::int8…", Out: noRows},
-		// and still paused before the COMMIT
-		hosttest.Call{Do: progress, Out: standbyRow("paused", "0/9000000", "null")}, hosttest.Call{Do: "query select l.database::int8…", Out: noRows})
-	in.hosts["pg2"] = standby.hosts["pg2"]
-	e := newDDL()
-	pause := setReplay(true)
-	pause.Clean = true
-	e.Paused = []*effect.SetReplay{pause}
-	out := do(t, e, in)
+	in.hosts["pg2"] = onPG2(t, slices.Concat(pausedAnew(), stillPaused())...).hosts["pg2"]
+	out := do(t, pausedDDL(), in)
 	if out[effect.DDLAttempts] != "2" || out[effect.DDLPaused+"pg2"] == "" || len(in.warnings) != 1 {
 		t.Errorf("%v, %v", out, in.warnings)
 	}

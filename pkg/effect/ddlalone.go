@@ -72,13 +72,18 @@ func (e *LoneDDL) Describe() Description {
 
 func (e *LoneDDL) Do(ctx context.Context, env Env) (Output, error) {
 	was := e.back()
+	_, again := env.Known(DDLInvalid)
 	s, err := was.session(ctx, env)
-	if err != nil {
+	switch {
+	case err != nil && again:
+		return nil, err // what an earlier try came to is not known
+	case err != nil:
 		return nil, untouched{err}
 	}
 	defer func() { _ = s.Close(context.WithoutCancel(ctx)) }()
-	statement := e.Statement
-	if _, again := env.Known(DDLInvalid); again {
+	// The rest may read as the statement does, so its text does not tell.
+	statement, finishing := e.Statement, false
+	if again {
 		t, f, err := was.goOn(ctx, env, s)
 		if err != nil {
 			return nil, err
@@ -87,14 +92,17 @@ func (e *LoneDDL) Do(ctx context.Context, env Env) (Output, error) {
 		case f == hasHappened:
 			return e.ended(ctx, env)
 		case f == halfHappened && t.Kind.Takes():
-			statement = t.rest()
+			statement, finishing = t.rest(), true
 		}
 	}
 	if err := e.begin(ctx, s); err != nil {
-		return nil, e.unbegun(statement, err)
+		if finishing {
+			return nil, err // what an earlier try has done by half is still there
+		}
+		return nil, untouched{err}
 	}
 	// What was there before is known already when only the rest is to be done.
-	if statement == e.Statement {
+	if !finishing {
 		if err := e.note(ctx, env, s); err != nil {
 			return nil, untouched{err}
 		}
@@ -126,20 +134,13 @@ func (e *LoneDDL) begin(ctx context.Context, s host.SQL) error {
 	return nil
 }
 
-// unbegun: what an earlier try has done by half is still there.
-func (e *LoneDDL) unbegun(statement string, err error) error {
-	if statement != e.Statement {
-		return err
-	}
-	return untouched{err}
-}
-
 // note is of what is there before the statement.
 func (e *LoneDDL) note(ctx context.Context, env Env, s host.SQL) error {
-	if _, err := ddl.TraceOf(e.Statement, e.Version); err != nil {
-		return fault.Refuse(e.Host, "give the index a name", err)
-	}
 	t, err := traceOf(ctx, s, e.Version, e.Statement)
+	var traceless *ddl.Traceless
+	if errors.As(err, &traceless) {
+		return fault.Refuse(e.Host, traceless.Hint, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -196,6 +196,43 @@ func TestAHalfDroppedIndexIsDroppedByTheStatement(t *testing.T) {
 	do(t, newLone(dropIndex), in)
 }
 
+// The statement may have been written as the rest of it is.
+func TestWhatIsDroppedByHalfStaysSoWhenTheRestFails(t *testing.T) {
+	t.Parallel()
+	const rest = "DROP INDEX CONCURRENTLY public.i"
+	half := []hosttest.Call{waited(), theIndex(aHalf), invalid(invalidIndex), exec("SET lock_timeout = '1s'")}
+	for name, calls := range map[string][][]hosttest.Call{
+		"the statement": {asSession(), {refusedWith(rest, "57014")}, connected(), {ended(), theIndex(aHalf)}, closed(), closed()},
+		"before it":     {{refusedWith("SET lock_timeout = 0", "57P01")}, closed()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			in := again(t, droppedIndex, append([][]hosttest.Call{connected(), half}, calls...)...)
+			if _, err := newLone(rest).Do(t.Context(), in); err == nil || errors.Is(err, effect.ErrUntouched) || strings.Contains(err.Error(), "it left nothing") {
+				t.Errorf("got %v", err)
+			}
+			if in.known[effect.DDLTrace] != droppedIndex {
+				t.Errorf("noted anew: %v", in.known)
+			}
+			in.hosts["pg1"] = onPG1(t, connected(), []hosttest.Call{ended(), theIndex(aHalf)}, closed()).hosts["pg1"]
+			if _, err := newLone(rest).Inverse().Do(t.Context(), in); !errors.Is(err, effect.ErrHappened) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestOfAnEarlierTryNothingIsSaidBeforeItIsLookedAt(t *testing.T) {
+	t.Parallel()
+	gone := hosttest.Call{Do: "connect", Err: errors.New("no route")}
+	if _, err := newLone(dropIndex).Do(t.Context(), again(t, droppedIndex, []hosttest.Call{gone})); err == nil || errors.Is(err, effect.ErrUntouched) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := newLone(dropIndex).Do(t.Context(), onPG1(t, []hosttest.Call{gone})); !errors.Is(err, effect.ErrUntouched) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // failsAt is a statement that is taken away by half when its session is lost.
 func failsAt(statement string, before, then []hosttest.Call) [][]hosttest.Call {
 	lost := exec(statement)

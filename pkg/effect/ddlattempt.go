@@ -90,12 +90,16 @@ func (e *DDL) prepare(ctx context.Context, env Env, s host.SQL) (Output, error) 
 // leastTime is how little is left when no statement is begun any more.
 const leastTime = 10 * time.Millisecond
 
-// statement runs one in what is left of the time of all: the paused standbys are late by
-// all of them. The first has the whole of it. The COMMIT is under no statement_timeout.
+// statement runs one. Where standbys are paused it has what is left of the time of all: they
+// are late by all of them. The first has the whole of it. The COMMIT is under no
+// statement_timeout.
 func (e *DDL) statement(ctx context.Context, s host.SQL, q string, first bool, end time.Time) error {
-	if !first {
-		left := time.Until(end)
-		if left < leastTime {
+	left := e.Timeout
+	switch {
+	case len(e.Paused) == 0:
+		end = time.Now().Add(left)
+	case !first:
+		if left = time.Until(end); left < leastTime {
 			return e.late(errors.New("those before it have taken that"))
 		}
 		if err := s.Exec(ctx, "SET LOCAL statement_timeout = '"+milliseconds(left)+"'"); err != nil {
@@ -104,18 +108,29 @@ func (e *DDL) statement(ctx context.Context, s host.SQL, q string, first bool, e
 	}
 	err := s.Exec(ctx, q)
 	var sqlErr *host.SQLError
-	if errors.As(err, &sqlErr) && sqlErr.Code == queryCanceled && time.Now().After(end) {
-		return e.late(err)
+	if !errors.As(err, &sqlErr) || sqlErr.Code != queryCanceled || time.Until(end) > leastTime {
+		return err
 	}
-	return err
+	if left < e.LockTimeout {
+		err = fmt.Errorf("%w: %w", errShortOfTime, err)
+	}
+	return e.late(err)
 }
 
 // queryCanceled is the SQLSTATE of a statement that came to its statement_timeout, or that
 // somebody has cancelled.
 const queryCanceled = "57014"
 
+// errShortOfTime is a statement that had less time than one lock may be waited for: it may
+// have waited for a lock to its end, and counts as one that did not obtain it.
+var errShortOfTime = errors.New("less than one wait for a lock was left")
+
 func (e *DDL) late(err error) error {
-	return &fault.Error{Class: fault.Failed, Err: fmt.Errorf("all statements together may take %s: %w", e.Timeout, err), Hint: "--max-stale, if the standbys that serve may be later than that"}
+	f := &fault.Error{Class: fault.Failed, Err: fmt.Errorf("a statement may take %s: %w", e.Timeout, err), Hint: "--max-stale gives it more"}
+	if len(e.Paused) > 0 {
+		f.Err, f.Hint = fmt.Errorf("all statements together may take %s: %w", e.Timeout, err), "--max-stale, if the standbys that serve may be later than that"
+	}
+	return f
 }
 
 // durable has the WAL of the transaction on the primary's disk before its id is noted. An

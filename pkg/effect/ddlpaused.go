@@ -4,26 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/replay"
 )
 
-// stillPaused looks before the COMMIT whether the standbys that are paused for it still
-// are. One that goes on, for somebody resumed it or its server was started anew, would
-// replay the change under its readers.
-func (e *DDL) stillPaused(ctx context.Context, env Env) error {
-	errs := make([]error, len(e.Paused))
-	var wg sync.WaitGroup
-	for i, p := range e.Paused { // at once: who is paused grows old meanwhile
-		wg.Go(func() { errs[i] = p.still(ctx, env) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
-// still fails unless the pause holds.
+// still fails unless the pause holds. A standby that goes on, for somebody resumed it or its
+// server was started anew, would replay the change under its readers.
 func (e *SetReplay) still(ctx context.Context, env Env) error {
 	s, err := env.SQL(ctx, e.Host)
 	if err != nil {

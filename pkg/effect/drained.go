@@ -3,6 +3,8 @@ package effect
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,8 +22,11 @@ import (
 type AwaitDrained struct {
 	Host string `json:"host"` // the standby
 	// Balancers that count sessions.
-	Balancers []Balance        `json:"balancers,omitempty"`
-	Version   postgres.Version `json:"-"`
+	Balancers []Balance `json:"balancers,omitempty"`
+	// Files, where no balancer can be asked: who else serves is read off the files of the
+	// others, and off their servers.
+	Files   []HealthFile     `json:"-"`
+	Version postgres.Version `json:"-"`
 	// Ignore are the roles of monitoring.
 	Ignore  []string      `json:"ignore,omitempty"`
 	Timeout time.Duration `json:"timeout"`
@@ -83,11 +88,14 @@ func (e *AwaitDrained) Interruptible() bool { return true }
 // Inert: no step asks for anything that it changes.
 func (e *AwaitDrained) Inert() bool { return true }
 
-// Outlasts names the balancers: while it waits, their other servers come and go.
+// Outlasts names the balancers, or the others: while it waits, other servers come and go.
 func (e *AwaitDrained) Outlasts() []string {
 	var names []string
 	for _, b := range e.Balancers {
 		names = append(names, b.Host)
+	}
+	for _, f := range e.Files {
+		names = append(names, slices.Sorted(maps.Keys(f.Others))...)
 	}
 	return names
 }
@@ -256,7 +264,8 @@ func (e *AwaitDrained) left(ctx context.Context, env Env, sql host.SQL, query st
 	return left, nil
 }
 
-// othersServe is false when a balancer that can be asked has too few servers for new reads.
+// othersServe is false when a balancer that can be asked has too few servers for new reads,
+// or, where none can, too few others have no health file and answer.
 func (e *AwaitDrained) othersServe(ctx context.Context, env Env) bool {
 	for _, b := range e.Balancers {
 		h, err := env.Host(ctx, b.Host)
@@ -267,6 +276,11 @@ func (e *AwaitDrained) othersServe(ctx context.Context, env Env) bool {
 		lb := facts.Host{Balanced: list}
 		if err == nil && len(lb.OthersServing(b.Backend, b.Server)) < e.Others {
 			return false
+		}
+	}
+	for i := range e.Files {
+		if e.Files[i].serving(ctx, env, e.Others) < e.Others {
+			return ctx.Err() != nil // who is asked when the run is stopped does not answer
 		}
 	}
 	return true

@@ -1,6 +1,7 @@
 package effect_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -144,6 +145,73 @@ func TestADrainIsNotWaitedForWhileNobodyServes(t *testing.T) {
 		if goOn && err != nil || !goOn && (err == nil || !strings.Contains(err.Error(), "no other server serves any more")) {
 			t.Errorf("go on %t: %v", goOn, err)
 		}
+	}
+}
+
+// drainedByFile is a drain that no balancer can be asked of; pg3 is the other standby.
+func drainedByFile(t *testing.T, pg, other []hosttest.Call, files ...string) (*effect.AwaitDrained, *env) {
+	t.Helper()
+	e, in := drained(t, nil, pg)
+	e.Balancers, e.Others = nil, 1
+	e.Files = []effect.HealthFile{{Host: "pg2", Path: "/run/drained", Others: map[string]string{"pg3": "postgres"}}}
+	tree := hosttest.NewFS("/run")
+	for _, f := range files {
+		tree.Put(f, "postgres", 0o644, "by hand\n")
+	}
+	in.hosts["pg3"] = hosttest.NewScript(t, "pg3", tree, other...)
+	return e, in
+}
+
+// TestADrainByFileIsNotWaitedForWhileNobodyServes: as with a balancer that can be asked.
+func TestADrainByFileIsNotWaitedForWhileNobodyServes(t *testing.T) {
+	t.Parallel()
+	down := hosttest.Call{Do: "exec select 1", Err: errors.New("the database system is shutting down")}
+	up := hosttest.Call{Do: "exec select 1"}
+	for name, c := range map[string]struct {
+		polls int
+		other []hosttest.Call
+		files []string
+		goOn  bool
+	}{
+		"its server is down":                  {6, []hosttest.Call{{Do: "connect"}, down, down, up, down, down, down}, nil, false},
+		"its server is down, and it goes on":  {6, []hosttest.Call{{Do: "connect"}, down, down, up, down, down, down}, nil, true},
+		"somebody has drained the other, too": {3, nil, []string{"/run/drained"}, false},
+		"its file is another":                 {4, []hosttest.Call{{Do: "connect"}, up, down, down, down}, []string{"/run/other"}, false},
+	} {
+		var pg []hosttest.Call
+		for range c.polls {
+			pg = append(pg, clients("1"))
+		}
+		e, in := drainedByFile(t, pg, c.other, c.files...)
+		e.GoOn = c.goOn
+		_, err := e.Do(t.Context(), in)
+		if c.goOn && (err != nil || len(in.warnings) != 1) || !c.goOn && (err == nil || !strings.Contains(err.Error(), "no other server serves any more")) {
+			t.Errorf("%s: %v, warned of %v", name, err, in.warnings)
+		}
+	}
+}
+
+// TestADrainByFileAsksTheOthersOnlyWhileSomebodyIsLeft: whom nobody reads from is drained,
+// whoever else serves.
+func TestADrainByFileAsksTheOthersOnlyWhileSomebodyIsLeft(t *testing.T) {
+	t.Parallel()
+	e, in := drainedByFile(t, []hosttest.Call{clients("1"), clients("0"), clients("0"), clients("0")}, answering())
+	do(t, e, in)
+	if got := e.Outlasts(); len(got) != 1 || got[0] != "pg3" {
+		t.Errorf("old after it: %v", got)
+	}
+}
+
+// TestADrainByFileThatIsStoppedDoesNotBlameTheOthers: nobody is asked any more then.
+func TestADrainByFileThatIsStoppedDoesNotBlameTheOthers(t *testing.T) {
+	t.Parallel()
+	why := errors.New("stopped by the operator")
+	ctx, stop := context.WithCancelCause(t.Context())
+	e, in := drainedByFile(t, []hosttest.Call{clients("1"), clients("1"), clients("1")}, []hosttest.Call{{Do: "connect"},
+		{Do: "exec select 1", Err: errors.New("down")}, {Do: "exec select 1", Err: errors.New("down")},
+		{Do: "exec select 1", Err: context.Canceled, Then: func() { stop(why) }}})
+	if _, err := e.Do(ctx, in); !errors.Is(err, why) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -3,6 +3,8 @@ package effect
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
@@ -102,30 +104,66 @@ func (e *HealthFile) Do(ctx context.Context, env Env) (Output, error) {
 	return nil, nil
 }
 
-// othersServe refuses a drain that would leave too few standbys to read from. One that
-// cannot be asked does not count.
+// othersServe refuses a drain that would leave too few standbys to read from.
 func (e *HealthFile) othersServe(ctx context.Context, env Env) error {
 	if e.Least == 0 {
 		return nil
 	}
-	n := 0
-	for name, as := range e.Others {
-		h, err := env.Host(ctx, name)
-		if err != nil {
-			continue
-		}
-		if f, err := h.Files(as).Read(ctx, e.Path); err == nil && !f.Exists {
-			n++
-		}
-	}
+	n := e.serving(ctx, env, e.Least)
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case n < e.Least:
 		return fault.Refuse(e.Host, "see who serves: pgrepctl traffic show",
-			fmt.Errorf("without it %d standbys would serve by now, for the others have %s, and at least %d must: reads would fail", n, e.Path, e.Least))
+			fmt.Errorf("without it %d standbys would serve by now, for the others have %s, or do not answer, and at least %d must: reads would fail", n, e.Path, e.Least))
 	}
 	return nil
+}
+
+// answerTime is for one that serves: who is slower than that would keep readers waiting.
+const answerTime = 5 * time.Second
+
+// serving counts the others that serve, up to enough.
+func (e *HealthFile) serving(ctx context.Context, env Env, enough int) int {
+	n := 0
+	for _, name := range slices.Sorted(maps.Keys(e.Others)) {
+		if n < enough && e.serves(ctx, env, name) {
+			n++
+		}
+	}
+	return n
+}
+
+// serves reports whether another standby has no file, and its server answers: one that is
+// down has none either, and what a drain was planned from may be old. One that cannot be
+// asked does not serve.
+func (e *HealthFile) serves(ctx context.Context, env Env, name string) bool {
+	asking, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	h, err := env.Host(asking, name)
+	if err != nil {
+		return false
+	}
+	f, err := h.Files(e.Others[name]).Read(asking, e.Path)
+	return err == nil && !f.Exists && replies(asking, env, name)
+}
+
+// replies asks a server. That a session was lost says only that the server was stopped
+// since, or started anew: it is asked once more, in a new one.
+func replies(ctx context.Context, env Env, name string) bool {
+	for range 2 {
+		s, err := env.SQL(ctx, name)
+		if err != nil {
+			return false
+		}
+		if err := s.Exec(ctx, "select 1"); err == nil {
+			return true
+		}
+		if !host.Lost(s) {
+			return false
+		}
+	}
+	return false
 }
 
 // AwaitCheck gives a balancer time to see that a health file was made, or removed. There

@@ -9,28 +9,32 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
 )
 
-// TestAHealthFileIsNotMadeWhenTheOthersHaveOneByThen: what the drain was planned from may
-// be old. A standby that cannot be asked does not count.
-func TestAHealthFileIsNotMadeWhenTheOthersHaveOneByThen(t *testing.T) {
+// TestAHealthFileIsNotMadeWhenTheOthersServeNobodyByThen: what the drain was planned from
+// may be old. A standby that cannot be asked does not count.
+func TestAHealthFileIsNotMadeWhenTheOthersServeNobodyByThen(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		file    bool
+		asked   []hosttest.Call // of the other's server
 		least   int
 		refused bool
 	}{
-		"the other serves":         {false, 1, false},
-		"the other has it":         {true, 1, true},
-		"two others must serve":    {false, 2, true},
-		"nobody has to serve then": {true, 0, false},
+		"the other serves":           {false, answering(), 1, false},
+		"the other has it":           {true, nil, 1, true},
+		"the other's server is down": {false, []hosttest.Call{{Do: "connect", Err: host.ErrNoServer}}, 1, true},
+		"the other's server hangs":   {false, []hosttest.Call{{Do: "connect"}, {Do: "exec select 1", Err: context.DeadlineExceeded}}, 1, true},
+		"two others must serve":      {false, answering(), 2, true},
+		"nobody has to serve then":   {true, nil, 0, false},
 	} {
 		mine, other := hosttest.NewFS("/run"), hosttest.NewFS("/run")
 		if c.file {
 			other.Put("/run/drained", "postgres", 0o644, "by hand\n")
 		}
-		in := newEnv(hosttest.NewScript(t, "pg2", mine), hosttest.NewScript(t, "pg3", other))
+		in := newEnv(hosttest.NewScript(t, "pg2", mine), hosttest.NewScript(t, "pg3", other, c.asked...))
 		e := &effect.HealthFile{Host: "pg2", As: "postgres", Path: "/run/drained", Text: "run1\n", Others: map[string]string{"pg3": "postgres", "pg4": "postgres"}, Least: c.least}
 		_, err := e.Do(t.Context(), in)
 		if refused := fault.ClassOf(err) == fault.Refused && errors.Is(err, effect.ErrUntouched); refused != c.refused || !refused && err != nil {
@@ -40,6 +44,38 @@ func TestAHealthFileIsNotMadeWhenTheOthersHaveOneByThen(t *testing.T) {
 			t.Errorf("%s: the file is there: %t", name, !c.refused)
 		}
 	}
+}
+
+// answering is a server that is asked whether it is there.
+func answering() []hosttest.Call {
+	return []hosttest.Call{{Do: "connect"}, {Do: "exec select 1"}}
+}
+
+// renewed is an env whose first session on every server was lost.
+type renewed struct {
+	*env
+	old host.SQL
+}
+
+func (r *renewed) SQL(ctx context.Context, name string) (host.SQL, error) {
+	if s := r.old; s != nil {
+		r.old = nil
+		return s, nil
+	}
+	return r.env.SQL(ctx, name)
+}
+
+// TestAServerThatWasStartedAnewServes though the session from before is gone.
+func TestAServerThatWasStartedAnewServes(t *testing.T) {
+	t.Parallel()
+	before := hosttest.NewScript(t, "pg3", hosttest.NewFS(), hosttest.Call{Do: "connect"}, hosttest.Call{Do: "exec select 1", Err: errors.New("the connection is lost")})
+	old, err := before.SQL(t.Context(), host.Database{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(before.Lose)
+	in := &renewed{newEnv(hosttest.NewScript(t, "pg2", hosttest.NewFS("/run")), hosttest.NewScript(t, "pg3", hosttest.NewFS("/run"), answering()...)), old}
+	do(t, &effect.HealthFile{Host: "pg2", As: "postgres", Path: "/run/drained", Others: map[string]string{"pg3": "postgres"}, Least: 1}, in)
 }
 
 // TestTheInverseOfAHealthFileAsksNobody: reads are let in, whoever else serves.
