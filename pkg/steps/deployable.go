@@ -277,6 +277,11 @@ func (in In) readsApart(ctx context.Context, groups []*inventory.Host) error {
 		if x.BalancedName() == "" || x.ApplyDelay > 0 || slices.Contains(groups, x) || slices.Contains(in.Without, x.Name) {
 			continue
 		}
+		if !in.tellsServers() {
+			if err := in.readByFile(ctx, x); err != nil {
+				return err
+			}
+		}
 		for _, b := range in.Cluster.Traffic.Balancers {
 			if b.Kind != inventory.BalancerHAProxy && b.Kind != inventory.BalancerCommand {
 				continue

@@ -192,6 +192,8 @@ type draining struct {
 	already []string // balancers that keep reads away already
 	idle    []string // balancers at which nobody serves, this one neither
 	left    bool     // sessions are known to be left
+	// files are those of the others, where no balancer says who serves.
+	files []effect.HealthFile
 }
 
 func (s *Traffic) drain(ctx context.Context, in In) (Planned, error) {
@@ -216,7 +218,7 @@ func (s *Traffic) drain(ctx context.Context, in In) (Planned, error) {
 		return Planned{Effects: d.effects}, nil // it has no client
 	}
 	t := in.Cluster.Traffic
-	wait := &effect.AwaitDrained{Host: in.Self.Name, Balancers: d.counted, Version: self.Server.Version, Ignore: t.IgnoreUsers, Timeout: s.Timeout, GoOn: s.GoOn, CancelAfter: s.CancelAfter}
+	wait := &effect.AwaitDrained{Host: in.Self.Name, Balancers: d.counted, Files: d.files, Version: self.Server.Version, Ignore: t.IgnoreUsers, Timeout: s.Timeout, GoOn: s.GoOn, CancelAfter: s.CancelAfter}
 	if s.IfLast != "drain" && len(d.idle) == 0 {
 		wait.Others = s.least()
 	}

@@ -26,11 +26,19 @@ func (s *Traffic) drainFile(ctx context.Context, in In, self *facts.Host, b *inv
 	case f.Exists:
 		// This run has made it, and may have been cut off before the readers had left.
 		d.already, d.left = append(d.already, b.Name), true
+		if s.looksAtFiles(in) {
+			if e.Others, err = in.othersByFile(ctx, b); err != nil {
+				return err
+			}
+		}
 	default:
 		if err := s.lastFile(ctx, in, self, b, e); err != nil {
 			return err
 		}
 		d.effects = append(d.effects, e)
+	}
+	if s.looksAtFiles(in) {
+		d.files = append(d.files, *e)
 	}
 	if b.Settle > 0 && self.Server.Running {
 		d.effects = append(d.effects, &effect.AwaitCheck{Host: in.Self.Name, Path: b.Path, For: b.Settle})
@@ -38,10 +46,13 @@ func (s *Traffic) drainFile(ctx context.Context, in In, self *facts.Host, b *inv
 	return nil
 }
 
+// looksAtFiles: who else serves matters, and no balancer says it.
+func (s *Traffic) looksAtFiles(in In) bool { return s.IfLast != "drain" && !in.tellsServers() }
+
 // lastFile refuses a drain that leaves too few standbys without the file, and has it look
 // once more just before.
 func (s *Traffic) lastFile(ctx context.Context, in In, self *facts.Host, b *inventory.Balancer, e *effect.HealthFile) error {
-	if s.IfLast == "drain" || in.tellsServers() {
+	if !s.looksAtFiles(in) {
 		return nil
 	}
 	others, err := in.othersByFile(ctx, b)
@@ -87,6 +98,45 @@ func (in In) othersByFile(ctx context.Context, b *inventory.Balancer) (map[strin
 		}
 	}
 	return others, nil
+}
+
+// readByFile refuses a rollout beside a standby of which only a file tells whether it
+// serves, and that takes no part. Who was there before the file was made may read on, and
+// only its server knows.
+func (in In) readByFile(ctx context.Context, x *inventory.Host) error {
+	byFile := slices.DeleteFunc(slices.Clone(in.Cluster.Traffic.Balancers), func(b *inventory.Balancer) bool { return b.Kind != inventory.BalancerFile })
+	if len(byFile) == 0 {
+		return nil
+	}
+	h, err := in.Facts.Of(ctx, x.Name)
+	switch class := fault.ClassOf(err); {
+	case err != nil && (class == fault.Unreachable || class == fault.Auth):
+		return nil // as in othersByFile
+	case err != nil:
+		return err
+	case !h.Server.Running:
+		return nil
+	}
+	kept := ""
+	for _, b := range byFile {
+		f, err := h.File(ctx, x.Postgres.OSUser, b.Path)
+		if err != nil {
+			return err
+		}
+		if f.Exists {
+			kept = b.Path
+		}
+	}
+	if kept == "" {
+		return fault.Refuse(x.Name, "type the same command again: it takes part then; or keep all reads away from it: pgrepctl traffic drain "+x.Name,
+			fmt.Errorf("it runs without %s by now, and takes no part: its readers would be held up by the change", byFile[0].Path))
+	}
+	n, err := h.Clients(ctx, in.Cluster.Traffic.IgnoreUsers)
+	if err != nil || n == 0 {
+		return err
+	}
+	return fault.Refuse(x.Name, "wait until they have left, or let it serve: pgrepctl traffic restore "+x.Name+"; roles of monitoring belong to ignore_users of the inventory; then type the same command again",
+		fmt.Errorf("its server still has %d clients, and it takes no part: %s keeps new reads away, and those would be held up by the change", n, kept))
 }
 
 // knowsServers: it can be asked which servers it has, and what it does with each.
