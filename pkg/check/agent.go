@@ -33,7 +33,7 @@ func (p Policy) Agent(q Question, s State, at time.Time) string {
 		return ready + "down #takes no writes\n"
 	case s.In && s.Role == inventory.Primary:
 		return ready + "down #takes writes, and reads are asked for\n"
-	case s.Reason == Drained:
+	case s.Reason == Drained, s.Reason == FilesUnknown: // the sessions that are there may end by themselves
 		return ready + "up 0%\n"
 	case s.Reason == Closed || s.Reason == Delayed:
 		return "maint #" + line(s.Why) + "\n"

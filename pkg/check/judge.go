@@ -41,6 +41,7 @@ func (p Policy) Judge(m Member, o Observation, c Cluster, prev *State) State {
 		p.unanswered(&s, o, prev)
 		return s.settle(p, o.At, prev)
 	}
+	filesKnown := s.files(o, prev)
 	srv := o.Server
 	s.Timeline, s.Receiver, s.Paused, s.Sync = srv.Timeline, srv.Replay.ReceiverStatus, srv.Replay.Paused, c.Sync[m.Name]
 	switch {
@@ -54,6 +55,10 @@ func (p Policy) Judge(m Member, o Observation, c Cluster, prev *State) State {
 	default:
 		s.Role = inventory.Standby
 		p.asReader(&s, m, o, c, prev)
+		if s.In && !filesKnown {
+			s.out(FilesUnknown, "whether its health file keeps traffic away cannot be told")
+			s.Run = ""
+		}
 	}
 	return s.settle(p, o.At, prev)
 }
@@ -80,6 +85,23 @@ func (p Policy) unanswered(s *State, o Observation, prev *State) {
 	// What it was says nothing of what it is.
 	s.LagBytes, s.LagSeconds, s.LagSecondsAtLeast, s.Receiver, s.Sync, s.Nearer, s.Run = nil, nil, nil, "", "", 0, ""
 	s.out(Unreachable, o.Err)
+}
+
+// files notes whether a health file is there. One that cannot be looked for is as it was,
+// but not for long: an operator may have made it, or taken it away. false: it is not known.
+func (s *State) files(o Observation, prev *State) bool {
+	if !o.FilesUnknown {
+		s.KeptOut, s.FilesAt = o.KeptOut, o.At
+		return true
+	}
+	if prev == nil || prev.FilesAt.IsZero() {
+		return false
+	}
+	s.KeptOut, s.FilesAt = prev.KeptOut, prev.FilesAt
+	if s.FilesAt.After(o.At) {
+		s.FilesAt = o.At // the clock was set back
+	}
+	return o.At.Sub(s.FilesAt) <= memoryGap
 }
 
 func (s *State) asWriter(m Member, o Observation, c Cluster) {
@@ -117,7 +139,7 @@ func (p Policy) asReader(s *State, m Member, o Observation, c Cluster, prev *Sta
 		s.out(Delayed, fmt.Sprintf("it replays %s late, as the inventory says", span(m.Delay)))
 	case planned && plan.Drained:
 		s.byRun(Drained, plan, "keeps traffic away")
-	case o.KeptOut:
+	case s.KeptOut:
 		s.out(Drained, "its health file keeps traffic away (pgrepctl traffic restore "+m.Name+")")
 	case r.Paused && planned && plan.Paused && plan.Going:
 		// It serves an older state by intent; the run moves the traffic.
@@ -230,15 +252,15 @@ func (s State) settle(p Policy, at time.Time, prev *State) State {
 	case prev == nil || prev.In != s.In:
 		s.Since = at
 		if prev != nil && !s.In {
-			s.Expected = s.Reason.Planned()
+			s.Expected = s.Reason.excused()
 			if !s.Expected && s.Role == inventory.Standby {
 				s.Strikes = min(s.Strikes+1, maxStrikes)
 			}
 		}
 		if prev == nil && !s.In {
-			s.Expected = s.Reason.Planned()
+			s.Expected = s.Reason.excused()
 		}
-	case !s.In && !s.Reason.Planned() && !waiting(s.Reason):
+	case !s.In && !s.Reason.excused() && !waiting(s.Reason):
 		s.Expected = false // something else went wrong meanwhile
 	case !s.In && s.Reason.Planned():
 		s.Expected = true

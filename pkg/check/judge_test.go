@@ -366,6 +366,50 @@ func TestAHealthFileKeepsTrafficAway(t *testing.T) {
 	look{both(4, false), true, OK}.check(t, 2, b)
 }
 
+// TestAHealthFileThatCannotBeLookedForIsAsItWas for a while, and then, or when nothing is
+// known of it, nobody may say that the host is in.
+func TestAHealthFileThatCannotBeLookedForIsAsItWas(t *testing.T) {
+	t.Parallel()
+	see := func(seconds float64, out, unknown bool) []Observation {
+		o := standby(seconds, 100)
+		o.KeptOut, o.FilesUnknown = out, unknown
+		return []Observation{primary(seconds, 100), o}
+	}
+	seen := func(seconds float64, out bool) []Observation { return see(seconds, out, false) }
+	blind := func(seconds float64) []Observation { return see(seconds, false, true) }
+	late := blind(4)
+	late[0] = primary(4, 300)
+	for name, looks := range map[string][]look{
+		"in stays in, for a while": {{seen(0, false), true, OK}, {blind(2), true, OK}, {blind(900), true, OK}, {blind(902), false, FilesUnknown}, {blind(904), false, FilesUnknown}, {seen(906, false), true, OK}},
+		"out stays out":            {{seen(0, true), false, Drained}, {blind(2), false, Drained}, {blind(902), false, Drained}, {seen(904, false), true, OK}},
+		"at the start":             {{blind(0), false, FilesUnknown}, {blind(2), false, FilesUnknown}, {seen(4, false), true, OK}},
+		"at the start, and kept":   {{blind(0), false, FilesUnknown}, {seen(2, true), false, Drained}},
+		"known while it was away":  {{seen(0, false), true, OK}, {[]Observation{silent("pg2", 2)}, true, OK}, {blind(4), true, OK}},
+		"its lag counts as well":   {{blind(0), false, FilesUnknown}, {late, false, LagBytes}, {blind(6), false, HoldDown}, {seen(8, false), false, HoldDown}, {seen(36, false), true, OK}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := NewBoard(pair(), policy(), NewMemory("shop"))
+			for i, l := range looks {
+				l.check(t, i, b)
+			}
+		})
+	}
+	b := NewBoard(pair(), policy(), NewMemory("shop"))
+	b.Take(blind(0)...)
+	s := b.State("pg2", at(0), 0)
+	if a := policy().Agent(AskReplica, s, at(0)); a != "up 0%\n" || s.Fine() || !AskHealth.Answer(s) {
+		t.Errorf("the agent says %q, for %+v", a, s)
+	}
+	if line, code := policy().Nagios("shop", []State{s}); code != NagiosUnknown {
+		t.Errorf("%d: %s", code, line)
+	}
+	// One call remembers for the next.
+	b = NewBoard(pair(), policy(), NewMemory("shop"))
+	b.Take(seen(0, false)...)
+	look{blind(60), true, OK}.check(t, 1, NewBoard(pair(), policy(), b.Memory()))
+}
+
 func TestHealthFilesAreThoseOfStandbysThatServe(t *testing.T) {
 	t.Parallel()
 	cl := &inventory.Cluster{

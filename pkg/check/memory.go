@@ -107,7 +107,7 @@ func (p Positions) sound(now time.Time) Positions {
 }
 
 func (s State) sound(now time.Time) bool {
-	for _, at := range []time.Time{s.Since, s.Seen, s.ReplayMoved, s.GoodSince, s.Maint} {
+	for _, at := range []time.Time{s.Since, s.Seen, s.ReplayMoved, s.GoodSince, s.Maint, s.FilesAt} {
 		if at.After(now) {
 			return false
 		}

@@ -55,7 +55,7 @@ func worse(a, b int) bool {
 
 func (p Policy) nagios(s State) int {
 	switch {
-	case s.Reason == Unreachable, s.Reason == Unseen, s.Reason == Stale:
+	case s.Reason == Unreachable, s.Reason == Unseen, s.Reason == Stale, s.Reason == FilesUnknown:
 		return NagiosUnknown
 	case s.Reason.Planned():
 		return NagiosOK

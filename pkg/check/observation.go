@@ -59,8 +59,9 @@ type Observation struct {
 	// Server is what its server says. Of a server that does not run only
 	// NotReady may be set.
 	Server facts.Server
-	// KeptOut: one of the member's health files is there.
-	KeptOut bool
+	// KeptOut: one of the member's health files is there. FilesUnknown: that could not be
+	// told.
+	KeptOut, FilesUnknown bool
 }
 
 // Observe makes an observation of the answer of a host.

@@ -31,6 +31,8 @@ const (
 	CatchingUp  Reason = "catching-up" // out, and on its way in
 	HoldDown    Reason = "hold-down"   // out, its lag is low, and not for long enough yet
 	LagUnknown  Reason = "lag-unknown"
+	// FilesUnknown: nobody can tell whether a health file keeps traffic away.
+	FilesUnknown Reason = "health-file-unknown"
 )
 
 // Planned reports whether somebody wants it so: nobody has to be woken.
@@ -41,6 +43,9 @@ func (r Reason) Planned() bool {
 	}
 	return false
 }
+
+// excused reports whether a host goes out by no fault of its own: no hold-down follows.
+func (r Reason) excused() bool { return r.Planned() || r == FilesUnknown }
 
 // State is what the check says of one host, and what it has to remember of it.
 type State struct {
@@ -73,8 +78,11 @@ type State struct {
 	Nearer float64 `json:"nearer_bytes_per_second,omitempty"`
 	// GoodSince is since when a host that is out has been fit to come in.
 	GoodSince time.Time `json:"good_since,omitzero"`
-	// Expected: it went out because of something that was planned, and comes in
-	// without a hold-down.
+	// KeptOut is whether a health file was there when that could last be told, at FilesAt.
+	KeptOut bool      `json:"kept_out,omitempty"`
+	FilesAt time.Time `json:"files_at,omitzero"`
+	// Expected: it went out because of something that was planned, or that nobody could
+	// tell, and comes in without a hold-down.
 	Expected bool `json:"expected,omitempty"`
 	// Maint is when the inventory last kept traffic away for good.
 	Maint time.Time `json:"maint,omitzero"`

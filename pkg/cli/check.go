@@ -220,7 +220,7 @@ func (a *app) observe(ctx context.Context, s *session, hosts []*inventory.Host, 
 				if err != nil {
 					a.complain(err, "does not know whether a health file keeps reads away from "+h.Name)
 				}
-				obs[i].KeptOut = out
+				obs[i].KeptOut, obs[i].FilesUnknown = out, err != nil
 			}
 			if h == s.inv.Primary() && obs[i].Err == "" {
 				var err error

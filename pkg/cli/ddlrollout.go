@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/engine"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/plan"
 	"github.com/pgrepctl/pgrepctl/pkg/ui"
@@ -190,15 +192,16 @@ func (a *app) pool(ctx context.Context, s *session) (ddl.Pool, error) {
 	for _, b := range s.inv.Traffic.Balancers {
 		if b.Kind == inventory.BalancerFile {
 			g.Go(func() error {
-				// Of a standby that does not answer nothing is said: it is refused where it
-				// is needed, with what to do.
-				files, _ := s.healthFiles(asking, b, gatherTimeout+a.set.ConnectTimeout())
+				bound := gatherTimeout + a.set.ConnectTimeout()
+				looking, cancel := context.WithTimeoutCause(asking, bound, fmt.Errorf("no answer within %s", bound))
+				defer cancel()
+				names, err := keptOut(looking, s.conn.pool, s.inv.Standbys(), b.Path)
 				mu.Lock()
 				defer mu.Unlock()
-				for _, f := range files {
-					out[f.Host] = out[f.Host] || f.State == facts.Drained
+				for _, name := range names {
+					out[name] = true
 				}
-				return nil
+				return cmp.Or(context.Cause(asking), err)
 			})
 			continue
 		}
@@ -240,6 +243,38 @@ func (a *app) pool(ctx context.Context, s *session) (ddl.Pool, error) {
 	}
 	pool.NoPrimary = noPrimary(s.inv, seen)
 	return pool, nil
+}
+
+// keptOut are the standbys that a health file keeps reads away from. Where that cannot be
+// told nobody knows who serves. Of a standby that does not answer nothing is said: it is
+// refused where it is needed, with what to do.
+func keptOut(ctx context.Context, d host.Dialer, standbys []*inventory.Host, file string) ([]string, error) {
+	there, errs := make([]bool, len(standbys)), make([]error, len(standbys))
+	var wg sync.WaitGroup
+	for i, x := range standbys {
+		if x.BalancedName() == "" {
+			continue
+		}
+		wg.Go(func() {
+			h, err := d.Dial(ctx, x.Name)
+			if err != nil {
+				return
+			}
+			there[i], err = host.Exists(ctx, h.Files(x.Postgres.OSUser), file)
+			if err != nil && fault.ClassOf(err) != fault.Unreachable {
+				errs[i] = fault.Refuse(x.Name, "let "+x.Postgres.OSUser+" look into "+path.Dir(file)+" there, then type the same command again",
+					fmt.Errorf("whether %s keeps reads away from it cannot be told: %w", file, err))
+			}
+		})
+	}
+	wg.Wait()
+	var out []string
+	for i, x := range standbys {
+		if there[i] {
+			out = append(out, x.Name)
+		}
+	}
+	return out, cmp.Or(errs...)
 }
 
 func (a *app) deployPlan(s *session, d *deployment, i int) (*plan.Plan, error) {

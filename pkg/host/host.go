@@ -150,3 +150,13 @@ type Files interface {
 	// Rename replaces newpath, in one step, and makes that durable.
 	Rename(ctx context.Context, oldpath, newpath string) error
 }
+
+// Exists reports whether something has that name, whatever it is and whoever may open
+// it. An error: it cannot be told.
+func Exists(ctx context.Context, f Files, path string) (bool, error) {
+	_, err := f.Stat(ctx, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -83,6 +83,8 @@ type Login struct {
 	Password    secret.Value
 	SSLMode     string // as libpq's
 	SSLRootCert []byte // PEM, for verify-ca and verify-full
+	// Binding is as libpq's channel_binding; empty is prefer.
+	Binding string
 	// Slot, if set, is a physical slot to stream from for a moment, so that it keeps
 	// the WAL from the flush position on.
 	Slot string

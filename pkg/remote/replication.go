@@ -28,6 +28,11 @@ func (c *Conn) ReplicationLogin(ctx context.Context, l host.Login) (host.System,
 	}
 	cfg.Password = l.Password.Reveal()
 	cfg.RuntimeParams = map[string]string{"replication": "true", "application_name": "pgrepctl"}
+	if l.Binding == "require" {
+		// Else pgx falls back to plain SCRAM, as libpq does by itself, where there is no
+		// hash of the certificate: the walreceiver, which must not, would be refused.
+		cfg.ChannelBinding, cfg.RequireAuth = "require", "scram-sha-256"
+	}
 	cfg.TLSConfig = first.config
 	if second != nil {
 		cfg.Fallbacks = []*pgconn.FallbackConfig{{Host: cfg.Host, Port: cfg.Port, TLSConfig: second.config}}

@@ -311,10 +311,10 @@ func replicationLogins(t *testing.T, c host.Host, pg *remotetest.Postgres) {
 	}
 	id := pg.Query(t, "select system_identifier from pg_control_system()")
 	for _, x := range []struct {
-		user, password, mode, address string
-		root                          []byte
-		code                          string // SQLSTATE; empty: it works
-		fails                         string // else, in the error's text
+		user, password, mode, address, binding string
+		root                                   []byte
+		code                                   string // SQLSTATE; empty: it works
+		fails                                  string // else, in the error's text
 	}{
 		{user: "replicator", mode: "require"},
 		{user: "replicator", mode: "prefer"},
@@ -332,10 +332,13 @@ func replicationLogins(t *testing.T, c host.Host, pg *remotetest.Postgres) {
 		{user: "either", mode: "verify-full", root: pg.RootCert, fails: "127.0.0.1"},
 		{user: "either", mode: "verify-ca", root: otherRoot(t), fails: "unknown authority"},
 		{user: "either", mode: "verify-ca", fails: "root certificate"},
+		{user: "either", mode: "require", binding: "require"},
+		{user: "either", mode: "require", binding: "require", password: "wrong", code: "28P01"},
+		{user: "plain", mode: "disable", binding: "require", fails: "channel binding required"},
 		{user: "nobody", mode: "prefer", code: "28000"},
 		{user: "either", mode: "sometimes", fails: "sslmode"},
 	} {
-		l := host.Login{Address: "127.0.0.1", Port: pg.Port, User: x.user, Password: secret.New("correct"), SSLMode: x.mode, SSLRootCert: x.root}
+		l := host.Login{Address: "127.0.0.1", Port: pg.Port, User: x.user, Password: secret.New("correct"), SSLMode: x.mode, SSLRootCert: x.root, Binding: x.binding}
 		if x.password != "" {
 			l.Password = secret.New(x.password)
 		}

@@ -88,7 +88,8 @@ func (h *Host) connect(ctx context.Context) error {
 	return nil
 }
 
-// KeptOut reports whether one of the member's health files is there.
+// KeptOut reports whether one of the member's health files is there, whatever is in it
+// and whoever may read it. An error: that cannot be told.
 func (h *Host) KeptOut(ctx context.Context, m check.Member) (bool, error) {
 	if len(m.Files) == 0 {
 		return false, nil
@@ -97,20 +98,18 @@ func (h *Host) KeptOut(ctx context.Context, m check.Member) (bool, error) {
 		return false, err
 	}
 	files := h.conn.Files(h.inv.Postgres.OSUser)
+	var failed error
 	for _, p := range m.Files {
-		f, err := files.ReadSome(ctx, p, maxHealthFile)
-		if err != nil {
-			return false, fmt.Errorf("read %s on %s: %w", p, h.inv.Name, err)
+		there, err := host.Exists(ctx, files, p)
+		if there {
+			return true, nil // whatever is with the others
 		}
-		if f.Exists {
-			return true, nil
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("look for %s on %s: %w", p, h.inv.Name, err))
 		}
 	}
-	return false, nil
+	return false, failed
 }
-
-// maxHealthFile bounds the bytes of a health file that are read: it is there, or not.
-const maxHealthFile = 4 << 10
 
 // maxJournal bounds the bytes of a journal that is read.
 const maxJournal = 32 << 20

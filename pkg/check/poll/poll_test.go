@@ -3,6 +3,7 @@ package poll
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
@@ -101,9 +102,55 @@ func TestAHostIsKeptOutByAnyOfItsFiles(t *testing.T) {
 	if out, err := h.KeptOut(t.Context(), m); !out || err != nil {
 		t.Errorf("with one: %t, %v", out, err)
 	}
+	// What is in it, and what it is, does not count.
+	for name, put := range map[string]func(*hosttest.FS){
+		"not to be read": func(fs *hosttest.FS) { fs.Put("/run/a", "root", 0o600, "") },
+		"a directory":    func(fs *hosttest.FS) { fs.Dir("/run/a", "root", 0o700) },
+	} {
+		fs := hosttest.NewFS("/run")
+		put(fs)
+		h := New(open{hosttest.NewScript(t, "pg2", fs)}, "shop", &inventory.Host{Name: "pg2", Postgres: inventory.Postgres{OSUser: "postgres"}}, time.Now)
+		if out, err := h.KeptOut(t.Context(), m); !out || err != nil {
+			t.Errorf("%s: %t, %v", name, out, err)
+		}
+	}
 	// Who has none asks for nothing.
 	d := &door{err: errors.New("nobody is there")}
 	if out, err := New(d, "shop", &inventory.Host{Name: "pg1"}, time.Now).KeptOut(t.Context(), check.Member{Name: "pg1"}); out || err != nil || d.dialed > 0 {
 		t.Errorf("%t, %v, dialed %d times", out, err, d.dialed)
+	}
+}
+
+// partly is a host one of whose directories may not be looked into.
+type partly struct {
+	host.Host
+	dir string
+}
+
+func (p partly) Files(as string) host.Files { return partlyFiles{p.Host.Files(as), p.dir} }
+
+type partlyFiles struct {
+	host.Files
+	dir string
+}
+
+func (f partlyFiles) Stat(ctx context.Context, p string) (host.Entry, error) {
+	if strings.HasPrefix(p, f.dir) {
+		return host.Entry{}, fs.ErrPermission
+	}
+	return f.Files.Stat(ctx, p)
+}
+
+func TestAFileThatIsThereDecidesWhateverIsWithTheOthers(t *testing.T) {
+	t.Parallel()
+	files := hosttest.NewFS("/run", "/root")
+	h := New(open{partly{hosttest.NewScript(t, "pg2", files), "/root"}}, "shop", &inventory.Host{Name: "pg2", Postgres: inventory.Postgres{OSUser: "postgres"}}, time.Now)
+	m := check.Member{Name: "pg2", Files: []string{"/root/a", "/run/b"}}
+	if out, err := h.KeptOut(t.Context(), m); out || !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("without the other: %t, %v", out, err)
+	}
+	files.Put("/run/b", "postgres", 0o644, "")
+	if out, err := h.KeptOut(t.Context(), m); !out || err != nil {
+		t.Errorf("with it: %t, %v", out, err)
 	}
 }

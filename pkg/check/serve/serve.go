@@ -25,7 +25,8 @@ type Looker interface {
 	Look(ctx context.Context) check.Observation
 	// Plans are what runs did to hosts, as the primary knows it.
 	Plans(ctx context.Context, seen facts.Server, members []check.Member) (map[string]check.Plan, error)
-	// KeptOut reports whether one of the member's health files is there.
+	// KeptOut reports whether one of the member's health files is there. An error: that
+	// cannot be told.
 	KeptOut(ctx context.Context, m check.Member) (bool, error)
 	Close(ctx context.Context)
 }
@@ -119,7 +120,7 @@ func (s *Server) watch(ctx context.Context, l Looker) {
 	if !sleep(ctx, rand.N(s.o.Interval/4+1)) {
 		return
 	}
-	retry, keptOut := s.o.Interval, false
+	retry := s.o.Interval
 	for {
 		began := s.o.Now()
 		looking, cancel := context.WithTimeoutCause(ctx, s.o.Timeout, fmt.Errorf("no answer within %s", s.o.Timeout))
@@ -135,12 +136,12 @@ func (s *Server) watch(ctx context.Context, l Looker) {
 			plans, err = l.Plans(looking, o.Server, s.board.Members())
 		}
 		if o.Err == "" {
-			// A file that cannot be read now is as it was.
 			out, err := l.KeptOut(looking, s.memberOf(l.Name()))
-			if err == nil {
-				keptOut = out
+			if ctx.Err() != nil {
+				cancel()
+				return // that it could not be told is no news
 			}
-			o.KeptOut = keptOut
+			o.KeptOut, o.FilesUnknown = out, err != nil
 			s.trouble("health file", l.Name(), err)
 		}
 		cancel()

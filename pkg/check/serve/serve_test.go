@@ -306,7 +306,7 @@ func TestARestartTakesNobodyOut(t *testing.T) {
 	}
 }
 
-// TestAHealthFileIsLookedAt with the host, and one that cannot be read is as it was.
+// TestAHealthFileIsLookedAt with the host, and one that cannot be looked for is as it was.
 func TestAHealthFileIsLookedAt(t *testing.T) {
 	s, hosts := serving(t, runs(standby(1000)))
 	file := func(there bool, err error) {
@@ -317,12 +317,41 @@ func TestAHealthFileIsLookedAt(t *testing.T) {
 	drained := func() bool { return s.State("pg2", check.Limit{}).Reason == check.Drained }
 	file(true, nil)
 	await(t, "out by the file", drained)
-	file(false, fmt.Errorf("read /run/drained: permission denied"))
+	file(false, fmt.Errorf("look for /run/drained: permission denied"))
 	seen := s.State("pg2", check.Limit{}).Seen
 	await(t, "another look", func() bool { return s.State("pg2", check.Limit{}).Seen.After(seen.Add(20 * time.Millisecond)) })
 	if !drained() {
-		t.Error("it is in, though its file cannot be read")
+		t.Error("it is in, though its file cannot be looked for")
 	}
 	file(false, nil)
 	await(t, "in again", func() bool { return s.State("pg2", check.Limit{}).In })
+}
+
+// TestAHealthFileNobodyCanLookForAtTheStart is asked for again at the next look.
+func TestAHealthFileNobodyCanLookForAtTheStart(t *testing.T) {
+	h := &fake{name: "pg2", do: runs(standby(1000)), fileErr: fmt.Errorf("look for /run/drained: permission denied")}
+	var mu sync.Mutex
+	var log []string
+	p := check.Policy{MaxBytes: 100, MinBytes: 10, HoldDown: time.Hour}
+	o := Options{Interval: 5 * time.Millisecond, Timeout: 10 * time.Second, Stale: 200, Lookers: []Looker{h}, Now: time.Now, Say: func(_ time.Time, _, text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		log = append(log, text)
+	}}
+	s := New(check.NewBoard([]check.Member{{Name: "pg2", Role: inventory.Standby, Server: "pg2"}}, p, check.NewMemory("shop")), p, o)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	await(t, "out, for nobody knows", func() bool { return s.State("pg2", check.Limit{}).Reason == check.FilesUnknown })
+	h.mu.Lock()
+	h.fileErr = nil
+	h.mu.Unlock()
+	await(t, "in as soon as it is known", func() bool { return s.State("pg2", check.Limit{}).In })
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if all := strings.Join(log, "\n"); !strings.Contains(all, "health file: look for /run/drained: permission denied") || !strings.Contains(all, "health file: it works") {
+		t.Error(all)
+	}
 }
