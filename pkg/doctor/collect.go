@@ -3,13 +3,10 @@ package doctor
 import (
 	"context"
 	"fmt"
-	"path"
-	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
-	"github.com/pgrepctl/pgrepctl/pkg/postgres/conf"
 )
 
 // collect reads what the checks need, so that they are plain functions.
@@ -35,7 +32,7 @@ func collect(ctx context.Context, cl *inventory.Cluster, hosts map[string]*facts
 		if !ok || scope.Standby != "" && s.inv.Name != scope.Standby {
 			continue
 		}
-		p := pair{standby: s, upstream: up, reseed: scope.Reseed}
+		p := pair{standby: s, upstream: up, reseed: scope.Reseed, emptied: scope.Emptied}
 		if err := p.read(ctx); err != nil {
 			return nil, nil, err
 		}
@@ -69,6 +66,9 @@ func read(ctx context.Context, cl *inventory.Cluster, h *inventory.Host, f *fact
 	if s.errors, err = f.ConfigErrors(ctx); err != nil {
 		return s, fmt.Errorf("read configuration errors of %s: %w", h.Name, err)
 	}
+	if s.sorting, err = f.Sorting(ctx); err != nil {
+		return s, err
+	}
 	if cl.Replication.User != "" {
 		if s.role, err = f.Role(ctx, cl.Replication.User); err != nil {
 			return s, err
@@ -78,7 +78,6 @@ func read(ctx context.Context, cl *inventory.Cluster, h *inventory.Host, f *fact
 }
 
 func (p *pair) read(ctx context.Context) error {
-	pg, f := p.standby.inv.Postgres, p.standby.f
 	if err := p.readTrees(ctx); err != nil {
 		return err
 	}
@@ -88,25 +87,13 @@ func (p *pair) read(ctx context.Context) error {
 	if err := p.readRules(ctx); err != nil {
 		return err
 	}
-	if err := p.readConfig(ctx, pg, f); err != nil {
+	if err := p.readConfig(ctx); err != nil {
+		return err
+	}
+	if err := p.readAuto(ctx); err != nil {
 		return err
 	}
 	return p.readTLS(ctx)
-}
-
-func (p *pair) readConfig(ctx context.Context, pg inventory.Postgres, f *facts.Host) error {
-	if !f.Config.HasConfig || pg.ConfigDirectory == pg.DataDirectory {
-		return nil
-	}
-	file, err := f.File(ctx, pg.OSUser, path.Join(pg.ConfigDirectory, "postgresql.conf"))
-	if err != nil {
-		return err
-	}
-	p.config = map[string]string{}
-	for _, s := range conf.Parse(file.Data).All() {
-		p.config[strings.ToLower(s.Name)] = s.Value
-	}
-	return nil
 }
 
 // readTrees asks only where there are tablespaces: without any, the space of the

@@ -13,6 +13,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres/conf"
 )
 
 // Severity says what a finding does to a run.
@@ -46,6 +47,8 @@ type Scope struct {
 	// Reseed: what the standby's data directory holds may be overwritten if
 	// it is of the same system.
 	Reseed bool
+	// Emptied: it is removed, or renamed, before the copy, and not overwritten.
+	Emptied bool
 }
 
 // Check is one entry of the registry. One of onHost, onSource and onPair is set.
@@ -79,7 +82,8 @@ type subject struct {
 	settings postgres.Settings // empty when the server does not run
 	errors   []facts.ConfigError
 	role     facts.Role // the replication role
-	run      string     // that asks
+	sorting  facts.Sorting
+	run      string // that asks
 	// archives are those of the inventory, as its OS user sees them; none where
 	// the host reaches none.
 	archives []facts.Access
@@ -89,7 +93,7 @@ type subject struct {
 // pair is a standby and the host that it streams, and is copied, from.
 type pair struct {
 	standby, upstream subject
-	reseed            bool
+	reseed, emptied   bool
 	// trees are the tablespaces on the standby, then its data directory; none
 	// when the upstream has no tablespaces.
 	trees []tree
@@ -100,9 +104,12 @@ type pair struct {
 	turnedAway []string
 	// tls are the files that a standby which is to be made reads with ssl on.
 	tls []tlsFile
-	// config is the standby's own postgresql.conf, when it lies outside the
-	// data directory and so survives a copy.
-	config map[string]string
+	// config is the standby's own postgresql.conf with all that it includes, when it
+	// lies outside the data directory and so survives a copy; nil when not known.
+	config *conf.Tree
+	// auto is the standby's own postgresql.auto.conf, which a copy leaves alone; nil
+	// when it has none, or it goes before the copy, and that of the upstream comes.
+	auto *conf.File
 }
 
 // tree is a directory of the standby that a copy fills, and what will be in it.

@@ -30,6 +30,9 @@ type source struct {
 	err    error
 }
 
+func (s *source) File(_ context.Context, _, p string) (host.File, error) {
+	return host.File{Path: p}, s.err
+}
 func (s *source) ConfigErrors(context.Context) ([]facts.ConfigError, error) { return s.errors, s.err }
 func (s *source) Space(_ context.Context, _ string, dirs []string) ([]facts.Space, error) {
 	s.asked++
@@ -236,9 +239,9 @@ func cases() map[string]struct {
 		"glibc 2.31": {func(l *lab) { l.pg2.Machine.Glibc = "2.31" }, []string{"pg2 block machine.libc"}},
 
 		"ICU 67 there, not used":  {func(l *lab) { l.pg1.Machine.ICU = "67" }, nil},
-		"ICU 67 there, and used":  {func(l *lab) { l.pg1.Machine.ICU, l.pg1.Server.ICU = "67", true }, []string{"pg2 block machine.icu"}},
-		"ICU 72 on both":          {func(l *lab) { l.pg1.Server.ICU = true }, nil},
-		"ICU that nobody can see": {func(l *lab) { l.pg2.Machine.ICU, l.pg1.Server.ICU = "", true }, nil},
+		"ICU 67 there, and used":  {func(l *lab) { l.pg1.Machine.ICU = "67"; l.pg1.SetSorting(facts.Sorting{ICU: true}) }, []string{"pg2 block machine.icu"}},
+		"ICU 72 on both":          {func(l *lab) { l.pg1.SetSorting(facts.Sorting{ICU: true}) }, nil},
+		"ICU that nobody can see": {func(l *lab) { l.pg2.Machine.ICU = ""; l.pg1.SetSorting(facts.Sorting{ICU: true}) }, nil},
 
 		"older standby":        {func(l *lab) { l.pg2.Machine.BinVersion = postgres.MakeVersion(15, 89) }, []string{"pg2 warn release.standby-older"}},
 		"no walsender free":    {func(l *lab) { l.settings["max_wal_senders"] = "0" }, []string{"pg2 block wal-senders.full"}},
@@ -325,6 +328,7 @@ func cases() map[string]struct {
 	maps.Copy(all, roleCases())
 	maps.Copy(all, archiveCases())
 	maps.Copy(all, startsCases())
+	maps.Copy(all, ownConfigCases())
 	return all
 }
 

@@ -139,7 +139,7 @@ func knownBad(s subject) []found {
 
 func collationVersion(s subject) []found {
 	var out []found
-	for _, c := range s.f.Server.Collations {
+	for _, c := range s.sorting.Collations {
 		remedy := "in each of them: reindex what sorts text, then alter database … refresh collation version"
 		if s.f.Server.InRecovery {
 			remedy = "use the release of the operating system that its primary has; if the primary says the same, mend it there"

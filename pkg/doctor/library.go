@@ -13,12 +13,14 @@ func targetLibrary(p pair) []found {
 	if !p.target() || m.LibDirectory == "" {
 		return nil
 	}
-	for _, dirs := range []string{p.upstream.setting("dynamic_library_path"), p.config["dynamic_library_path"]} {
+	ownPath, _ := p.own("dynamic_library_path")
+	for _, dirs := range []string{p.upstream.setting("dynamic_library_path"), ownPath} {
 		if dirs != "" && dirs != "$libdir" {
 			return nil // it may be in any of them
 		}
 	}
-	names := preloaded(p.upstream.setting("shared_preload_libraries") + "," + p.config["shared_preload_libraries"])
+	own, _ := p.own("shared_preload_libraries")
+	names := preloaded(p.upstream.setting("shared_preload_libraries") + "," + own)
 	var out []found
 	for _, name := range names {
 		if slices.Contains(m.Libraries, name) || slices.Contains(m.Libraries, name+".so") {

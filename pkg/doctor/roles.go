@@ -53,7 +53,7 @@ func roleChecks() []Check {
 }
 
 // will is the value that a setting of the standby has, or gets: of the inventory,
-// of the running server, or of its postgresql.conf; empty when not known.
+// of the running server, or of its own files; empty when not known.
 func (p pair) will(name string) string {
 	for _, s := range p.standby.inv.Postgres.Settings {
 		if strings.EqualFold(s.Name, name) && !s.AtLeast {
@@ -63,7 +63,8 @@ func (p pair) will(name string) string {
 	if v := p.standby.setting(name); v != "" {
 		return v
 	}
-	return p.config[name]
+	own, _ := p.own(name)
+	return own
 }
 
 func isOn(value string) bool {
@@ -189,7 +190,7 @@ func standbyListens(p pair) []found {
 			return nil // of its own standbys upstream.listens tells
 		}
 		// Said now, before anything is copied: once it runs, it takes a restart.
-		return []found{{severity: Block, remedy: fmt.Sprintf("listen_addresses: '*' under settings: of %s in the inventory; if a file that its postgresql.conf includes has it, --accept standby.listens", p.standby.inv.Name),
+		return []found{{severity: Block, remedy: fmt.Sprintf("listen_addresses: '*' under settings: of %s in the inventory", p.standby.inv.Name),
 			text: fmt.Sprintf("listen_addresses is %q, and %s is to stream from it: nobody would reach it", value, below[0].Name)}}
 	}
 	return one(fmt.Sprintf(listenRemedy, p.standby.inv.Name), "listen_addresses is %q: nobody would reach it as primary or upstream", value)

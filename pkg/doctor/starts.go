@@ -12,8 +12,9 @@ import (
 
 // startsWith is the value that a setting will have when a standby that is still to be
 // made starts, as far as that is known: of the inventory; of what ALTER SYSTEM set on
-// its upstream, which comes along; of its upstream's postgresql.conf if that comes
-// along too, else of its own. copied: it is the upstream's.
+// it, where that file stays, else on its upstream, which comes along; of its upstream's
+// postgresql.conf if that comes along too, else of its own. copied: it is the
+// upstream's.
 func (p pair) startsWith(name string) (value string, copied bool) {
 	pg, up := p.standby.inv.Postgres, p.upstream.inv.Postgres
 	for _, s := range pg.Settings {
@@ -22,17 +23,21 @@ func (p pair) startsWith(name string) (value string, copied bool) {
 		}
 	}
 	theirs, _ := p.upstream.settings.Lookup(name)
-	switch {
-	// One that is there already is not replaced.
-	case path.Base(theirs.SourceFile) == "postgresql.auto.conf" && p.standby.f.Data.State != facts.Cluster:
+	altered := path.Base(theirs.SourceFile) == "postgresql.auto.conf"
+	if altered && p.auto == nil {
 		return theirs.Value, true
+	}
+	if v, ok := p.own(name); ok {
+		return v, false
+	}
+	switch {
 	case pg.ConfigDirectory == pg.DataDirectory && up.ConfigDirectory == up.DataDirectory:
+		if altered { // what its postgresql.conf has is not known
+			return "", false
+		}
 		return theirs.Value, true
 	case p.config == nil: // not known
 		return "", false
-	}
-	if v, ok := p.config[name]; ok {
-		return v, false
 	}
 	return theirs.BootValue, false
 }
@@ -128,11 +133,9 @@ func targetLocale(p pair) []found {
 		return nil
 	}
 	m, name := &p.standby.f.Machine, p.standby.inv.Name
-	install := func(l string) string {
-		return "on " + name + ": add it to /etc/locale.gen, then sudo locale-gen; or sudo dnf install glibc-langpack-" + language(l)
-	}
+	install := func(l string) string { return "on " + name + ": " + installLocale(l) }
 	var out []found
-	for _, l := range p.upstream.f.Server.Locales {
+	for _, l := range p.upstream.sorting.Locales {
 		if has, known := m.HasLocale(l.Name); known && !has {
 			out = append(out, one(install(l.Name), "no locale %s, which database %s of %s has: it would accept no session", l.Name, l.Database, p.upstream.inv.Name)...)
 		}
@@ -153,12 +156,6 @@ func targetLocale(p pair) []found {
 		}
 	}
 	return out
-}
-
-func language(locale string) string {
-	lang, _, _ := strings.Cut(locale, "_")
-	lang, _, _ = strings.Cut(lang, ".")
-	return lang
 }
 
 // standbyArchives: the command that comes from the primary puts the files where the

@@ -56,15 +56,18 @@ func startsCases() map[string]struct {
 			[]string{"pg1 block source.down", "pg2 block machine.block-size"}},
 
 		"collation version": {func(l *lab) {
-			l.pg1.Server.Collations = []facts.Collations{{Databases: []string{"shop"}, Recorded: "2.31", Actual: "2.36"}}
+			l.pg1.SetSorting(facts.Sorting{Collations: []facts.Collations{{Databases: []string{"shop"}, Recorded: "2.31", Actual: "2.36"}}})
 		}, []string{"pg1 warn collation.version"}},
 		"locale of a database": {func(l *lab) {
-			l.pg1.Server.Locales = []facts.Locale{{Name: "C"}, {Name: "C.UTF-8"}, {Name: "de_DE.UTF-8", Database: "shop"}, {Name: "en_US.UTF-8"}}
+			l.pg1.SetSorting(facts.Sorting{Locales: []facts.Locale{{Name: "C"}, {Name: "C.UTF-8"}, {Name: "de_DE.UTF-8", Database: "shop"}, {Name: "en_US.UTF-8"}}})
 		}, []string{"pg2 block target.locale"}},
-		"locale of a database, no copy": {func(l *lab) { l.streaming(); l.pg1.Server.Locales = []facts.Locale{{Name: "de_DE.UTF-8"}} }, nil},
+		"locale of a database, no copy": {func(l *lab) {
+			l.streaming()
+			l.pg1.SetSorting(facts.Sorting{Locales: []facts.Locale{{Name: "de_DE.UTF-8"}}})
+		}, nil},
 		"locales that nobody can see": {func(l *lab) {
 			l.pg2.Machine.Locales = nil
-			l.pg1.Server.Locales = []facts.Locale{{Name: "de_DE.UTF-8"}}
+			l.pg1.SetSorting(facts.Sorting{Locales: []facts.Locale{{Name: "de_DE.UTF-8"}}})
 		}, nil},
 		"locale of the upstream's messages":  {func(l *lab) { l.settings["lc_messages"] = "de_DE.UTF-8" }, []string{"pg2 warn target.locale"}},
 		"locale of messages that comes":      {func(l *lab) { l.inside(); l.settings["lc_messages"] = "de_DE.UTF-8" }, []string{"pg2 block target.locale"}},
@@ -112,29 +115,36 @@ func startsCases() map[string]struct {
 	}
 }
 
-func TestWhatALTERSYSTEMSetOnTheUpstreamComesAlong(t *testing.T) {
-	t.Parallel()
-	p := pair{standby: subject{inv: &inventory.Host{}, f: &facts.Host{}}, upstream: subject{inv: &inventory.Host{}, f: &facts.Host{},
-		settings: postgres.Settings{"lc_time": {Value: "x", BootValue: "C", SourceFile: "/d/postgresql.auto.conf"}, "ssl": {Value: "on", BootValue: "off", SourceFile: "/e/postgresql.conf"}}}}
-	p.standby.inv.Postgres.ConfigDirectory, p.config = "/e", map[string]string{"lc_time": "y"}
-	for name, want := range map[string]string{"lc_time": "x", "ssl": "off"} {
-		if got, copied := p.startsWith(name); got != want || copied != (name == "lc_time") {
-			t.Errorf("%s: %s %t", name, got, copied)
-		}
-	}
-	// One that is seeded again keeps its own.
-	p.standby.f.Data.State = facts.Cluster
-	if got, _ := p.startsWith("lc_time"); got != "y" {
-		t.Errorf("seeded again: %s", got)
-	}
-}
-
 func TestLocaleFindingsNameTheDatabaseAndThePackage(t *testing.T) {
 	t.Parallel()
 	l := newLab()
-	l.pg1.Server.Locales = []facts.Locale{{Name: "de_DE.UTF-8", Database: "shop"}}
+	l.pg1.SetSorting(facts.Sorting{Locales: []facts.Locale{{Name: "de_DE.UTF-8", Database: "shop"}}})
 	got := l.examine(t)
 	if len(got) != 1 || !strings.Contains(got[0].Found, "no locale de_DE.UTF-8, which database shop of pg1 has") || !strings.Contains(got[0].Remedy, "glibc-langpack-de") {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestALocaleIsInstalledByItsLineAndByALanguagesPackage(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string][2]string{
+		"de_DE.UTF-8":       {"the line `de_DE.UTF-8 UTF-8`", "de"},
+		"en_US.utf8":        {"the line `en_US.UTF-8 UTF-8`", "en"},
+		"de_DE.iso885915":   {"the line `de_DE.ISO-8859-15 ISO-8859-15`", "de"},
+		"sr_RS.UTF-8@latin": {"the line `sr_RS.UTF-8@latin UTF-8`", "sr"},
+		"fil_PH.UTF-8":      {"the line `fil_PH.UTF-8 UTF-8`", "fil"},
+		"ru_RU.koi8r":       {"the line `ru_RU.KOI8-R KOI8-R`", "ru"},
+		"de_DE@euro":        {"its line of /usr/share/i18n/SUPPORTED", "de"},
+		"de_DE":             {"its line of /usr/share/i18n/SUPPORTED", "de"},
+		"C.UTF-8":           {"the line `C.UTF-8 UTF-8`", ""},
+		"german":            {"its line of /usr/share/i18n/SUPPORTED", ""},
+	} {
+		text := "sudo apt-get install locales, put " + want[0] + " into /etc/locale.gen, then sudo locale-gen"
+		if want[1] != "" {
+			text += "; or sudo dnf install glibc-langpack-" + want[1]
+		}
+		if got := installLocale(name); got != text {
+			t.Errorf("%s: %s", name, got)
+		}
 	}
 }

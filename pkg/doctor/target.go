@@ -132,7 +132,7 @@ func orOther(glibc string) string {
 
 func icuDiffers(p pair) []found {
 	a, b := p.standby.f.Machine.ICU, p.upstream.f.Machine.ICU
-	if !p.upstream.f.Server.ICU || a == "" || b == "" || a == b {
+	if !p.upstream.sorting.ICU || a == "" || b == "" || a == b {
 		return nil
 	}
 	return one("use the same release of the operating system; or reindex all text indexes after a promotion, and accept",
@@ -273,7 +273,8 @@ func standbyParameters(p pair) []found {
 	var out []found
 	for _, name := range p.upstream.f.Server.Version.StandbyParameters() {
 		need, ok := p.upstream.number(name)
-		have, err := strconv.ParseInt(p.config[name], 10, 64)
+		own, _ := p.own(name)
+		have, err := strconv.ParseInt(own, 10, 64)
 		if ok && err == nil && have < need {
 			out = append(out, one("the plan raises it", "%s is %d, that of %s is %d", name, have, p.upstream.inv.Name, need)...)
 		}
@@ -282,11 +283,11 @@ func standbyParameters(p pair) []found {
 }
 
 func hotStandbyOff(p pair) []found {
-	value := strings.ToLower(p.config["hot_standby"])
+	value, _ := p.own("hot_standby")
 	if s := p.standby.setting("hot_standby"); s != "" {
 		value = s
 	}
-	if !slices.Contains([]string{"off", "no", "false", "0"}, value) {
+	if !slices.Contains([]string{"off", "no", "false", "0"}, strings.ToLower(value)) {
 		return nil
 	}
 	if v := p.upstream.f.Server.Version; v != 0 && !v.HotStandbyByDefault() {

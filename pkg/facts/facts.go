@@ -35,6 +35,7 @@ type Host struct {
 	source   Source
 	files    map[string]host.File
 	settings postgres.Settings
+	sorting  *Sorting
 	roles    map[string]Role
 	seen     map[Thing]string
 	// emptied are directories that are predicted to hold nothing of what the host has in
@@ -101,7 +102,8 @@ type Machine struct {
 	// BinVersion is what `postgres --version` there says.
 	BinVersion postgres.Version `json:"bin_version"`
 	// BlockSize, WALBlockSize (bytes) and SegmentBlocks (blocks in a file of a
-	// relation) are what they were compiled for; 0 when not known.
+	// relation) are what they were compiled for; 0 when not known. Where the server
+	// runs they are not asked: its control file has them.
 	BlockSize     int64 `json:"block_size"`
 	WALBlockSize  int64 `json:"wal_block_size"`
 	SegmentBlocks int64 `json:"segment_blocks"`
@@ -173,14 +175,6 @@ type Server struct {
 	// PendingRestart names settings that were changed but need a restart.
 	PendingRestart []string `json:"pending_restart"`
 	Archiver       Archiver `json:"archiver"`
-	// ICU: a database sorts by the ICU library by default (15+), or a column or an
-	// index of the database of our session does (10+).
-	ICU bool `json:"icu"`
-	// Locales are LC_COLLATE and LC_CTYPE of its databases, each once.
-	Locales []Locale `json:"locales"`
-	// Collations are the databases that were made with another version of the
-	// library that sorts their text than the server has now (15+).
-	Collations []Collations `json:"collations"`
 	// ExclusiveBackup: the server is in exclusive backup mode (to 14).
 	ExclusiveBackup bool `json:"exclusive_backup"`
 	// Lock is who holds the cluster lock, nil if nobody does.

@@ -1,9 +1,55 @@
 package facts
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/pgrepctl/pgrepctl/pkg/host"
 )
+
+// Sorting is by what the databases of a server sort their text.
+type Sorting struct {
+	// ICU: a database sorts by the ICU library by default (15+), or a column, an
+	// index, a partition key or a range of the database of our session does (10+).
+	ICU bool `json:"icu"`
+	// Locales are LC_COLLATE and LC_CTYPE of the databases, each once.
+	Locales []Locale `json:"locales"`
+	// Collations are the databases that were made with another version of the
+	// library that sorts their text than the server has now (15+).
+	Collations []Collations `json:"collations"`
+}
+
+// Sorter is a Source that can tell it. Only checks ask: it looks at all columns, and
+// at databases that may be dropped meanwhile.
+type Sorter interface {
+	Sorting(ctx context.Context) (Sorting, error)
+}
+
+// Sorting asks a server that runs; of one that does not, or not yet, nothing is told.
+func (h *Host) Sorting(ctx context.Context) (Sorting, error) {
+	if h.sorting != nil {
+		return *h.sorting, nil
+	}
+	src, ok := h.source.(Sorter)
+	if !ok || h.expected {
+		return Sorting{}, nil
+	}
+	s, err := src.Sorting(ctx)
+	if errors.Is(err, host.ErrNoServer) {
+		return Sorting{}, nil
+	}
+	if err != nil {
+		return Sorting{}, fmt.Errorf("read how the databases of %s sort: %w", h.Name, err)
+	}
+	h.SetSorting(s)
+	return s, nil
+}
+
+// SetSorting says by what they sort.
+func (h *Host) SetSorting(s Sorting) { h.sorting = &s }
 
 // Locale is one that a database has as its LC_COLLATE or LC_CTYPE.
 type Locale struct {

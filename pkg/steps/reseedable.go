@@ -183,5 +183,5 @@ func (s *Reseedable) examine(ctx context.Context, in In, h *facts.Host) ([]strin
 		to.Data = facts.DataDir{Path: h.Data.Path, State: facts.Absent}
 		to.Machine.PortInUse = h.Machine.PortInUse && h.Data.PID == 0
 	}
-	return examine(ctx, in, &to, doctor.Scope{Standby: in.Self.Name, Run: in.Run.ID(), Reseed: true})
+	return examine(ctx, in, &to, doctor.Scope{Standby: in.Self.Name, Run: in.Run.ID(), Reseed: true, Emptied: s.Old != overwritten})
 }

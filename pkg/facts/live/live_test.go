@@ -69,17 +69,8 @@ func TestGatherTellsARunningPrimary(t *testing.T) {
 	if out, err := exec.Command("ldd", filepath.Join(s.bin, "postgres")).Output(); err == nil && strings.Contains(string(out), "libicui18n.so."+f.Machine.ICU+" ") == (f.Machine.ICU == "") {
 		t.Errorf("ICU %q, of:\n%s", f.Machine.ICU, out)
 	}
-	if f.Server.ICU {
-		t.Error("a cluster of locale C sorts by ICU")
-	}
-	if diff := cmp.Diff([]facts.Locale{{Name: "C", Database: "postgres"}}, f.Server.Locales); diff != "" || len(f.Server.Collations) != 0 {
-		t.Errorf("locales: %s; collations: %v", diff, f.Server.Collations)
-	}
 	if m := f.Machine; m.Glibc != "" && !slices.Contains(m.Locales, "POSIX") {
 		t.Errorf("locales of the machine: %v", m.Locales)
-	}
-	if m := f.Machine; m.BlockSize != int64(f.Data.Control.BlockSize) || m.WALBlockSize != int64(f.Data.Control.WALBlockSize) || m.SegmentBlocks != int64(f.Data.Control.RelationSegment) {
-		t.Errorf("programs for blocks of %d and %d bytes and files of %d, control file: %+v", m.BlockSize, m.WALBlockSize, m.SegmentBlocks, f.Data.Control)
 	}
 	if d := f.Machine.Skew; d < -time.Second || d > time.Second {
 		t.Errorf("skew against our own clock: %s", d)
@@ -119,17 +110,17 @@ func (s *server) pid() int {
 	return n
 }
 
-func TestGatherTellsThatADatabaseSortsByICU(t *testing.T) {
+// They are asked of programs that a server is to be made with.
+func TestGatherTellsWhatProgramsWithoutAServerAreCompiledFor(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	if v, err := postgres.ParseVersion(s.major); err != nil || !v.AtLeast(15) {
-		t.Skip("no database of PostgreSQL " + s.major + " has a provider")
+	f := s.gather()
+	if m, c := f.Machine, f.Data.Control; m.BlockSize == 0 || m.BlockSize != int64(c.BlockSize) || m.WALBlockSize != int64(c.WALBlockSize) || m.SegmentBlocks != int64(c.RelationSegment) {
+		t.Errorf("programs for blocks of %d and %d bytes and files of %d, control file: %+v", m.BlockSize, m.WALBlockSize, m.SegmentBlocks, c)
 	}
 	s.start()
-	g, _ := s.gatherer()
-	g.exec(t, "create database i template template0 locale_provider icu icu_locale 'en' locale 'C'")
-	if f := gather(t, g); !f.Server.ICU {
-		t.Errorf("not seen: ICU %q", f.Machine.ICU)
+	if m := s.gather().Machine; m.BlockSize != 0 || m.WALBlockSize != 0 || m.SegmentBlocks != 0 || len(m.Libraries) == 0 {
+		t.Errorf("of a server that runs: %+v", m)
 	}
 }
 

@@ -37,9 +37,6 @@ func stateQuery(v postgres.Version) string {
 		pendingRestart(v) + " as pending_restart",
 		firstRow(archiver) + " as archiver",
 		exclusiveBackup(v) + " as exclusive_backup",
-		icu(v) + " as icu",
-		rows(locales) + " as locales",
-		collations(v) + " as collations",
 		firstRow(postgres.ClusterLockHolder) + " as lock",
 		limits(v) + " as limits",
 	}
@@ -121,36 +118,6 @@ func pendingRestart(v postgres.Version) string {
 
 const archiver = `select current_setting('archive_mode') as mode, last_archived_time as last_archived,
 	last_failed_time as last_failed, coalesce(last_failed_wal, '') as failed_file from pg_stat_archiver`
-
-// icu looks at the provider of all databases, and at what depends on a collation of
-// ICU in the one of the session: the catalogs of the others would cost a session each.
-func icu(v postgres.Version) string {
-	if !v.AtLeast(10) {
-		return "false"
-	}
-	used := "exists (select from pg_collation c where c.collprovider = 'i' and exists (" +
-		"select from pg_depend d where d.refclassid = 'pg_collation'::regclass and d.refobjid = c.oid))"
-	if v.AtLeast(15) {
-		used = "(exists (select from pg_database where datlocprovider = 'i') or " + used + ")"
-	}
-	return used
-}
-
-// Whatever sorts its text, a database accepts no session where the C library does not
-// know its locales.
-const locales = `select l as name, min(datname::text) as database from pg_database
-	cross join lateral unnest(array[datcollate::text, datctype::text]) l where datallowconn group by l order by l`
-
-// collations compares what a database was made with, or was last refreshed for, with
-// what the server sorts by.
-func collations(v postgres.Version) string {
-	if !v.AtLeast(15) {
-		return "'[]'::json"
-	}
-	return rows("select recorded, actual, array_agg(name order by name) as databases from (" +
-		"select datname::text as name, datcollversion as recorded, pg_database_collation_actual_version(oid) as actual" +
-		" from pg_database where datallowconn and datcollversion is not null) d where actual <> recorded group by recorded, actual order by recorded, actual")
-}
 
 func exclusiveBackup(v postgres.Version) string {
 	if v.AtLeast(15) {

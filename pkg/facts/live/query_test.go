@@ -21,9 +21,14 @@ func TestQueriesNameOnlyWhatEachVersionHas(t *testing.T) {
 		t.Fatalf("catalogs: %v %v", found, err)
 	}
 	ancient := []string{"pg_is_in_recovery", "pg_postmaster_start_time", "pg_last_xact_replay_timestamp",
-		"pg_tablespace_location", "pg_database_size", "pg_database_collation_actual_version", "pg_tablespace_size", "pg_ls_dir"}
+		"pg_tablespace_location", "pg_database_size", "pg_tablespace_size", "pg_ls_dir"}
+	// What the catalogs that were read off do not have, and the versions that do.
+	since := map[string]postgres.Version{"pg_database_collation_actual_version": postgres.MakeVersion(15), "datcollversion": postgres.MakeVersion(15),
+		"datlocprovider": postgres.MakeVersion(15), "collprovider": postgres.MakeVersion(10), "pg_partitioned_table": postgres.MakeVersion(10), "partcollation": postgres.MakeVersion(10)}
+	used := map[string]bool{}
 	ancientViews := []string{"pg_stat_activity"} // pid, application_name, backend_start: 9.2
 	call := regexp.MustCompile(`\b(pg_[a-z_]+)\(`)
+	word := regexp.MustCompile(`\b[a-z_]+\b`)
 	view := regexp.MustCompile(`(?:from|join) (pg_[a-z_]+)\b[^(]`)
 	for _, path := range found {
 		name := strings.TrimSuffix(filepath.Base(path), ".functions")
@@ -33,14 +38,20 @@ func TestQueriesNameOnlyWhatEachVersionHas(t *testing.T) {
 		}
 		functions := lines(t, path)
 		columns := lines(t, strings.TrimSuffix(path, "functions")+"columns")
-		queries := []string{stateQuery(v), pulseQuery(v), versionQuery, walQuery(v)}
+		queries := []string{stateQuery(v), pulseQuery(v), versionQuery, walQuery(v), sortingQuery(v)}
 		if q, ok := v.ConfigErrorsQuery(); ok {
 			queries = append(queries, q)
 		}
 		for _, q := range queries {
 			for _, m := range call.FindAllStringSubmatch(q, -1) {
-				if !slices.Contains(functions, m[1]) && !slices.Contains(ancient, m[1]) {
+				if !slices.Contains(functions, m[1]) && !slices.Contains(ancient, m[1]) && since[m[1]] == 0 {
 					t.Errorf("%s has no function %s", name, m[1])
+				}
+			}
+			for _, w := range word.FindAllString(q, -1) {
+				used[w] = true
+				if v < since[w] {
+					t.Errorf("%s has no %s", name, w)
 				}
 			}
 			for _, m := range view.FindAllStringSubmatch(q, -1) {
@@ -49,6 +60,11 @@ func TestQueriesNameOnlyWhatEachVersionHas(t *testing.T) {
 					t.Errorf("%s has no view %s", name, m[1])
 				}
 			}
+		}
+	}
+	for w := range since {
+		if !used[w] {
+			t.Errorf("no query asks for %s", w)
 		}
 	}
 }

@@ -11,7 +11,7 @@ package live
 const scanScript = `main() {
 LC_ALL=C QUOTING_STYLE=literal; export LC_ALL QUOTING_STYLE
 PATH=$PATH:/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin; export PATH
-dir=$2 conf=$3 port=$4 hex=$5 version=$6 bin=$7 sock=$8 home=$9 what=${10} unit=${11} real= pid= where=
+dir=$2 conf=$3 port=$4 hex=$5 version=$6 bin=$7 sock=$8 home=$9 what=${10} unit=${11} real= pid= where= runs=
 nl='
 '
 printf '\0begin:%s\0' "$1"
@@ -83,7 +83,7 @@ if [ -n "$servers" ]; then
 	IFS=$nl
 	for line in $servers; do
 		p=${line#*/proc/} p=${p%%/*}
-		case $line in *" -> ${real:-$dir}" | *" -> ${real:-$dir} (deleted)") kv server "$p" ;; esac
+		case $line in *" -> ${real:-$dir}" | *" -> ${real:-$dir} (deleted)") kv server "$p"; runs=$p ;; esac
 	done
 	unset IFS
 	set +f
@@ -147,15 +147,17 @@ for d in "$@"; do
 		if [ -x "$d/$c" ]; then kv "$c" "$d/$c"; fi
 	done
 	# What it was compiled for it tells without a data directory, with any
-	# directory in its place.
-	for s in block_size wal_block_size segment_size; do
-		kv "$s" "$d=$("$d/postgres" -C "$s" -D "$d" -c config_file=/dev/null 2>/dev/null)"
+	# directory in its place. That is for a server that is to be made: of one that
+	# runs its files have it.
+	[ -n "$runs" ] || for s in block_size wal_block_size segment_size; do
+		kv "$s" "$d=$("$d/postgres" -C "$s" -D "$d" -c config_file=/dev/null 2>/dev/null)" &
 	done
 	# What it is linked with stands in it.
 	kv icu "$d=$(grep -aoE 'libicui18n\.so\.[0-9]+' "$d/postgres" 2>/dev/null)"
 	# Every server has libpqwalreceiver. pg_config belongs to a package for developers.
 	libraries "$d/../lib" "$d/../lib/postgresql" "$d/../lib64/pgsql" "$d/../lib64/postgresql" "$d/../lib/pgsql" ||
 		libraries "$("$d/pg_config" --pkglibdir 2>/dev/null)"
+	wait
 done
 program psql && kv psql "$found"
 # A server without one of its own is dumped by a newer one. In the PATH of Debian is a

@@ -20,12 +20,13 @@ func TestTheScriptsSayTheSameInEveryShell(t *testing.T) {
 		script string
 		args   []string
 	}{
-		"a running server":   {scanScript, []string{s.data, s.data, "5432", "1538", s.major, s.bin, "", s.sock + "/home", "libraries", ""}},
-		"home of the user":   {scanScript, []string{s.data, s.data, "5432", "1538", s.major, "", "", "", "libraries", ""}},
-		"nothing yet":        {scanScript, []string{s.sock + "/a/b", s.data, "1", "0001", s.major, "", s.sock, "", "glance", ""}},
-		"an empty directory": {scanScript, []string{s.sock + "/empty", s.data, "1", "0001", s.major, "", s.sock, "", "glance", ""}},
-		"the machine":        {machineScript, []string{s.user, s.data}},
-		"room":               {spaceScript, []string{s.data, "/nonexistent/a"}},
+		"a running server":    {scanScript, []string{s.data, s.data, "5432", "1538", s.major, s.bin, "", s.sock + "/home", "libraries", ""}},
+		"home of the user":    {scanScript, []string{s.data, s.data, "5432", "1538", s.major, "", "", "", "libraries", ""}},
+		"a server to be made": {scanScript, []string{s.sock + "/a/b", s.data, "1", "0001", s.major, s.bin, s.sock, "", "libraries", ""}},
+		"nothing yet":         {scanScript, []string{s.sock + "/a/b", s.data, "1", "0001", s.major, "", s.sock, "", "glance", ""}},
+		"an empty directory":  {scanScript, []string{s.sock + "/empty", s.data, "1", "0001", s.major, "", s.sock, "", "glance", ""}},
+		"the machine":         {machineScript, []string{s.user, s.data}},
+		"room":                {spaceScript, []string{s.data, "/nonexistent/a"}},
 	} {
 		var want map[string][]string
 		for _, shell := range [][]string{{"dash"}, {"bash", "--posix"}, {"busybox", "sh"}} {
