@@ -97,6 +97,9 @@ func (f *files) do(ctx context.Context, act, name string, op func(*sftp.Client) 
 		// process is on its way out.
 		<-p.ended
 	}
+	if errors.Is(err, sftp.ErrSSHFxConnectionLost) {
+		p.endsWithin(closeGrace) // the client hears of it first
+	}
 	select {
 	case <-p.ended:
 		f.drop()
