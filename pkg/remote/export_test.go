@@ -24,3 +24,6 @@ func (c *Conn) FilesBy(client *sftp.Client) host.Files {
 	f.turn <- struct{}{}
 	return f
 }
+
+// Guard is what the first process that waits starts.
+func (c *Conn) Guard() { c.guard() }

@@ -157,6 +157,38 @@ func TestAConnectionHasNineSessionsAndMoreTakeAnother(t *testing.T) {
 	}
 }
 
+// What ends a silent connection is a session of it, or it is none: on another connection
+// it would outlive its own, and whoever closes that would wait for it.
+func TestAConnectionWithoutAFreeSessionIsClosedAtOnce(t *testing.T) {
+	t.Parallel()
+	s := remotetest.Start(t, remotetest.Config{})
+	c := dial(t, target(s))
+	gate, end := context.WithCancel(limited(t))
+	defer end()
+	for range 9 {
+		go func() {
+			_ = c.Run(limited(t), host.Cmd{Argv: []string{"cat"}}, host.Stdio{In: blockedUntil(gate)})
+		}()
+	}
+	if !remotetest.Await(t, 30*time.Second, func() bool { return s.Sessions() == 9 }) {
+		t.Fatalf("%d sessions", s.Sessions())
+	}
+	c.Guard()
+	if remotetest.Await(t, 3*time.Second, func() bool { return s.Sessions() > 9 }) {
+		t.Errorf("%d sessions", s.Sessions())
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-limited(t).Done():
+		t.Fatal("it is not closed")
+	}
+}
+
 func TestStderrIsBoundedAndItsEndKept(t *testing.T) {
 	t.Parallel()
 	s := remotetest.Start(t, remotetest.Config{})

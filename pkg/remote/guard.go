@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"io"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/host"
@@ -21,11 +22,18 @@ func guardArgv(ttl int) []string {
 // been silent for as long as a leash allows. Without it sftp-server and the
 // bridges to the server, which only wait, outlive a client whose power or cable
 // is gone by two hours: that is when TCP notices. It is started with the first
-// process that waits; the connection works without it.
+// process that waits; the connection works without it. It is a session of this
+// connection and of no other: it ends that, and ends with it.
 func (c *Conn) guard() {
 	c.guardOnce.Do(func() {
+		room := c.ownRoom
+		select {
+		case c.slots <- struct{}{}: // now, before others have them all
+			room = func(context.Context) (*Conn, func(), error) { return c, sync.OnceFunc(func() { <-c.slots }), nil }
+		default:
+		}
 		c.guards.Go(func() {
-			p, err := c.start(context.Background(), elevation{}, host.Cmd{Argv: []string{"guard"}}, guardArgv(leaseTTL), nil)
+			p, err := c.startIn(context.Background(), room, elevation{}, host.Cmd{Argv: []string{"guard"}}, guardArgv(leaseTTL), nil)
 			if err != nil {
 				return
 			}

@@ -60,6 +60,11 @@ func (p *process) end(err error) {
 // is skipped by a mark that our own shell writes; sudo's dialog is done.
 // errOut gets a copy of stderr and may be nil.
 func (c *Conn) start(ctx context.Context, e elevation, cmd host.Cmd, argv []string, errOut io.Writer) (*process, error) {
+	return c.startIn(ctx, c.room, e, cmd, argv, errOut)
+}
+
+// startIn is start, in a session of the connection that room finds.
+func (c *Conn) startIn(ctx context.Context, room func(context.Context) (*Conn, func(), error), e elevation, cmd host.Cmd, argv []string, errOut io.Writer) (*process, error) {
 	if len(cmd.Argv) == 0 {
 		return nil, errors.New("empty command")
 	}
@@ -75,7 +80,7 @@ func (c *Conn) start(ctx context.Context, e elevation, cmd host.Cmd, argv []stri
 	if err != nil {
 		return nil, err
 	}
-	c, release, err := c.room(ctx)
+	c, release, err := room(ctx)
 	if err != nil {
 		return nil, err
 	}

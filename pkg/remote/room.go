@@ -41,8 +41,19 @@ func (c *Conn) room(ctx context.Context) (on *Conn, release func(), _ error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	next.guard()
 	return next.room(ctx)
+}
+
+// ownRoom waits for a session of c itself.
+func (c *Conn) ownRoom(ctx context.Context) (on *Conn, release func(), _ error) {
+	select {
+	case c.slots <- struct{}{}:
+		return c, sync.OnceFunc(func() { <-c.slots }), nil
+	case <-c.lost:
+		return nil, nil, c.lostError(nil)
+	case <-ctx.Done():
+		return nil, nil, context.Cause(ctx)
+	}
 }
 
 // another is a further connection to the same host. It is closed with c.
@@ -66,6 +77,7 @@ func (c *Conn) another(ctx context.Context) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect once more, for more than %d SSH sessions: %w", maxSessions, err)
 	}
+	next.guard()
 	c.next = next
 	return next, nil
 }
