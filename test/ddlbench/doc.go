@@ -32,7 +32,7 @@ func (b *bench) document(path string) error {
 	if err := t.Execute(&out, map[string]any{
 		"Demand": map[string]int{"Clients": b.demand.clients, "Rate": b.demand.rate}, "Beat": span(beatEvery), "Report": seconds(b.program.report), "Ahead": seconds(reportAhead),
 		"Stream": streamReports, "Rows": rowsOfItems, "LockTimeout": lockTimeout, "Hold": seconds(b.program.hold), "Own": seconds(mostOwn), "Cores": runtime.NumCPU(),
-		"Tested": sections, "Missed": missed.String(), "Slack": int64(b.program.slack),
+		"Tested": sections, "Missed": missed.String(),
 	}); err != nil {
 		return fmt.Errorf("write document: %w", err)
 	}
