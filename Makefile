@@ -54,11 +54,13 @@ e2e: build ## the scenarios on real hosts
 N ?= 200
 PROOF = cd test/e2e && $(GO) test -count=1 -timeout 24h -v -run
 
-.PHONY: matrix crash-matrix crash-soak retire-soak reseed-soak pairs
+.PHONY: matrix crash-matrix rollout-matrix crash-soak retire-soak reseed-soak pairs
 matrix: test-deps ## the scenarios on PostgreSQL 10 to 18, or PG="11 18"; docs/versions.md
 	$(PROOF) TestEveryVersion -versions '$(or $(PG),all)'
 crash-matrix: ## break a bootstrap off at every act, in every way; docs/crash-matrix.md
 	$(PROOF) TestCrashMatrix -matrix=full $(if $(SITES),-sites $(SITES)) $(if $(BUDGET),-budget $(BUDGET))
+rollout-matrix: ## break a schema change off at every act, in every way, on PG="11 15 18"; docs/rollout-matrix.md
+	$(PROOF) TestRolloutMatrix -matrix=full -deploy '$(or $(PG),11 15 18)' $(if $(SITES),-sites $(SITES)) $(if $(BUDGET),-budget $(BUDGET))
 crash-soak: ## N bootstraps under load, broken off at random times; SEED repeats one
 	$(PROOF) TestRandomKills -soak $(N) -seed $(or $(SEED),0)
 retire-soak: ## N standbys added and retired, broken off at random times; SEED repeats one

@@ -3,9 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,7 +18,7 @@ func TestCrashMatrix(t *testing.T) {
 	if testing.Short() {
 		t.Skip("makes real hosts")
 	}
-	m := &matrix{verdicts: map[cell]string{}}
+	m := &matrix{grid: newGrid(strikes())}
 	if *shared.flags.matrix == "full" {
 		for n := range *shared.flags.sites {
 			m.sites = append(m.sites, &matrixSite{site: newSite(shared, dataDirectory, 2, fmt.Sprintf("matrix%d", n+1))})
@@ -32,27 +29,18 @@ func TestCrashMatrix(t *testing.T) {
 	m.moments = m.sites[0].learn(t)
 	cells := m.cells()
 	if *shared.flags.matrix != "full" {
-		cells = m.sample(cells, shared.seed(t))
+		cells = m.sample(shared.seed(t))
 	}
-	m.run(t, cells)
-	if *shared.flags.matrix == "full" && m.whole(cells) {
-		m.write(t, cells)
+	m.run(t, cells, len(m.sites), func(t *testing.T, site int, c cell) { m.cell(t, m.sites[site], c) })
+	if *shared.flags.matrix == "full" && m.whole() {
+		m.write(t)
 	}
 }
 
-// whole: a part that -run chose would leave a table with holes. What -budget left
-// out is said in the table.
-func (m *matrix) whole(cells []cell) bool {
-	return len(m.verdicts) == len(cells) || *shared.flags.budget > 0 && len(m.verdicts) > 0
-}
-
-// matrix is the cells, what became of them, and what must be none.
+// matrix is the cells of a bootstrap, what became of them, and what must be none.
 type matrix struct {
-	sites   []*matrixSite
-	moments []moment
-
-	mu       sync.Mutex
-	verdicts map[cell]string
+	sites []*matrixSite
+	grid
 	proof
 }
 
@@ -60,65 +48,6 @@ type matrix struct {
 type matrixSite struct {
 	*site
 	first, cleanRun snapshot
-}
-
-type cell struct {
-	moment moment
-	strike string
-}
-
-func (m *matrix) cells() []cell {
-	var out []cell
-	for _, k := range strikes() {
-		for _, at := range m.moments {
-			if k.possible == nil || k.possible(at) {
-				out = append(out, cell{at, k.name})
-			}
-		}
-	}
-	return out
-}
-
-// sample has each strike once, at a moment of its own; of the two cables it has
-// one, because each costs a minute of waiting for keepalives.
-func (m *matrix) sample(cells []cell, r *rand.Rand) []cell {
-	r.Shuffle(len(cells), func(i, j int) { cells[i], cells[j] = cells[j], cells[i] })
-	var out []cell
-	mute := false
-	for _, k := range strikes() {
-		if k.mute && mute {
-			continue
-		}
-		mute = mute || k.mute
-		out = append(out, cells[slices.IndexFunc(cells, func(c cell) bool { return c.strike == k.name })])
-	}
-	return out
-}
-
-// run does the cells, as many at a time as there are sites: most of what a cut
-// cable takes is waiting.
-func (m *matrix) run(t *testing.T, cells []cell) {
-	// Strikes that wait and strikes that work side by side.
-	queue := slices.Clone(cells)
-	rand.New(rand.NewPCG(1, 1)).Shuffle(len(queue), func(i, j int) { queue[i], queue[j] = queue[j], queue[i] })
-	todo := make(chan cell, len(queue))
-	for _, c := range queue {
-		todo <- c
-	}
-	close(todo)
-	var wg sync.WaitGroup
-	began := time.Now()
-	for _, s := range m.sites {
-		wg.Go(func() {
-			for c := range todo {
-				if b := *shared.flags.budget; b > 0 && time.Since(began) > b {
-					return
-				}
-				t.Run(c.moment.String()+"/"+c.strike, func(t *testing.T) { m.cell(t, s, c) })
-			}
-		})
-	}
-	wg.Wait()
 }
 
 // learn runs a bootstrap that nobody disturbs.
@@ -157,9 +86,7 @@ func (m *matrix) cell(t *testing.T, s *matrixSite, c cell) {
 		if t.Failed() {
 			verdict = "**failed**: " + phase
 		}
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.verdicts[c] = verdict
+		m.note(c, verdict)
 		summary(t, began)
 	}()
 	if err := s.ready(context.Background()); err != nil || s.cleanRun == nil {
@@ -169,7 +96,7 @@ func (m *matrix) cell(t *testing.T, s *matrixSite, c cell) {
 		s.do(t, s.ready(context.Background()))
 	}
 	began = time.Now()
-	k := strikes()[slices.IndexFunc(strikes(), func(k strike) bool { return k.name == c.strike })]
+	k := m.strike(c)
 
 	phase = "break off"
 	o := newOperator(t, s.site)
@@ -206,7 +133,7 @@ func (m *matrix) cell(t *testing.T, s *matrixSite, c cell) {
 	if k.back {
 		phase = "undo"
 		o.insist("runs", "undo", id, "--yes").exits(0).says("undone")
-		m.none(t, &m.residue, func() { s.unchanged(t, s.first, lenient) })
+		none(t, &m.residue, func() { s.unchanged(t, s.first, lenient) })
 		verdict = "undo"
 		return
 	}
@@ -226,9 +153,9 @@ func (m *matrix) cell(t *testing.T, s *matrixSite, c cell) {
 	}
 	s.streams(t, "h2")
 	phase = "equal tables"
-	m.none(t, &m.unequal, func() { s.sameTables(t, "h2") })
+	none(t, &m.unequal, func() { s.sameTables(t, "h2") })
 	phase = "residue"
-	m.none(t, &m.residue, func() {
+	none(t, &m.residue, func() {
 		s.clean(t)
 		s.same(t, s.cleanRun, s.before(t, lenient).withoutNames(), "a clean run leaves (-) and this one left (+)")
 	})

@@ -4,42 +4,29 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/pgrepctl/pgrepctl/test/figures"
 )
 
 // write leaves the table for people, and the figures for machines.
-func (m *matrix) write(t *testing.T, cells []cell) {
+func (m *matrix) write(t *testing.T) {
 	t.Helper()
 	s := m.sites[0]
-	if err := os.WriteFile(filepath.Join("..", "..", "docs", "crash-matrix.md"), []byte(m.table(cells)), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join("..", "..", "docs", "crash-matrix.md"), []byte(m.page()), 0o644); err != nil {
 		t.Error(err)
 	}
 	var r figures.Report
 	m.report(&r)
 	r.AtMost("failed cells", float64(m.failed()), "count", 0)
 	r.Note("cells run", float64(len(m.verdicts)), "count")
-	r.Note("cells in all", float64(len(cells)), "count")
+	r.Note("cells in all", float64(len(m.cells())), "count")
 	s.do(t, r.Write(filepath.Join("..", "..", "build", "figures", "crash-matrix.jsonl")))
 	s.do(t, r.Table(os.Stdout))
 }
 
-func (m *matrix) failed() int {
-	n := 0
-	for _, v := range m.verdicts {
-		if strings.Contains(v, "failed") {
-			n++
-		}
-	}
-	return n
-}
-
-// table is the same for the same outcome: it has no times and no dates.
-func (m *matrix) table(cells []cell) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, `# The crash matrix
+func (m *matrix) page() string {
+	return fmt.Sprintf(`# The crash matrix
 
 Written by `+"`make crash-matrix`"+`. A bootstrap on real hosts is broken off at each act that its journal announces (the rows), in each
 of these ways (the columns). After each: nothing half-made could start, nobody could write on the standby, and what the cell says led to
@@ -56,27 +43,5 @@ a standby that streams, with equal tables and with nothing left that a clean run
 
 %d of %d cells run, in random order: %d failed, %d startable partial copies, %d writable twins, %d with residue, %d with unequal tables.
 
-`, len(m.verdicts), len(cells), m.failed(), m.startable.Load(), m.writable.Load(), m.residue.Load(), m.unequal.Load())
-	b.WriteString("| act |")
-	rule := "\n| --- |"
-	for _, k := range strikes() {
-		b.WriteString(" " + k.name + " |")
-		rule += " --- |"
-	}
-	b.WriteString(rule + "\n")
-	for _, at := range m.moments {
-		b.WriteString("| " + at.String() + " |")
-		for _, k := range strikes() {
-			v, ok := m.verdicts[cell{at, k.name}]
-			switch {
-			case !ok && k.possible != nil && !k.possible(at):
-				v = "n/a"
-			case !ok:
-				v = "-"
-			}
-			b.WriteString(" " + v + " |")
-		}
-		b.WriteString("\n")
-	}
-	return b.String()
+%s`, len(m.verdicts), len(m.cells()), m.failed(), m.startable.Load(), m.writable.Load(), m.residue.Load(), m.unequal.Load(), m.table())
 }

@@ -21,7 +21,7 @@ func (p *proof) report(r *figures.Report) {
 }
 
 // none counts a check that failed.
-func (p *proof) none(t *testing.T, n *atomic.Int64, check func()) {
+func none(t *testing.T, n *atomic.Int64, check func()) {
 	t.Helper()
 	was := t.Failed()
 	defer func() {

@@ -60,7 +60,7 @@ func (k *soak) round(t *testing.T) {
 	}
 	k.fenced(t, s)
 	s.streams(t, "h2")
-	k.none(t, &k.unequal, func() { s.sameTables(t, "h2") })
+	none(t, &k.unequal, func() { s.sameTables(t, "h2") })
 	unload()
 	if lost := k.ledger.missing(t, "h1"); len(lost) > 0 {
 		k.missing += len(lost)
@@ -68,7 +68,7 @@ func (k *soak) round(t *testing.T) {
 	}
 	// The last: one before it may have been cut off with nothing to resume.
 	o.insist("runs", "undo", o.finished("bootstrap-standby")[0], "--yes").exits(0)
-	k.none(t, &k.residue, func() { s.unchanged(t, k.began, lenient) })
+	none(t, &k.residue, func() { s.unchanged(t, k.began, lenient) })
 }
 
 func (k *soak) unfinished(o *operator) bool {

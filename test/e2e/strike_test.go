@@ -27,9 +27,6 @@ type strike struct {
 
 func strikes() []strike {
 	kill := func(_ *testing.T, _ *site, c *calling) { _ = c.cmd.Process.Kill() }
-	logins := func(name string) func(*testing.T, *site, *calling) {
-		return func(t *testing.T, s *site, _ *calling) { s.at(t, name, "pkill -KILL -f '^sshd: admin' || true") }
-	}
 	cut := func(name string) func(*testing.T, *site, *calling) {
 		return func(t *testing.T, s *site, _ *calling) { s.do(t, s.lab.Cut(t.Context(), name)) }
 	}
@@ -39,8 +36,8 @@ func strikes() []strike {
 	return []strike{
 		{name: "tool killed", hit: kill},
 		{name: "tool killed, undone", hit: kill, back: true},
-		{name: "SSH to primary cut", hit: logins("h1")},
-		{name: "SSH to standby cut", hit: logins("h2")},
+		{name: "SSH to primary cut", hit: cutLogins("h1")},
+		{name: "SSH to standby cut", hit: cutLogins("h2")},
 		{name: "cable of primary", hit: cut("h1"), mend: heal("h1"), mute: true},
 		{name: "cable of standby", hit: cut("h2"), mend: heal("h2"), mute: true},
 		{name: "postmaster of primary killed", hit: func(t *testing.T, s *site, _ *calling) { s.crash(t) }},
@@ -48,13 +45,22 @@ func strikes() []strike {
 	}
 }
 
+// cutLogins ends the SSH sessions of a host.
+func cutLogins(name string) func(*testing.T, *site, *calling) {
+	return func(t *testing.T, s *site, _ *calling) { s.at(t, name, "pkill -KILL -f '^sshd: admin' || true") }
+}
+
 // crash kills h1's postmaster, and starts it again as its manager would: at
 // once, when the last of its children has noticed.
 func (s *site) crash(t *testing.T) {
 	t.Helper()
+	start := "as $bin/pg_ctl -s -w -D $data -l $log start >/dev/null"
+	if s.layout != dataDirectory {
+		start = "as pg_ctlcluster $major main start"
+	}
 	s.at(t, "h1", `kill -KILL "$(head -n 1 $data/postmaster.pid)"
 while pgrep -x postgres >/dev/null; do sleep 0.02; done
-as $bin/pg_ctl -s -w -D $data -l $log start >/dev/null`)
+`+start)
 }
 
 // strike stops the tool, hits, and lets it go on.
