@@ -38,6 +38,7 @@ type copies struct {
 	bound string // how a command of the source is begun that has only its processors
 
 	versions string // of what is compared
+	warmed   int    // how often the page cache was filled
 
 	rows []*row
 	peak int64 // of the tool's memory, in bytes, over all of its runs
@@ -135,6 +136,9 @@ func (c *copies) round(ctx context.Context, r *row, n int, list []variant) error
 // timed: the time does not have to pay for what was written before. What a variant
 // writes it must sync itself.
 func (c *copies) timed(ctx context.Context, target string, do func(context.Context) error) (cost, error) {
+	if err := c.warm(); err != nil {
+		return cost{}, fmt.Errorf("fill the page cache: %w", err)
+	}
 	if err := c.sh(ctx, target, "root", "sync -f "+filepath.Dir(c.files.Data)); err != nil {
 		return cost{}, err
 	}
