@@ -88,11 +88,12 @@ func (s *session) rolled(ctx context.Context, r journal.Summary) rolled {
 		out.State = "its journal cannot be read: " + err.Error()
 		return out
 	}
-	xid := ""
+	xid, alone := "", false // alone: a statement that is in no transaction has begun
 	for _, rec := range f.Records {
 		if x := rec.Output[effect.DDLXid]; x != "" {
 			xid = x
 		}
+		alone = alone || rec.Type == journal.Intent && rec.Effect == (&effect.LoneDDL{}).Kind()
 	}
 	lsn, committed := committedIn(f.Records)
 	switch {
@@ -100,6 +101,8 @@ func (s *session) rolled(ctx context.Context, r journal.Summary) rolled {
 		out.LSN, out.State = lsn, "committed at "+lsn
 	case xid != "" && r.Open():
 		out.State = "about to be committed, as transaction " + xid + ": the primary knows"
+	case alone && r.Open():
+		out.State = "begun, in no transaction, and perhaps done: the primary knows"
 	default:
 		out.State = "not committed"
 	}

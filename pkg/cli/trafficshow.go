@@ -291,12 +291,12 @@ func (s *session) healthFile(ctx context.Context, b *inventory.Balancer, x *inve
 	if err != nil {
 		return nil, err
 	}
-	f, err := h.Files(x.Postgres.OSUser).Read(ctx, b.Path)
+	there, err := host.Exists(ctx, h.Files(x.Postgres.OSUser), b.Path)
 	if err != nil {
-		return nil, &fault.Error{Class: fault.ClassOf(err), Host: x.Name, Op: "read " + b.Path, Err: err}
+		return nil, &fault.Error{Class: fault.ClassOf(err), Host: x.Name, Op: "look for " + b.Path, Err: err}
 	}
 	state := facts.Serving
-	if f.Exists {
+	if there {
 		state = facts.Drained
 	}
 	return &balancedServer{Host: x.Name, Balanced: facts.Balanced{Name: x.BalancedName(), State: state, Sessions: -1}}, nil

@@ -68,6 +68,9 @@ type Copy struct {
 	// Holds: a temporary slot of the backup's session keeps it until Slot is made.
 	Holds bool     `json:"holds,omitempty"`
 	WAL   WALSpace `json:"wal"`
+	// Unkept: no slot keeps the WAL, and no archive has it either. The copy is given up
+	// when the server has removed the file that the backup began in.
+	Unkept bool `json:"unkept,omitempty"`
 	// Total is the expected number of bytes, 0 when not known.
 	Total int64 `json:"-"`
 
@@ -122,6 +125,9 @@ func (e *Copy) Describe() Description {
 	}
 	if !e.Commits.Off {
 		how = append(how, "slows down while commits on "+e.From+" take over "+e.Commits.String())
+	}
+	if e.Unkept {
+		how = append(how, "gives up when "+e.slotOn()+" has removed the WAL that the copy began with")
 	}
 	if e.watchesSpace() {
 		how = append(how, "gives up while "+e.slotOn()+" still has "+walReserve+" free for WAL")

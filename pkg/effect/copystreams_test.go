@@ -64,14 +64,19 @@ type server struct {
 	ids    *int64 // transactions of all, of which each of ours is followed by some
 	others int64
 	file   int64 // bytes of each of the files
+	// oldest is the place of the first WAL file that is still there.
+	oldest func() string
 }
 
 func (s server) SQL(context.Context, host.Database) (host.SQL, error) { return s, nil }
 func (s server) Exec(context.Context, string) error                   { return nil }
 func (s server) Lost() <-chan struct{}                                { return nil }
 func (s server) Close(context.Context) error                          { return nil }
-func (s server) Query(_ context.Context, rows any, sql string, _ ...any) error {
+func (s server) Query(_ context.Context, rows any, sql string, args ...any) error {
 	time.Sleep(time.Millisecond)
+	if s.oldest != nil && strings.Contains(sql, "pg_ls_dir") && len(args) == 1 && args[0] == "/data/pg_wal" {
+		return json.Unmarshal(fmt.Appendf(nil, `[{"oldest":%q}]`, s.oldest()), rows)
+	}
 	if !strings.Contains(sql, "txid_current") {
 		return nil
 	}
@@ -99,7 +104,7 @@ func pull(t *testing.T, p *pulls, change func(e *effect.Copy, s *server)) (effec
 	e := copyOf()
 	e.Argv = []string{"rsync", "--ignore-times", "src:/data/", "/data/"}
 	e.Streams, e.Tree, e.Total, e.WAL.As = 2, "/data", 256<<20, "postgres"
-	src := server{hosttest.NewScript(t, "pg0", hosttest.NewFS()), func() time.Duration { return time.Millisecond }, new(int64), 10, 0}
+	src := server{hosttest.NewScript(t, "pg0", hosttest.NewFS()), func() time.Duration { return time.Millisecond }, new(int64), 10, 0, nil}
 	if change != nil {
 		change(e, &src)
 	}
@@ -347,6 +352,56 @@ func TestWhatNobodyWaitsForIsNoReasonToSlowDown(t *testing.T) {
 				})
 				if err != nil || len(in.warnings)+len(p.held) > 0 {
 					t.Errorf("%v, %q, %q", err, in.warnings, p.held)
+				}
+			})
+		})
+	}
+}
+
+// Without a slot or an archive a copy of hours would be found useless at its end only.
+func TestACopyIsGivenUpWhenTheWALThatItBeganWithIsRemoved(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		unkept bool
+		oldest string // after half a minute
+		gone   bool
+	}{
+		"it is removed":                 {true, "0000000200000010", true},
+		"the file before it is removed": {true, "000000020000000F", false},
+		"an archive has it":             {false, "0000000200000010", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				p := &pulls{of: func(ctx context.Context, _ []string, _ int, _ func(int64)) error {
+					select {
+					case <-time.After(time.Minute):
+						return nil
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+				}}
+				_, _, err := pull(t, p, func(e *effect.Copy, s *server) {
+					e.Unkept, e.Backup = c.unkept, "2/F000028"
+					e.WAL.Dir, e.WAL.Segment = "/data/pg_wal", 16<<20
+					s.oldest = func() string {
+						if time.Since(began) < 30*time.Second {
+							return "0000000200000001"
+						}
+						return c.oldest
+					}
+				})
+				took := time.Since(began)
+				if !c.gone {
+					if err != nil || took < time.Minute {
+						t.Errorf("after %s: %v", took, err)
+					}
+					return
+				}
+				wantFault(t, err, "pg1: copy the data directory from pg0: pg0: it has removed the WAL that this copy began with (file …000000020000000F; the oldest is …0000000200000010), and neither a slot nor an archive keeps it", fault.Failed)
+				if took > 41*time.Second {
+					t.Errorf("it was given up after %s", took)
 				}
 			})
 		})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 	"github.com/pgrepctl/pgrepctl/pkg/slot"
 )
 
@@ -32,8 +33,8 @@ func (w WALSpace) Reserve(total int64) int64 {
 	return max(min(total/10, 5<<30), 2*w.Segment)
 }
 
-// slotInterval is how often the slot is looked at during a copy. A lost slot
-// makes hours of further copying worthless; seconds do not matter.
+// slotInterval is how often the slot, or the WAL itself, is looked at during a copy. What is
+// lost makes hours of further copying worthless; seconds do not matter.
 const slotInterval = 10 * time.Second
 
 // spaceScript prints block size, blocks and free blocks of a file system once a
@@ -52,7 +53,7 @@ func (e *Copy) watch(ctx context.Context, env Env) (context.Context, *governor, 
 		g = &governor{limit: e.Commits, probe: e.Version.ProbeCommit(), host: e.From, warn: func(text string) { env.Warn(e.From, text) }}
 		watches.Go(func() { g.hold(ctx, env, e) })
 	}
-	if e.Slot != "" || g != nil {
+	if e.Slot != "" || e.Unkept || g != nil {
 		watches.Go(func() { e.watchServer(ctx, env, g, cancel) })
 	}
 	if e.watchesSpace() {
@@ -94,7 +95,7 @@ func (e *Copy) flush(ctx context.Context, env Env) {
 
 func (e *Copy) watchesSpace() bool { return e.Slot != "" && e.WAL.Dir != "" }
 
-// watchServer asks the server what it says of the slot, and how long a commit
+// watchServer asks the server what it says of the slot or of its WAL, and how long a commit
 // takes: one after the other, for a session is for one at a time.
 func (e *Copy) watchServer(ctx context.Context, env Env, g *governor, cancel context.CancelCauseFunc) {
 	every := slotInterval
@@ -117,11 +118,15 @@ func (e *Copy) watchServer(ctx context.Context, env Env, g *governor, cancel con
 			return
 		case <-t.C:
 		}
-		if e.Slot == "" || time.Since(looked) < slotInterval {
+		if e.Slot == "" && !e.Unkept || time.Since(looked) < slotInterval {
 			continue
 		}
 		looked = time.Now()
-		if err := e.slotLost(ctx, env, g); err != nil {
+		lost := e.slotLost
+		if e.Slot == "" {
+			lost = e.walGone
+		}
+		if err := lost(ctx, env, g); err != nil {
 			cancel(err)
 			return
 		}
@@ -148,6 +153,38 @@ func (e *Copy) slotLost(ctx context.Context, env Env, g *governor) error {
 	}
 	if g != nil {
 		g.press(rows[0].Status == "unreserved")
+	}
+	return nil
+}
+
+// walGone: a checkpoint has removed the file that the backup began in. The server removes
+// files by their place, whatever their timeline (RemoveOldXlogFiles), and what it has made
+// ahead has a later place.
+func (e *Copy) walGone(ctx context.Context, env Env, _ *governor) error {
+	start, err := postgres.ParseLSN(e.Backup)
+	if err != nil {
+		return nil //nolint:nilerr // see watch
+	}
+	began, err := postgres.SegmentName(0, start, uint64(e.WAL.Segment))
+	if err != nil {
+		return nil //nolint:nilerr // see watch
+	}
+	s, err := env.SQL(ctx, e.slotOn())
+	if err != nil {
+		return nil //nolint:nilerr // see watch
+	}
+	var rows []struct {
+		Oldest string `json:"oldest"`
+	}
+	q := "select coalesce(min(substr(name, 9)), '') as oldest from pg_ls_dir($1) as name where name ~ '^[0-9A-F]{24}$'"
+	if err := s.Query(ctx, &rows, q, e.WAL.Dir); err != nil || len(rows) != 1 {
+		return nil //nolint:nilerr // see watch
+	}
+	if place := began[8:]; rows[0].Oldest > place {
+		return &fault.Error{Class: fault.Failed, Host: e.slotOn(),
+			Err: fmt.Errorf("it has removed the WAL that this copy began with (file …%s; the oldest is …%s), and neither a slot nor an archive keeps it", place, rows[0].Oldest),
+			Hint: "let a slot keep it (slots: true in the inventory), or more wal_keep_size (13) or wal_keep_segments on " + e.slotOn() +
+				"; then type: pgrepctl runs resume " + env.Run().ID + ", which goes on from what is there"}
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 // Backup holds a base backup open around its body: a non-exclusive one, but of 9.4 and
 // 9.5, which have no other than the exclusive one.
 type Backup struct {
-	Label      string `yaml:"label"`
+	Label      string `yaml:"label"`      // of the backup, in the server's log and backup_label
 	Checkpoint string `yaml:"checkpoint"` // fast (default) or spread
 	// Slot is the standby's. If it is not there yet a temporary one of the backup's
 	// session keeps the WAL until a slot step inside (held) has made it.

@@ -13,7 +13,7 @@ import (
 // its own, for after such a wait nothing is as it was read: what may refuse the rollout
 // comes after it, and looks anew.
 type CaughtUp struct {
-	Standbys hostList `yaml:"standbys"`
+	Standbys hostList `yaml:"standbys"` // hosts, with commas between
 }
 
 var _ Step = (*CaughtUp)(nil)

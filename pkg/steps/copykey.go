@@ -25,12 +25,12 @@ import (
 // one address. Both halves are removed by the hosts themselves when the tool dies,
 // and the line expires if everything else fails.
 type CopyKey struct {
-	From    string        `yaml:"from"` // upstream, or another host
-	Expires time.Duration `yaml:"expires"`
+	From    string        `yaml:"from"`    // upstream, or another host
+	Expires time.Duration `yaml:"expires"` // of the key, by sshd itself (168h): longer than any copy takes
 	// How the copy goes over the link: as the rsync step inside has it.
 	Streams  string `yaml:"streams"`
-	Compress string `yaml:"compress"`
-	BWLimit  string `yaml:"bwlimit"`
+	Compress string `yaml:"compress"` // as the rsync step inside has it
+	BWLimit  string `yaml:"bwlimit"`  // as the rsync step inside has it
 	// CommitLimit is that of the rsync step: but for none, the sender has a low priority
 	// of the source's processors.
 	CommitLimit string `yaml:"commit-limit"`
@@ -67,7 +67,7 @@ func (s *CopyKey) Open(ctx context.Context, in In) (Planned, error) {
 	}
 	expires := s.Expires
 	if expires == 0 {
-		expires = 24 * time.Hour
+		expires = 7 * 24 * time.Hour
 	}
 	var p Planned
 	add := func(e effect.Effect) { p.Effects = append(p.Effects, e) }

@@ -16,9 +16,9 @@ import (
 
 // DDL runs statements of a schema change on the primary, in one transaction.
 type DDL struct {
-	Database   string     `yaml:"database"`
+	Database   string     `yaml:"database"`   // that the statements are for
 	Statements statements `yaml:"statements"` // a JSON list
-	Role       string     `yaml:"role"`
+	Role       string     `yaml:"role"`       // that runs them (SET ROLE); empty is the superuser
 	// Drained are the standbys that replay it without readers, with commas between.
 	Drained hostList `yaml:"drained"`
 	// Paused are the standbys that are paused for it, with commas between; Quiet is as
@@ -26,11 +26,11 @@ type DDL struct {
 	Paused hostList `yaml:"paused"`
 	Quiet  oidList  `yaml:"quiet"`
 
-	LockTimeout time.Duration `yaml:"lock-timeout"`
-	LockWait    time.Duration `yaml:"lock-wait"`
-	Timeout     time.Duration `yaml:"timeout"`
+	LockTimeout time.Duration `yaml:"lock-timeout"` // how long one lock is waited for (200ms)
+	LockWait    time.Duration `yaml:"lock-wait"`    // how long it is tried again (10m)
+	Timeout     time.Duration `yaml:"timeout"`      // how late a standby that serves may be (10s)
 
-	AllowRewrite bool `yaml:"allow-rewrite"`
+	AllowRewrite bool `yaml:"allow-rewrite"` // it may write a table anew
 	// NoLock: it must lock nothing that is there against readers.
 	NoLock bool `yaml:"no-lock"`
 	// Alone: it is one statement that can be in no transaction.

@@ -11,8 +11,8 @@ import (
 
 // Deployed proves that all standbys have the run's schema change.
 type Deployed struct {
-	Database string        `yaml:"database"`
-	Timeout  time.Duration `yaml:"timeout"`
+	Database string        `yaml:"database"` // that the statements were for
+	Timeout  time.Duration `yaml:"timeout"`  // for all standbys to have replayed them (1m)
 	// Not are standbys that replay late on purpose, or are not there.
 	Not hostList `yaml:"not"`
 }

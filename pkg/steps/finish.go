@@ -83,8 +83,8 @@ func anyMoves(to *inventory.Host, up *facts.Host) bool {
 
 // Wait waits until the standby streams.
 type Wait struct {
-	Streaming bool          `yaml:"streaming"`
-	Timeout   time.Duration `yaml:"timeout"`
+	Streaming bool          `yaml:"streaming"` // until it streams and has replayed what its upstream wrote after its start
+	Timeout   time.Duration `yaml:"timeout"`   // for that (10m)
 }
 
 var _ Step = (*Wait)(nil)

@@ -15,12 +15,12 @@ import (
 
 // HBARule is a rule of pg_hba.conf as a plan says it.
 type HBARule struct {
-	Type     string `yaml:"type"`
-	Database string `yaml:"database"`
-	User     string `yaml:"user"`
-	Address  string `yaml:"address"`
-	Hosts    string `yaml:"hosts"`  // instead of address: others, for a rule for each other host of the inventory
-	Method   string `yaml:"method"` // default: the strongest the server knows
+	Type     string `yaml:"type"`     // of connection: host, hostssl, hostnossl, hostgssenc, hostnogssenc
+	Database string `yaml:"database"` // a database's name, all, or replication
+	User     string `yaml:"user"`     // a role
+	Address  string `yaml:"address"`  // of the client: an address, alone or with a mask, or a host's name
+	Hosts    string `yaml:"hosts"`    // instead of address: others, for a rule for each other host of the inventory
+	Method   string `yaml:"method"`   // default: the strongest the server knows
 }
 
 // withdraw takes the rule out that was added for the standby, and no other: one

@@ -28,8 +28,8 @@ func leftAs(as string) error {
 
 // Leave ends a standby: its server is stopped, or promoted to one of its own.
 type Leave struct {
-	As      string        `yaml:"as"`
-	Timeout time.Duration `yaml:"timeout"`
+	As      string        `yaml:"as"`      // stopped, or separate: promoted, a server of its own
+	Timeout time.Duration `yaml:"timeout"` // for the server to stop, or to be promoted
 }
 
 var _ Step = (*Leave)(nil)

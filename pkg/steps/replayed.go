@@ -10,7 +10,7 @@ import (
 
 // Replayed waits until a standby has replayed the run's schema change.
 type Replayed struct {
-	Timeout time.Duration `yaml:"timeout"`
+	Timeout time.Duration `yaml:"timeout"` // (1m)
 }
 
 var _ Step = (*Replayed)(nil)

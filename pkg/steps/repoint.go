@@ -25,7 +25,7 @@ type Repoint struct {
 	From string `yaml:"from"`
 	// Prepare makes the slot, and no more.
 	Prepare bool          `yaml:"prepare"`
-	Timeout time.Duration `yaml:"timeout"`
+	Timeout time.Duration `yaml:"timeout"` // for it to stream from there (5m)
 }
 
 var _ Step = (*Repoint)(nil)

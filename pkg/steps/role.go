@@ -15,8 +15,8 @@ import (
 
 // Role makes the replication role.
 type Role struct {
-	Name        string `yaml:"name"`
-	Replication bool   `yaml:"replication"`
+	Name        string `yaml:"name"`        // of the role; its password is the inventory's replication.password
+	Replication bool   `yaml:"replication"` // it has the attribute REPLICATION
 }
 
 var _ Step = (*Role)(nil)

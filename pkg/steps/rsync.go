@@ -141,7 +141,7 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 		c := &effect.Copy{Host: in.Self.Name, As: as, Argv: argv, What: t.what, From: up.Name, Into: t.target, Fresh: self.Data.Marker.WasEmpty, Cleared: self.Data.Overwrites(), EmptiesWAL: t.wal(in.Self), Empty: empty, Alone: alone(self), Appends: appends(self) && relay == nil, Slot: in.Self.Slot, Holds: up == keeper && in.holds(kf), Total: t.size,
 			Streams: how.streams, Compress: how.compress, Plain: how.plain, Limit: how.limit, Commits: commits, Lowly: lowly, Key: keyFile(key, t), Source: t.of, Tree: t.source, Backup: start, Version: uf.Server.BackupVersion(),
 			FromAs: up.Postgres.OSUser, SlotOn: keeper.Name, Relay: relay,
-			WAL: wal}
+			Unkept: in.Self.Slot == "" && len(in.Cluster.Archives) == 0, WAL: wal}
 		if t.target == dir && self.Data.Overwrites() {
 			// Its configuration stays its own.
 		} else if t.target == dir {

@@ -13,7 +13,7 @@ import (
 // ScratchDatabase keeps a database around its body that has the schema of another one,
 // and no rows.
 type ScratchDatabase struct {
-	Of string `yaml:"of"`
+	Of string `yaml:"of"` // the database whose schema it gets
 }
 
 var _ Bracket = (*ScratchDatabase)(nil)

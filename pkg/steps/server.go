@@ -23,7 +23,7 @@ type Server struct {
 	IfRunning string `yaml:"if-running"`
 	// Settle: reload-or-refuse, or restart.
 	Settle  string        `yaml:"settle"`
-	Timeout time.Duration `yaml:"timeout"`
+	Timeout time.Duration `yaml:"timeout"` // for the server to answer after a start, which is never killed (30m)
 }
 
 var _ Step = (*Server)(nil)

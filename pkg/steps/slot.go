@@ -15,8 +15,8 @@ import (
 // Slot makes a standby's physical replication slot on its upstream, before the
 // backup, so that the WAL from the backup's start on is kept; or drops one.
 type Slot struct {
-	Name    string `yaml:"name"`
-	Reserve bool   `yaml:"reserve"`
+	Name    string `yaml:"name"`    // of the slot, which is a physical one
+	Reserve bool   `yaml:"reserve"` // it keeps WAL from now on, and not from its first use on
 	// State is present, which empty means too, or absent.
 	State string `yaml:"state"`
 	// Of, of an absent one, names the host of the inventory whose slot it is

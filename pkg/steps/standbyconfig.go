@@ -23,7 +23,7 @@ import (
 // of the archives in postgresql.auto.conf; before 12, all of it in recovery.conf. It comes before the
 // copy, so that no moment exists in which the copy could start as anything else.
 type StandbyConfig struct {
-	Slot string `yaml:"slot"`
+	Slot string `yaml:"slot"` // primary_slot_name; empty is none
 	// Restart no: a server that runs, and reads primary_conninfo only when it starts
 	// (before 13), is left as it is.
 	Restart string `yaml:"restart"`

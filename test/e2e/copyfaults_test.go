@@ -111,3 +111,23 @@ func TestSlotThatIsLostInTheCopyEndsItAndAResumeGoesOn(t *testing.T) {
 	s.streams(t, "h2")
 	s.sameTables(t, "h2")
 }
+
+// Without slots the primary removes the WAL that the copy began with: what would be copied
+// after that could never start.
+func TestWALThatIsRemovedInTheCopyEndsItAndAResumeGoesOn(t *testing.T) {
+	s := take(t, etc)
+	o := newOperator(t, s).with("  user: replicator\n", "  user: replicator\n  slots: false\n")
+	s.do(t, s.lab.Slow(t.Context(), "h2", "4mbit"))
+	o.call("standby", "bootstrap", "h2", "--dry-run").exits(0).says("gives up when h1 has removed the WAL that the copy began with")
+	c := o.start("standby", "bootstrap", "h2", "--yes")
+	o.await(c, "a part of the copy", 20*time.Millisecond, func() bool { return s.bytesOn(t, "h2") > 1<<20 })
+	for range 4 {
+		s.sql(t, "h1", "postgres", "select pg_logical_emit_message(false, 'x', repeat('x', 1000000)), pg_switch_wal()")
+		s.sql(t, "h1", "postgres", "checkpoint")
+	}
+	c.wait().exits(1).says("it has removed the WAL that this copy began with", "neither a slot nor an archive", "runs resume "+o.runID())
+	s.cannotStart(t, "h2")
+	s.fullSpeed(t)
+	o.call("runs", "resume", o.runID(), "--yes").exits(0)
+	s.sameTables(t, "h2")
+}

@@ -367,6 +367,7 @@ func ddlConcurrently(t *testing.T, s *site, o *operator) {
 		return s.sql(t, "h1", "bench", "select count(*) from pg_index where not indisvalid") == "1"
 	})
 	c.kill()
+	o.call("ddl", "status").exits(0).says("begun, in no transaction, and perhaps done")
 	free()
 	o.call("ddl", "resume", "--yes").exits(0)
 	if got := s.sql(t, "h1", "bench", "select count(*) from pg_index where indexrelid = 'tellers_k'::regclass and indisvalid"); got != "1" {
