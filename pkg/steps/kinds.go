@@ -27,7 +27,7 @@ func Kinds() []Kind {
 		{"login", "Proves access by a real replication login from the standby's host.", "at: standby\nlogin: {to: upstream}", func() any { return &Login{} }},
 		{"data-directory", "Fences a data directory before a copy, or makes the copy durable and startable.", "at: standby\ndata-directory: {state: fenced}", func() any { return &DataDirectory{} }},
 		{"standby-config", "Writes what makes the server a standby: signal file, conninfo, slot name.", "at: standby\nstandby-config: {slot: pg2}", func() any { return &StandbyConfig{} }},
-		{"copy-key", "Lets the standby pull from its upstream with a key made for this run alone, around its body.", "at: standby\ncopy-key: {from: upstream, expires: 24h}\ndo: []", func() any { return &CopyKey{} }},
+		{"copy-key", "Lets the standby pull from its upstream with a key made for this run alone, around its body.", "at: standby\ncopy-key: {from: upstream, expires: 168h}\ndo: []", func() any { return &CopyKey{} }},
 		{"backup", "Holds a base backup open around its body: a non-exclusive one from 9.6 on, the exclusive one of 9.4 and 9.5.", "at: upstream\nbackup: {label: pgrepctl, checkpoint: fast}\ndo: []", func() any { return &Backup{} }},
 		{"rsync", "Pulls the data directory and the tablespaces; pg_control comes last.", "at: standby\nrsync: {from: upstream, streams: auto}", func() any { return &Rsync{} }},
 		{"archive-directory", "Makes the directories of WAL archives that the inventory lets it make.", "at: standby\narchive-directory: {}", func() any { return &ArchiveDirectory{} }},
