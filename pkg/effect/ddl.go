@@ -55,6 +55,9 @@ type DDL struct {
 	// Paused are the standbys that are paused for it. That they still are is looked at
 	// before the COMMIT, too.
 	Paused []*SetReplay
+	// Apart are the others at HAProxy, which had no readers when the groups were made. One
+	// that serves by now would replay the change under them.
+	Apart []Balance
 }
 
 func (e *DDL) Kind() string { return "ddl" }
@@ -202,7 +205,11 @@ func (e *DDL) attempt(ctx context.Context, env Env, s host.SQL) (Output, error) 
 		return nil, untouched{err}
 	}
 	begin := time.Now()
-	note, err := e.prepare(ctx, env, s)
+	logs, err := e.logs(ctx, s)
+	if err != nil {
+		return nil, untouched{err}
+	}
+	note, err := e.prepare(ctx, env, s, logs)
 	forget := func() {}
 	if err == nil {
 		forget, err = e.look(ctx, env)
@@ -213,7 +220,7 @@ func (e *DDL) attempt(ctx context.Context, env Env, s host.SQL) (Output, error) 
 	if err != nil {
 		_ = s.Exec(context.WithoutCancel(ctx), "ROLLBACK")
 		forget()
-		return nil, untouched{err}
+		return nil, untouched{errors.Join(err, logs.note(context.WithoutCancel(ctx), env))}
 	}
 	if err := s.Exec(ctx, "COMMIT"); err != nil {
 		if err := e.unanswered(ctx, env, note[DDLXid], err); err != nil {

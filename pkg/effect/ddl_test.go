@@ -35,6 +35,11 @@ func ddlBegun() []hosttest.Call {
 	}
 }
 
+// below is what is asked before an attempt for which standbys are paused, with the attempt.
+func below(attempt []hosttest.Call, statements ...string) []hosttest.Call {
+	return append([]hosttest.Call{{Do: "query with recursive part as (select n, oid from (select 0 as n, to_regclass('items')…", Out: "[" + strings.Join(append([]string{`{"n": 0, "oid": 16400}`}, statements...), ", ") + "]"}}, attempt...)
+}
+
 // ddlRun is an attempt up to its COMMIT.
 func ddlRun() []hosttest.Call {
 	return append(ddlBegun(), exec(addNote),
@@ -94,7 +99,7 @@ func TestALockThatIsNotObtainedIsTriedForAgainAndReplayGoesOnBetween(t *testing.
 	t.Parallel()
 	refused := exec(addNote)
 	refused.Err = &host.SQLError{Code: "55P03", Message: "canceling statement due to lock timeout"}
-	in := onPG1(t, connected(), ddlBegun(), []hosttest.Call{refused, exec("ROLLBACK")}, ddlRun(), durable(), []hosttest.Call{exec("COMMIT")}, flushedAt("0/5000100")[1:], closed())
+	in := onPG1(t, connected(), below(ddlBegun()), []hosttest.Call{refused, exec("ROLLBACK")}, below(ddlRun()), durable(), []hosttest.Call{exec("COMMIT")}, flushedAt("0/5000100")[1:], closed())
 	in.hosts["pg2"] = onPG2(t, slices.Concat(pausedAnew(), stillPaused())...).hosts["pg2"]
 	out := do(t, pausedDDL(), in)
 	if out[effect.DDLAttempts] != "2" || out[effect.DDLPaused+"pg2"] == "" || len(in.warnings) != 1 {

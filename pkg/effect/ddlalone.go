@@ -118,7 +118,7 @@ func (e *LoneDDL) Do(ctx context.Context, env Env) (Output, error) {
 
 // begin makes the session one for the statement, and for what it means by a name.
 func (e *LoneDDL) begin(ctx context.Context, s host.SQL) error {
-	run := []string{"SET lock_timeout = 0", "SET statement_timeout = 0"}
+	run := []string{"SET lock_timeout = 0", "SET statement_timeout = 0", "SET standard_conforming_strings = on"}
 	if e.Role != "" {
 		role, err := postgres.QuoteIdent(e.Role)
 		if err != nil {

@@ -41,7 +41,7 @@ func query(sql, rows string) hosttest.Call { return hosttest.Call{Do: "query " +
 
 // asSession is the session before the statement.
 func asSession() []hosttest.Call {
-	return []hosttest.Call{exec("SET lock_timeout = 0"), exec("SET statement_timeout = 0")}
+	return []hosttest.Call{exec("SET lock_timeout = 0"), exec("SET statement_timeout = 0"), exec("SET standard_conforming_strings = on")}
 }
 
 // relation is what a name means, and catalogs what they have of it.

@@ -28,7 +28,7 @@ func (e *DDL) session(ctx context.Context, env Env) (host.SQL, error) {
 }
 
 // prepare does all but the COMMIT.
-func (e *DDL) prepare(ctx context.Context, env Env, s host.SQL) (Output, error) {
+func (e *DDL) prepare(ctx context.Context, env Env, s host.SQL, logs *logged) (Output, error) {
 	if err := e.samePrimary(ctx, s); err != nil {
 		return nil, err
 	}
@@ -37,7 +37,8 @@ func (e *DDL) prepare(ctx context.Context, env Env, s host.SQL) (Output, error) 
 		"SET LOCAL lock_timeout = '" + milliseconds(e.LockTimeout) + "'",
 		"SET LOCAL statement_timeout = '" + milliseconds(e.Timeout) + "'",
 		// What is committed is what is flushed, and no COMMIT waits for a paused standby.
-		"select set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') in ('off', 'remote_apply')"}
+		"select set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') in ('off', 'remote_apply')",
+		"SET LOCAL standard_conforming_strings = on"} // as the script was read
 	if e.NoRewrite && e.Version.TellsRewrites() {
 		run = append(run, postgres.RefuseRewrites()...)
 	}
@@ -57,7 +58,9 @@ func (e *DDL) prepare(ctx context.Context, env Env, s host.SQL) (Output, error) 
 		return nil, err
 	}
 	for i, q := range e.Statements {
-		if err := e.statement(ctx, s, q, i == 0, end); err != nil {
+		err := e.statement(ctx, s, q, i == 0, end)
+		logs.ran(i, err)
+		if err != nil {
 			return nil, &StatementError{Number: i + 1, Of: len(e.Statements), Err: err}
 		}
 	}

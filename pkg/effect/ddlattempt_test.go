@@ -37,10 +37,10 @@ func TestAStandbyThatIsNotPausedAnyMoreIsFoundBeforeTheCommit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			in := onPG1(t, connected(), ddlRun(), durable(), []hosttest.Call{exec("ROLLBACK")}, closed())
+			in := onPG1(t, connected(), below(ddlRun()), durable(), []hosttest.Call{exec("ROLLBACK")}, closed())
 			in.hosts["pg2"] = onPG2(t, calls...).hosts["pg2"]
 			_, err := pausedDDL().Do(t.Context(), in)
-			if !errors.Is(err, effect.ErrUntouched) || !strings.Contains(err.Error(), "pg2: see that replay is still paused") || len(in.known) > 0 {
+			if !errors.Is(err, effect.ErrUntouched) || !strings.Contains(err.Error(), "pg2: see that replay is still paused") || in.known[effect.DDLXid] != "" || in.known[effect.DDLRelations] != "16400" {
 				t.Errorf("got %v, noted %v", err, in.known)
 			}
 		})
@@ -49,7 +49,7 @@ func TestAStandbyThatIsNotPausedAnyMoreIsFoundBeforeTheCommit(t *testing.T) {
 
 func TestAStandbyThatCannotBeReachedIsNotCommittedFor(t *testing.T) {
 	t.Parallel()
-	in := onPG1(t, connected(), ddlRun(), durable(), []hosttest.Call{exec("ROLLBACK")}, closed())
+	in := onPG1(t, connected(), below(ddlRun()), durable(), []hosttest.Call{exec("ROLLBACK")}, closed())
 	gone := &fault.Error{Class: fault.Unreachable, Host: "pg2", Err: errors.New("no route")}
 	in.hosts["pg2"] = hosttest.NewScript(t, "pg2", hosttest.NewFS(), hosttest.Call{Do: "connect", Err: gone})
 	if _, err := pausedDDL().Do(t.Context(), in); !errors.Is(err, effect.ErrUntouched) || fault.ClassOf(err) != fault.Unreachable {
@@ -59,7 +59,7 @@ func TestAStandbyThatCannotBeReachedIsNotCommittedFor(t *testing.T) {
 
 func TestAPauseOfAnOldServerCountsAsItIsTold(t *testing.T) {
 	t.Parallel()
-	in := onPG1(t, connected(), ddlRun(), durable(), []hosttest.Call{exec("COMMIT")}, flushedAt("0/5000100")[1:], closed())
+	in := onPG1(t, connected(), below(ddlRun()), durable(), []hosttest.Call{exec("COMMIT")}, flushedAt("0/5000100")[1:], closed())
 	in.hosts["pg2"] = onPG2(t, hosttest.Call{Do: progress, Out: standbyRow("paused", "0/9000000", "null")}, hosttest.Call{Do: "query select l.database::int8…", Out: noRows}).hosts["pg2"]
 	e := pausedDDL()
 	e.Paused[0].Version = postgres.MakeVersion(13)
@@ -98,7 +98,7 @@ func TestAllStatementsTogetherHaveTheTimeOfOneWhileStandbysArePaused(t *testing.
 	t.Parallel()
 	// Of an hour some milliseconds are gone.
 	slow, less := takes(addNote, 20*time.Millisecond, ""), exec("SET LOCAL statement_timeout = '359…")
-	in := onPG1(t, connected(), begunFor("3600000ms"), []hosttest.Call{slow, less, exec(addOther)}, ddlRun()[4:], durable(), committed(), closed())
+	in := onPG1(t, connected(), below(begunFor("3600000ms")), []hosttest.Call{slow, less, exec(addOther)}, ddlRun()[4:], durable(), committed(), closed())
 	in.hosts["pg2"] = onPG2(t, stillPaused()...).hosts["pg2"]
 	e := pausedDDL()
 	e.Statements, e.Timeout = append(e.Statements, addOther), time.Hour
@@ -108,11 +108,11 @@ func TestAllStatementsTogetherHaveTheTimeOfOneWhileStandbysArePaused(t *testing.
 	e.Timeout, e.LockTimeout = 20*time.Millisecond, 10*time.Millisecond
 	begun := ddlBegun()
 	begun[1] = exec("BEGIN; SET LOCAL lock_timeout = '10ms'; SET LOCAL statement_timeout = '20ms'; select set_config('synchronous_commit'…")
-	in = onPG1(t, connected(), begun, []hosttest.Call{slow, exec("ROLLBACK")}, closed())
+	in = onPG1(t, connected(), below(begun), []hosttest.Call{slow, exec("ROLLBACK")}, closed())
 	late(t, e, in, 2)
 
 	// And the server's own word is explained likewise.
-	in = onPG1(t, connected(), begun, []hosttest.Call{takes(addNote, 20*time.Millisecond, "57014"), exec("ROLLBACK")}, closed())
+	in = onPG1(t, connected(), below(begun), []hosttest.Call{takes(addNote, 20*time.Millisecond, "57014"), exec("ROLLBACK")}, closed())
 	late(t, e, in, 1)
 }
 
@@ -139,8 +139,8 @@ func TestALockThatIsWaitedForToTheEndOfTheTimeIsTriedForAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		less := exec("SET LOCAL statement_timeout = '100ms'")
-		in := onPG1(t, connected(), ddlBegun(), []hosttest.Call{takes(addNote, 900*time.Millisecond, ""), less, takes(addOther, 100*time.Millisecond, "57014"), exec("ROLLBACK")},
-			ddlBegun(), []hosttest.Call{exec(addNote), exec("SET LOCAL statement_timeout = '1000ms'"), exec(addOther)}, ddlRun()[4:], durable(), committed(), closed())
+		in := onPG1(t, connected(), below(ddlBegun()), []hosttest.Call{takes(addNote, 900*time.Millisecond, ""), less, takes(addOther, 100*time.Millisecond, "57014"), exec("ROLLBACK")},
+			below(ddlBegun()), []hosttest.Call{exec(addNote), exec("SET LOCAL statement_timeout = '1000ms'"), exec(addOther)}, ddlRun()[4:], durable(), committed(), closed())
 		in.hosts["pg2"] = onPG2(t, slices.Concat(pausedAnew(), stillPaused())...).hosts["pg2"]
 		e := pausedDDL()
 		e.Statements = append(e.Statements, addOther)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 )
@@ -39,6 +40,9 @@ func (e *DDL) look(ctx context.Context, env Env) (forget func(), err error) {
 	for _, p := range e.Paused {
 		all = append(all, &question{Env: env, host: p.Host, look: p.still, done: make(chan struct{})})
 	}
+	for _, b := range e.Apart {
+		all = append(all, &question{Env: env, host: b.Host, look: b.apart, done: make(chan struct{})})
+	}
 	errs := make([]error, len(all))
 	var wg sync.WaitGroup
 	for i, q := range all {
@@ -52,6 +56,21 @@ func (e *DDL) look(ctx context.Context, env Env) (forget func(), err error) {
 		}
 		wg.Wait()
 	}, errors.Join(errs...)
+}
+
+// apart refuses when a standby that takes no part has readers by now. Where HAProxy cannot say
+// it, who is drained there could not be looked at either.
+func (e *Balance) apart(ctx context.Context, env Env) error {
+	now, err := showBalanced(ctx, env, *e)
+	if err != nil {
+		return &fault.Error{Class: fault.ClassOf(err), Host: e.Host, Op: "look at " + e.Server, Err: err}
+	}
+	if now.State != facts.Serving && now.Sessions == 0 {
+		return nil
+	}
+	return &fault.Error{Class: fault.Failed, Host: e.Host, Op: "look at " + e.Server,
+		Err:  fmt.Errorf("it takes no part, for it did not serve, and is %s with %d sessions by now: its readers would be held up by the change", now.State, now.Sessions),
+		Hint: "type the same command again: it takes part then"}
 }
 
 // question is one look at a host. It is the Env of that look, to know its sessions.

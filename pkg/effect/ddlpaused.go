@@ -1,6 +1,7 @@
 package effect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,9 @@ func (e *SetReplay) still(ctx context.Context, env Env) error {
 	switch {
 	case !now.InRecovery:
 		return e.notPaused(errors.New("it was promoted meanwhile"))
+	case e.Waited && now.Receiver != "streaming":
+		return &fault.Error{Class: fault.Failed, Host: e.Host, Op: "look at it before the COMMIT", Hint: "pgrepctl replay status " + e.Host,
+			Err: fmt.Errorf("commits wait for it (synchronous_standby_names), and its walreceiver is %s: none is started while replay is paused, so the COMMIT would wait for ever, with its locks", cmp.Or(now.Receiver, "gone"))}
 	case !e.holds(now):
 		return e.notPaused(fmt.Errorf("its state is %q: somebody resumed it, or the server was started anew", now.PauseState()))
 	}

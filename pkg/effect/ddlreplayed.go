@@ -63,7 +63,27 @@ func (e *AwaitDDL) Do(ctx context.Context, env Env) (Output, error) {
 	return Output{DDLLate + e.Host: why}, nil
 }
 
+// reachTime is for how long a standby whose connection was lost is asked again: it may be the
+// connection alone that is gone, and one that is left behind gets no reads.
+const reachTime = 10 * time.Second
+
 func (e *AwaitDDL) await(ctx context.Context, env Env, lsn postgres.LSN) error {
+	var lost time.Time
+	for {
+		err := e.ask(ctx, env, lsn)
+		if fault.ClassOf(err) != fault.Unreachable {
+			return err
+		}
+		if lost.IsZero() {
+			lost = time.Now()
+		}
+		if time.Since(lost) > reachTime || sleep(ctx, 250*time.Millisecond) != nil {
+			return err
+		}
+	}
+}
+
+func (e *AwaitDDL) ask(ctx context.Context, env Env, lsn postgres.LSN) error {
 	s, err := env.SQL(ctx, e.Host)
 	if err != nil {
 		return err
@@ -90,6 +110,9 @@ type ProveDDL struct {
 	Database string
 	Standbys []Replaying
 	Timeout  time.Duration
+	// Reads: a standby that was left behind gets no reads. That it has the change by now
+	// does not bring them back.
+	Reads bool
 }
 
 // Replaying is a standby with its version.
@@ -138,7 +161,11 @@ func (e *ProveDDL) Do(ctx context.Context, env Env) (Output, error) {
 	}
 	for i, s := range e.Standbys {
 		wg.Go(func() {
-			if err := e.prove(ctx, env, s, lsn, relations, primary); err != nil {
+			err := e.prove(ctx, env, s, lsn, relations, primary)
+			if late, _ := env.Known(DDLLate + s.Host); err == nil && e.Reads && late != "" {
+				err = errors.New("it was left behind, and has it only now: it gets no reads yet")
+			}
+			if err != nil {
 				errs[i] = &fault.Error{Class: fault.ClassOf(err), Host: s.Host, Err: err}
 			}
 		})

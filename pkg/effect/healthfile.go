@@ -101,6 +101,9 @@ func (e *HealthFile) Do(ctx context.Context, env Env) (Output, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e.Path, err)
 	}
+	// Of a try that was cut off. Reads do not wait for it: who may make the file there need
+	// not be allowed to list what is beside it.
+	_ = sweep(ctx, files, e.Path)
 	return nil, nil
 }
 

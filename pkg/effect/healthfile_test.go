@@ -46,6 +46,23 @@ func TestAHealthFileIsNotMadeWhenTheOthersServeNobodyByThen(t *testing.T) {
 	}
 }
 
+// A tool that was killed while it made the file has left another one beside it.
+func TestAHealthFileThatWasHalfMadeIsSweptByTheNextTryAndByTheUndo(t *testing.T) {
+	t.Parallel()
+	for name, serve := range map[string]bool{"the next try": false, "the undo": true} {
+		fs := hosttest.NewFS("/run")
+		fs.Put("/run/.drained.pgrepctl-ABC", "postgres", 0o600, "")
+		fs.Put("/run/.other", "postgres", 0o600, "")
+		e := &effect.HealthFile{Host: "pg2", As: "postgres", Path: "/run/drained", Text: "run1\n", Serve: serve}
+		if _, err := e.Do(t.Context(), newEnv(hosttest.NewScript(t, "pg2", fs))); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if fs.Has("/run/.drained.pgrepctl-ABC") || !fs.Has("/run/.other") || fs.Has("/run/drained") == serve {
+			t.Errorf("%s: half-made: %t, other: %t, made: %t", name, fs.Has("/run/.drained.pgrepctl-ABC"), fs.Has("/run/.other"), fs.Has("/run/drained"))
+		}
+	}
+}
+
 // answering is a server that is asked whether it is there.
 func answering() []hosttest.Call {
 	return []hosttest.Call{{Do: "connect"}, {Do: "exec select 1"}}

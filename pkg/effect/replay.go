@@ -39,6 +39,12 @@ type SetReplay struct {
 	// QuietFor at most.
 	Quiet    []int64       `json:"quiet,omitempty"`
 	QuietFor time.Duration `json:"quiet_for,omitempty"`
+	// With are the standbys that are paused next, for the same: it is not paused while one
+	// of them is waited for, or its reads would be of ever older data.
+	With []Replaying `json:"-"`
+	// Waited: commits of the primary may wait for it. No walreceiver that ended is started
+	// again while replay is paused, so that they would wait for the end of the pause.
+	Waited bool `json:"-"`
 	// Gate is how long to wait for an instant in which no client holds a lock on what the
 	// run's DDL locks, in Database, before replay goes on. 0 does not wait.
 	Gate     time.Duration `json:"gate,omitempty"`
@@ -131,7 +137,7 @@ func (e *SetReplay) set(ctx context.Context, env Env) (Output, error) {
 		return nil, fault.Refuse(e.Host, "pgrepctl status", untouched{errors.New("the server is not in recovery: it replays nothing")})
 	}
 	if e.Pause && e.Clean {
-		return e.pauseClean(ctx, s)
+		return e.pauseClean(ctx, env, s)
 	}
 	if e.Pause {
 		return e.pause(ctx, s, now)

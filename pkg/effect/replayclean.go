@@ -10,6 +10,7 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 	"github.com/pgrepctl/pgrepctl/pkg/replay"
 )
 
@@ -25,9 +26,9 @@ const (
 // pauseClean pauses replay where it has caught up and holds no lock against readers. Between
 // the records of another transaction's lock and its end the startup process has that
 // lock, and a pause would keep it: reads of the table would hang.
-func (e *SetReplay) pauseClean(ctx context.Context, s host.SQL) (Output, error) {
+func (e *SetReplay) pauseClean(ctx context.Context, env Env, s host.SQL) (Output, error) {
 	for n := 0; ; n++ {
-		if err := e.quiet(ctx, s); err != nil {
+		if err := e.quiet(ctx, env, s); err != nil {
 			return nil, err
 		}
 		if err := e.caughtUp(ctx, s); err != nil {
@@ -36,6 +37,9 @@ func (e *SetReplay) pauseClean(ctx context.Context, s host.SQL) (Output, error) 
 		now, err := replay.Read(ctx, s, e.Version)
 		if err != nil {
 			return nil, err
+		}
+		if n == 0 && now.PauseState() != replay.NotPaused {
+			return nil, fault.Refuse(e.Host, "pgrepctl replay resume "+e.Host, untouched{errors.New("replay was paused meanwhile, by somebody else: to resume it would not be ours to do")})
 		}
 		out, err := e.pause(ctx, s, now)
 		if err != nil {
@@ -66,27 +70,48 @@ func (e *SetReplay) pauseClean(ctx context.Context, s host.SQL) (Output, error) 
 }
 
 // quiet waits until nobody holds a lock on what will be changed: while it is paused for
-// a report, all reads would be of ever older data.
-func (e *SetReplay) quiet(ctx context.Context, s host.SQL) error {
+// a report, all reads would be of ever older data. That holds for those that are paused
+// with it, too.
+func (e *SetReplay) quiet(ctx context.Context, env Env, s host.SQL) error {
 	if len(e.Quiet) == 0 {
 		return nil
 	}
-	query, err := e.Version.Held(e.Database, e.Quiet)
-	if err != nil {
-		return err
-	}
+	held := e.Host
 	return poll(ctx, e.QuietFor, func(ctx context.Context) (bool, error) {
-		var rows []struct {
-			Held bool `json:"held"`
+		for _, x := range append([]Replaying{{Host: e.Host, Version: e.Version}}, e.With...) {
+			sql, err := s, error(nil)
+			if x.Host != e.Host {
+				sql, err = env.SQL(ctx, x.Host)
+			}
+			if err != nil {
+				return false, err
+			}
+			busy, err := e.busy(ctx, sql, x.Version)
+			if err != nil || busy {
+				held = x.Host
+				return false, err
+			}
 		}
-		if err := s.Query(ctx, &rows, query); err != nil {
-			return false, fmt.Errorf("ask who reads what will be changed: %w", err)
-		}
-		return !rows[0].Held, nil
+		return true, nil
 	}, func() error {
-		return &fault.Error{Class: fault.Failed, Host: e.Host, Op: "pause replay", Err: fmt.Errorf("for %s somebody has always held a lock on what will be changed", e.QuietFor),
-			Hint: "who is in pg_locks of " + e.Host + "; with two standbys behind a balancer nobody has to be waited for"}
+		return &fault.Error{Class: fault.Failed, Host: held, Op: "pause replay", Err: fmt.Errorf("for %s somebody has always held a lock on what will be changed", e.QuietFor),
+			Hint: "who is in pg_locks of " + held + "; with two standbys behind a balancer nobody has to be waited for"}
 	})
+}
+
+// busy: a client holds a lock on what will be changed.
+func (e *SetReplay) busy(ctx context.Context, s host.SQL, v postgres.Version) (bool, error) {
+	query, err := v.Held(e.Database, e.Quiet)
+	if err != nil {
+		return false, err
+	}
+	var rows []struct {
+		Held bool `json:"held"`
+	}
+	if err := s.Query(ctx, &rows, query); err != nil {
+		return false, fmt.Errorf("ask who reads what will be changed: %w", err)
+	}
+	return rows[0].Held, nil
 }
 
 func (e *SetReplay) caughtUp(ctx context.Context, s host.SQL) error {

@@ -67,8 +67,9 @@ func (v Version) ResumeReplayUnlessTargeted() string {
 	return s
 }
 
-// ReplayLocks selects the relations that replay has locked against readers: database,
-// relation (oids) and name of the database. Before 10 the startup process is the one that
+// ReplayLocks selects the relations that replay has locked against readers, or waits to lock:
+// before 14 a pause that is asked for looks as if it held, and one that waits has the lock when
+// its reader ends. Database, relation (oids) and name of the database. Before 10 the startup process is the one that
 // pg_stat_activity does not show.
 func (v Version) ReplayLocks() string {
 	startup := "l.pid in (select pid from pg_stat_activity where backend_type = 'startup')"
@@ -76,5 +77,5 @@ func (v Version) ReplayLocks() string {
 		startup = "l.pid not in (select pid from pg_stat_activity)"
 	}
 	return "select l.database::int8, l.relation::int8, coalesce(d.datname, '') as name from pg_locks l left join pg_database d on d.oid = l.database" +
-		" where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock' and l.granted and " + startup + " order by 1, 2"
+		" where l.locktype = 'relation' and l.mode = 'AccessExclusiveLock' and " + startup + " order by 1, 2"
 }

@@ -87,6 +87,28 @@ func (v Version) held(database string, relations []int64) (string, error) {
 		" and l.relation in (" + oids + ") and l.pid <> pg_backend_pid() and " + client + ")", nil
 }
 
+// RelationsBelow selects, for each list of names (as SQL), its number n from 0 and the oids of
+// what they mean, of all that inherits from it or is a part of it, and of the tables of
+// what is an index. Empty: there is no name in any list.
+func RelationsBelow(lists [][]string) (string, error) {
+	var all []string
+	for n, names := range lists {
+		for _, name := range names {
+			text, err := QuoteLiteral(name)
+			if err != nil {
+				return "", err
+			}
+			all = append(all, fmt.Sprintf("select %d as n, to_regclass(%s)::oid as oid", n, strings.TrimSpace(text)))
+		}
+	}
+	if len(all) == 0 {
+		return "", nil
+	}
+	return "with recursive part as (select n, oid from (" + strings.Join(all, " union all ") + ") named where oid is not null" +
+		" union select p.n, i.inhrelid from pg_inherits i join part p on i.inhparent = p.oid)" +
+		" select n, oid::bigint from part union select p.n, i.indrelid::bigint from pg_index i join part p on i.indexrelid = p.oid order by 1, 2", nil
+}
+
 // Held is a query of one row, held: whether a client of the server holds a lock on one of
 // the relations (oids) of a database.
 func (v Version) Held(database string, relations []int64) (string, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // DDL runs statements of a schema change on the primary, in one transaction.
@@ -112,9 +114,13 @@ func (s *DDL) Plan(ctx context.Context, in In) (Planned, error) {
 		if p.Quiet, err = s.Quiet.list(); err != nil {
 			return Planned{}, err
 		}
-		p.Database, p.QuietFor = s.Database, e.LockWait
+		if p.Waited, err = in.commitsWaitFor(ctx, x); err != nil {
+			return Planned{}, err
+		}
+		p.Database, p.QuietFor, p.Gate = s.Database, e.LockWait, gateAtClose
 		e.Paused = append(e.Paused, p)
 	}
+	together(e.Paused)
 	first, err := s.Drained.of(in.Cluster)
 	if err != nil {
 		return Planned{}, err
@@ -125,6 +131,9 @@ func (s *DDL) Plan(ctx context.Context, in In) (Planned, error) {
 			return Planned{}, err
 		}
 		e.Drained = append(e.Drained, d)
+	}
+	if e.Apart, err = in.apart(ctx, append(first, hosts...)); err != nil {
+		return Planned{}, err
 	}
 	return Planned{Effects: []effect.Effect{e}}, nil
 }
@@ -157,6 +166,59 @@ func (in In) drained(ctx context.Context, x *inventory.Host) (*effect.AwaitDrain
 	}
 	return d, nil
 }
+
+// apart are the standbys at HAProxy that take no part, for they did not serve when the
+// groups were made. Those that replay late on purpose get no reads.
+func (in In) apart(ctx context.Context, groups []*inventory.Host) ([]effect.Balance, error) {
+	var out []effect.Balance
+	for _, x := range in.Cluster.Standbys() {
+		if x.BalancedName() == "" || x.ApplyDelay > 0 || slices.Contains(groups, x) || slices.Contains(in.Without, x.Name) {
+			continue
+		}
+		for _, b := range in.Cluster.Traffic.Balancers {
+			if b.Kind != inventory.BalancerHAProxy {
+				continue
+			}
+			lb, err := in.Facts.Of(ctx, b.Name)
+			if err != nil {
+				return nil, err
+			}
+			if now := lb.Balances(b.Server(x)); now.State != facts.NotListed {
+				out = append(out, balance(b, now))
+			}
+		}
+	}
+	return out, nil
+}
+
+// commitsWaitFor reports whether the primary's synchronous_standby_names has the standby.
+func (in In) commitsWaitFor(ctx context.Context, x *inventory.Host) (bool, error) {
+	h, err := in.self(ctx)
+	if err != nil {
+		return false, err
+	}
+	settings, err := h.Settings(ctx)
+	if err != nil || settings[syncSetting].Value == "" {
+		return false, err
+	}
+	rule, err := postgres.ParseSyncStandbys(settings[syncSetting].Value)
+	return err == nil && rule.Priority(applicationName(x)) > 0, nil
+}
+
+// together: nobody is paused while another one is waited for.
+func together(pauses []*effect.SetReplay) {
+	if len(pauses) == 0 || len(pauses[0].Quiet) == 0 {
+		return
+	}
+	for _, p := range pauses[1:] {
+		pauses[0].With = append(pauses[0].With, effect.Replaying{Host: p.Host, Version: p.Version})
+		p.QuietFor = min(p.QuietFor, othersWait)
+	}
+}
+
+// othersWait is how long those that are paused may grow old while the next is waited for,
+// which had nobody in the way when the first was paused.
+const othersWait = 5 * time.Second
 
 // mayRefuse reports whether rewrites can be refused: an event trigger needs a superuser.
 func (s *DDL) mayRefuse(ctx context.Context, h *facts.Host, in In) bool {

@@ -28,7 +28,7 @@ func (s *Deployed) Plan(ctx context.Context, in In) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
-	e := &effect.ProveDDL{Host: in.Self.Name, Database: s.Database, Timeout: orElse(s.Timeout, time.Minute)}
+	e := &effect.ProveDDL{Host: in.Self.Name, Database: s.Database, Timeout: orElse(s.Timeout, time.Minute), Reads: len(in.Cluster.Traffic.Balancers) > 0}
 	for _, x := range in.Cluster.Standbys() {
 		if slices.Contains(not, x) {
 			continue

@@ -76,7 +76,8 @@ func (s *ReplayPaused) Open(ctx context.Context, in In) (Planned, error) {
 	if len(hosts) == 0 {
 		return noop("no standby is paused"), nil
 	}
-	var leashes, pauses []effect.Effect
+	var leashes []effect.Effect
+	var pauses []*effect.SetReplay
 	for _, x := range hosts {
 		in.Self = x
 		leash, pause, err := s.pause(ctx, in)
@@ -88,7 +89,12 @@ func (s *ReplayPaused) Open(ctx context.Context, in In) (Planned, error) {
 		}
 		leashes, pauses = append(leashes, leash), append(pauses, pause)
 	}
-	return Planned{Effects: append(leashes, pauses...)}, nil
+	together(pauses)
+	out := leashes
+	for _, p := range pauses {
+		out = append(out, p)
+	}
+	return Planned{Effects: out}, nil
 }
 
 func (s *ReplayPaused) pause(ctx context.Context, in In) (*effect.LeashReplay, *effect.SetReplay, error) {
