@@ -15,21 +15,25 @@ import (
 type Question string
 
 const (
-	AskPrimary      Question = "primary"
-	AskReplica      Question = "replica"
-	AskReadOnly     Question = "read-only"
-	AskSynchronous  Question = "synchronous"
-	AskAsynchronous Question = "asynchronous"
-	AskHealth       Question = "health"
-	AskReadiness    Question = "readiness"
-	AskLiveness     Question = "liveness"
+	AskPrimary        Question = "primary"
+	AskReplica        Question = "replica"
+	AskReadOnly       Question = "read-only"
+	AskSynchronous    Question = "synchronous"
+	AskReadOnlySync   Question = "read-only-sync"
+	AskQuorum         Question = "quorum"
+	AskReadOnlyQuorum Question = "read-only-quorum"
+	AskAsynchronous   Question = "asynchronous"
+	AskHealth         Question = "health"
+	AskReadiness      Question = "readiness"
+	AskLiveness       Question = "liveness"
 )
 
 // questions are the paths by which they are asked, those of Patroni 4.
 var questions = map[string]Question{
 	"primary": AskPrimary, "master": AskPrimary, "leader": AskPrimary, "read-write": AskPrimary,
 	"replica": AskReplica, "read-only": AskReadOnly,
-	"synchronous": AskSynchronous, "sync": AskSynchronous,
+	"synchronous": AskSynchronous, "sync": AskSynchronous, "read-only-sync": AskReadOnlySync, "read-only-synchronous": AskReadOnlySync,
+	"quorum": AskQuorum, "read-only-quorum": AskReadOnlyQuorum,
 	"asynchronous": AskAsynchronous, "async": AskAsynchronous,
 	"health": AskHealth, "readiness": AskReadiness, "liveness": AskLiveness,
 }
@@ -43,17 +47,18 @@ func ParseQuestion(name string) (Question, bool) {
 // Limited reports whether the question takes a limit of lag.
 func (q Question) Limited() bool {
 	switch q {
-	case AskReplica, AskReadOnly, AskSynchronous, AskAsynchronous, AskReadiness:
-		return true
+	case AskPrimary, AskHealth, AskLiveness:
+		return false
 	}
-	return false
+	return true
 }
 
 // Answer says whether a state is a yes to the question.
 func (q Question) Answer(s State) bool {
 	reads := s.In && s.Role == inventory.Standby
 	writes := s.In && s.Role == inventory.Primary
-	synchronous := s.Sync == "sync" || s.Sync == "quorum"
+	// A commit waits for every standby of sync, and for any of a quorum: as Patroni, two things.
+	sync, quorum := s.Sync == "sync", s.Sync == "quorum"
 	switch q {
 	case AskPrimary:
 		return writes
@@ -62,12 +67,18 @@ func (q Question) Answer(s State) bool {
 	case AskReadOnly, AskReadiness:
 		return reads || writes
 	case AskSynchronous:
-		return reads && synchronous
+		return reads && sync
+	case AskReadOnlySync:
+		return reads && sync || writes
+	case AskQuorum:
+		return reads && quorum
+	case AskReadOnlyQuorum:
+		return reads && quorum || writes
 	case AskAsynchronous:
-		return reads && s.Sync != "" && !synchronous
+		return reads && s.Sync != "" && !sync && !quorum
 	case AskHealth:
 		// The server runs and accepts sessions, whatever its lag is.
-		return s.Role != "" && s.Reason != Unreachable && s.Reason != Stale
+		return s.Role != "" && !s.Reason.silent()
 	}
 	return false
 }

@@ -16,23 +16,29 @@ import (
 func TestQuestionsAreAnsweredAsPatroniDoes(t *testing.T) {
 	t.Parallel()
 	reader := State{Role: inventory.Standby, In: true, Reason: OK, Sync: "async"}
-	synced, late, writer, dead := reader, reader, State{Role: inventory.Primary, In: true, Reason: OK}, State{Role: inventory.Standby, Reason: Unreachable}
-	synced.Sync = "sync"
-	late.In, late.Reason = false, LagBytes
-	for path, want := range map[string]string{ // reader, synchronous, late, primary, unreachable
-		"primary": "...y.", "master": "...y.", "leader": "...y.", "read-write": "...y.", "replica": "yy...", "read-only": "yy.y.", "readiness": "yy.y.",
-		"synchronous": ".y...", "sync": ".y...", "asynchronous": "y....", "async": "y....", "health": "yyyy.",
+	synced, quorum, potential, unknown, late := reader, reader, reader, reader, reader
+	synced.Sync, quorum.Sync, potential.Sync, unknown.Sync = "sync", "quorum", "potential", ""
+	late.In, late.Reason, late.Sync = false, LagBytes, "sync"
+	writer, dead := State{Role: inventory.Primary, In: true, Reason: OK}, State{Role: inventory.Standby, Reason: Unreachable}
+	for path, want := range map[string]string{ // async, sync, quorum, potential, not known, late, primary, unreachable
+		"primary": "......y.", "master": "......y.", "leader": "......y.", "read-write": "......y.",
+		"replica": "yyyyy...", "read-only": "yyyyy.y.", "readiness": "yyyyy.y.", "health": "yyyyyyy.",
+		"synchronous": ".y......", "sync": ".y......", "read-only-sync": ".y....y.", "read-only-synchronous": ".y....y.",
+		"quorum": "..y.....", "read-only-quorum": "..y...y.", "asynchronous": "y..y....", "async": "y..y....",
 	} {
 		q, ok := ParseQuestion(path)
 		if !ok {
 			t.Errorf("/%s is not known", path)
 		}
 		got := ""
-		for _, s := range []State{reader, synced, late, writer, dead} {
+		for _, s := range []State{reader, synced, quorum, potential, unknown, late, writer, dead} {
 			got += map[bool]string{true: "y", false: "."}[q.Answer(s)]
 		}
 		if got != want {
 			t.Errorf("/%s: %s, want %s", path, got, want)
+		}
+		if limited := strings.Contains(want[:5], "y") && path != "health"; q.Limited() != limited {
+			t.Errorf("/%s takes a limit of lag: %t, want %t", path, q.Limited(), limited)
 		}
 	}
 }
@@ -123,12 +129,16 @@ func TestMetricsAreOfPrometheusTextFormat(t *testing.T) {
 	rows := []Row{
 		{State: State{Host: "pg1", Role: inventory.Primary, In: true, Reason: OK, Timeline: 3, Since: at(0), Seen: at(60)}, Slots: []facts.Slot{{Name: `a"b\c`, Active: true, RetainedBytes: ptr(int64(7))}, {Name: "x"}}},
 		{State: State{Host: "pg2", Role: inventory.Standby, Reason: LagBytes, LagBytes: ptr(int64(5)), LagSeconds: ptr(1.5), Since: at(30), Seen: at(60)}},
-		{State: State{Host: "pg3", Reason: Unreachable, Since: at(0)}},
+		{State: State{Host: "pg3", Role: inventory.Primary, Reason: Unreachable, Timeline: 3, Paused: true, Since: at(0)}},
+		{State: State{Host: "pg4", Role: inventory.Standby, Reason: Paused, Timeline: 3, Paused: true, Since: at(0)}},
 	}
 	text := Metrics("shop", rows, map[string]int{"pg2": 2}, at(61))
 	for _, want := range []string{
-		"# TYPE pgrepctl_in gauge\npgrepctl_in{cluster=\"shop\",host=\"pg1\"} 1\npgrepctl_in{cluster=\"shop\",host=\"pg2\"} 0\npgrepctl_in{cluster=\"shop\",host=\"pg3\"} 0\n# HELP",
+		"# TYPE pgrepctl_in gauge\npgrepctl_in{cluster=\"shop\",host=\"pg1\"} 1\npgrepctl_in{cluster=\"shop\",host=\"pg2\"} 0\npgrepctl_in{cluster=\"shop\",host=\"pg3\"} 0\npgrepctl_in{cluster=\"shop\",host=\"pg4\"} 0\n# HELP",
 		"\npgrepctl_up{cluster=\"shop\",host=\"pg3\"} 0\n",
+		"# TYPE pgrepctl_primary gauge\npgrepctl_primary{cluster=\"shop\",host=\"pg1\"} 1\npgrepctl_primary{cluster=\"shop\",host=\"pg2\"} 0\npgrepctl_primary{cluster=\"shop\",host=\"pg3\"} 0\npgrepctl_primary{cluster=\"shop\",host=\"pg4\"} 0\n# HELP",
+		"# TYPE pgrepctl_replay_paused gauge\npgrepctl_replay_paused{cluster=\"shop\",host=\"pg1\"} 0\npgrepctl_replay_paused{cluster=\"shop\",host=\"pg2\"} 0\npgrepctl_replay_paused{cluster=\"shop\",host=\"pg4\"} 1\n# HELP",
+		"# TYPE pgrepctl_timeline gauge\npgrepctl_timeline{cluster=\"shop\",host=\"pg1\"} 3\npgrepctl_timeline{cluster=\"shop\",host=\"pg4\"} 3\n# HELP",
 		"# TYPE pgrepctl_replication_lag_bytes gauge\npgrepctl_replication_lag_bytes{cluster=\"shop\",host=\"pg2\"} 5\n# HELP",
 		"pgrepctl_replication_lag_seconds{cluster=\"shop\",host=\"pg2\"} 1.5\n",
 		"pgrepctl_slot_retained_bytes{cluster=\"shop\",host=\"pg1\",slot=\"a\\\"b\\\\c\",active=\"true\"} 7\n",
@@ -194,6 +204,53 @@ func TestALookThatIsTooOldCountsForNothing(t *testing.T) {
 	}
 	if s := b.State("pg2", at(6.1), 6*time.Second); s.In || s.Reason != Stale || s.Why != "the last look is 6.1s ago" || AskHealth.Answer(s) {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestWhatAHostWasIsNotSaidOfAHostThatGivesNoAnswer, and is remembered: what happens to it
+// next is judged by it.
+func TestWhatAHostWasIsNotSaidOfAHostThatGivesNoAnswer(t *testing.T) {
+	t.Parallel()
+	fresh := func() *Board {
+		b := NewBoard(pair(), policy(), NewMemory("shop"))
+		paused := standby(0, 99)
+		paused.Server.Replay.Paused = true
+		b.Take(primary(0, 100), paused)
+		return b
+	}
+	gone := fresh()
+	gone.Take(silent("pg1", 20), silent("pg2", 20))
+	for name, c := range map[string]struct {
+		b     *Board
+		stale time.Duration
+		want  Reason
+	}{"unreachable": {gone, 0, Unreachable}, "unreachable, and the last look is old": {gone, 6 * time.Second, Unreachable}, "stale": {fresh(), 6 * time.Second, Stale}} {
+		var rows []Row
+		for _, m := range pair() {
+			for _, s := range []State{c.b.State(m.Name, at(20), c.stale), c.b.Under(Limit{Bytes: mb}, m.Name, at(20), c.stale)} {
+				want := Said{Host: m.Name, Reason: c.want, Why: s.Why, Since: s.Since, Seen: at(0)}
+				if d := cmp.Diff(want, Say(s)); d != "" {
+					t.Errorf("%s: %s", name, d)
+				}
+				rows = append(rows, Row{State: s})
+			}
+		}
+		if text := Metrics("shop", rows, nil, at(20)); strings.Contains(text, "_primary{cluster=\"shop\",host=\"pg1\"} 1") || strings.Contains(text, "_paused") || strings.Contains(text, "_timeline") || strings.Contains(text, "_lag_") {
+			t.Errorf("%s:\n%s", name, text)
+		}
+		if m := c.b.Memory().Hosts; m["pg1"].Role != inventory.Primary || m["pg2"].Role != inventory.Standby {
+			t.Errorf("%s: remembered is %+v", name, m)
+		}
+	}
+	// One of the two is the primary of a failover, at every moment that a host may be silent.
+	b := NewBoard(pair(), policy(), NewMemory("shop"))
+	b.Take(both(0, 100, 100)...)
+	promoted := primary(2, 101)
+	promoted.Host, promoted.Server.Timeline = "pg2", 2
+	b.Take(promoted)
+	b.Take(silent("pg1", 3))
+	if one, two := b.State("pg1", at(3), 0), b.State("pg2", at(3), 0); one.In || one.Role != "" || !two.In {
+		t.Errorf("%+v, %+v", one, two)
 	}
 }
 

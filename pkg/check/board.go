@@ -4,8 +4,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 )
 
 // Board is what is known of a cluster: the last observation of each host, and what
@@ -15,7 +13,7 @@ type Board struct {
 	members []Member
 	policy  Policy
 	seen    map[string]Observation // the last answer of each host
-	gone    map[string]bool        // hosts that give none any more
+	gone    map[string]bool        // hosts that were looked at; true: they give none any more
 	mem     Memory
 	limits  []limited
 	plans   map[string]Plan
@@ -35,6 +33,9 @@ func NewBoard(members []Member, p Policy, mem Memory) *Board {
 	b := &Board{members: members, policy: p, seen: map[string]Observation{}, gone: map[string]bool{}, mem: mem.clone()}
 	// A host that is no longer in the inventory is forgotten.
 	maps.DeleteFunc(b.mem.Hosts, func(name string, _ State) bool { return b.member(name) == nil })
+	if b.outdated(b.mem.Writes) {
+		b.mem.Writes = Writes{}
+	}
 	return b
 }
 
@@ -61,17 +62,16 @@ func (b *Board) Take(obs ...Observation) []Change {
 	for _, o := range obs {
 		if o.Err == "" {
 			b.seen[o.Host] = o
-			delete(b.gone, o.Host)
+			b.stepBack(o)
 		}
+		b.gone[o.Host] = b.gone[o.Host] && o.Err != ""
 		if o.At.After(b.mem.At) {
 			b.mem.At = o.At
 		}
 	}
 	if w := b.writer(); w != "" {
+		b.follow(w)
 		o := b.seen[w]
-		if o.Server.SystemID != "" {
-			b.mem.SystemID = o.Server.SystemID
-		}
 		if slices.ContainsFunc(obs, func(x Observation) bool { return x.Host == w && x.Err == "" }) {
 			b.mem.Primary = b.mem.Primary.Add(o.At, o.Server.LSN)
 		}
@@ -105,27 +105,8 @@ func before(s State, had bool) *State {
 	return &s
 }
 
-// writer is the host that writes go to: of two that take writes the inventory's
-// primary, else the one of the newest timeline, else none can be told.
-func (b *Board) writer() string {
-	best, timeline := "", -1
-	for _, m := range b.members {
-		o, ok := b.seen[m.Name]
-		if !ok || b.gone[m.Name] || !o.Server.Running || o.Server.InRecovery {
-			continue
-		}
-		if m.Role == inventory.Primary {
-			return m.Name
-		}
-		if o.Server.Timeline > timeline {
-			best, timeline = m.Name, o.Server.Timeline
-		}
-	}
-	return best
-}
-
 func (b *Board) cluster() Cluster {
-	c := Cluster{Primary: b.mem.Primary, SystemID: b.mem.SystemID, Writer: b.writer(), Sync: map[string]string{}, Plans: b.plans}
+	c := Cluster{Primary: b.mem.Primary, SystemID: b.mem.SystemID, Writer: b.writer(), Writes: b.mem.Writes, Sync: map[string]string{}, Plans: b.plans}
 	for _, m := range b.members {
 		up, ok := b.seen[m.Upstream]
 		if !ok || b.gone[m.Upstream] {
@@ -177,7 +158,7 @@ func (b *Board) Under(l Limit, host string, at time.Time, stale time.Duration) S
 		for _, m := range b.members {
 			// What the board's own policy keeps out is not let in at once by another.
 			if prev, ok := b.mem.Hosts[m.Name]; ok {
-				if o, ok := b.seen[m.Name]; ok && !prev.Seen.IsZero() {
+				if o, ok := b.seen[m.Name]; ok && prev.Reason != Unreachable {
 					fresh.states[m.Name] = b.policy.With(l).Judge(m, o, c, &prev)
 				} else {
 					fresh.states[m.Name] = prev
@@ -203,10 +184,17 @@ func unseen(host string, at time.Time) State {
 	return State{Host: host, Reason: Unseen, Why: "it was not looked at yet", Since: at}
 }
 
+// aged is a state at a time, without what says nothing of now.
 func aged(s State, at time.Time, stale time.Duration) State {
-	if stale <= 0 || s.Reason == Unreachable || at.Sub(s.Seen) <= stale {
+	switch {
+	case s.Reason == Unreachable:
+	case stale <= 0 || at.Sub(s.Seen) <= stale:
 		return s
+	default:
+		s.In, s.Reason, s.Why = false, Stale, "the last look is "+span(at.Sub(s.Seen))+" ago"
 	}
-	s.In, s.Reason, s.Why = false, Stale, "the last look is "+span(at.Sub(s.Seen))+" ago"
+	s.forget()
+	// What the server was is remembered, and not said: it may take writes no more.
+	s.Role, s.Timeline, s.Paused = "", 0, false
 	return s
 }

@@ -12,10 +12,12 @@ import (
 type Cluster struct {
 	// Primary are the positions of the primary.
 	Primary Positions
-	// SystemID is that of the primary, empty when it never answered.
+	// SystemID is that of the servers that may have traffic, empty when it is not known.
 	SystemID string
-	// Writer is the host that writes go to, empty when no server takes any.
+	// Writer is the host that writes go to, empty when no server may have any.
 	Writer string
+	// Writes is where they went last.
+	Writes Writes
 	// Sync are the sync states of standbys by host, as their upstreams say.
 	Sync map[string]string
 	// Plans are what runs did to hosts, by host.
@@ -38,7 +40,7 @@ func (p Policy) Judge(m Member, o Observation, c Cluster, prev *State) State {
 		}
 	}
 	if o.Err != "" {
-		p.unanswered(&s, o, prev)
+		p.unanswered(&s, o, c, prev)
 		return s.settle(p, o.At, prev)
 	}
 	filesKnown := s.files(o, prev)
@@ -66,8 +68,9 @@ func (p Policy) Judge(m Member, o Observation, c Cluster, prev *State) State {
 func (s *State) out(r Reason, why string) { s.In, s.Reason, s.Why = false, r, why }
 func (s *State) in(r Reason, why string)  { s.In, s.Reason, s.Why = true, r, why }
 
-// unanswered keeps a host in that was so a moment ago: one lost packet is no news.
-func (p Policy) unanswered(s *State, o Observation, prev *State) {
+// unanswered keeps a host in that was so a moment ago: one lost packet is no news, unless
+// somebody else has the writes by now.
+func (p Policy) unanswered(s *State, o Observation, c Cluster, prev *State) {
 	s.Seen = time.Time{}
 	if prev != nil {
 		since, strikes, expected := s.Since, s.Strikes, s.Expected
@@ -77,14 +80,20 @@ func (p Policy) unanswered(s *State, o Observation, prev *State) {
 		if s.Seen.After(o.At) {
 			s.Seen = o.At
 		}
-		if ago := o.At.Sub(s.Seen); prev.In && !o.Refused && !s.Seen.IsZero() && ago <= p.Grace {
+		replaced := prev.Role == inventory.Primary && c.Writer != "" && c.Writer != s.Host
+		if ago := o.At.Sub(s.Seen); prev.In && !replaced && !o.Refused && !s.Seen.IsZero() && ago <= p.Grace {
 			s.in(prev.Reason, "no answer for "+span(ago))
 			return
 		}
 	}
-	// What it was says nothing of what it is.
-	s.LagBytes, s.LagSeconds, s.LagSecondsAtLeast, s.Receiver, s.Sync, s.Nearer, s.Run = nil, nil, nil, "", "", 0, ""
+	s.forget()
 	s.out(Unreachable, o.Err)
+}
+
+// forget takes away what was measured: what it was says nothing of what it is. The role
+// stays, for settle.
+func (s *State) forget() {
+	s.LagBytes, s.LagSeconds, s.LagSecondsAtLeast, s.Receiver, s.Sync, s.Nearer, s.Run = nil, nil, nil, "", "", 0, ""
 }
 
 // files notes whether a health file is there. One that cannot be looked for is as it was,
@@ -105,16 +114,31 @@ func (s *State) files(o Observation, prev *State) bool {
 }
 
 func (s *State) asWriter(m Member, o Observation, c Cluster) {
+	timeline := o.Server.Timeline
 	switch {
+	case strange(c.SystemID, o.Server.SystemID):
+		s.ofOther(o, c)
 	case m.Closed:
 		s.out(Closed, "the inventory keeps traffic away (traffic: none)")
 	case c.Plans[m.Name].Drained:
 		s.byRun(Drained, c.Plans[m.Name], "keeps traffic away")
+	case c.Writes.passed(m.Name, timeline):
+		s.out(Twin, fmt.Sprintf("it takes writes on timeline %d, and they went on to %s on timeline %d", timeline, c.Writes.Host, c.Writes.Timeline))
 	case c.Writer != "" && c.Writer != m.Name:
 		s.out(Twin, "it takes writes, and so does "+c.Writer)
+	case m.Delay > 0:
+		s.out(Delayed, fmt.Sprintf("it takes writes, and the inventory says that it replays %s late", span(m.Delay)))
+	case c.Writer == "":
+		s.out(Twin, "it takes writes, and "+c.Writes.Host+" had them last")
 	default:
 		s.in(OK, "takes writes")
 	}
+}
+
+// ofOther is for a server of another system, whatever else is with it: not one of its rows
+// is of this cluster.
+func (s *State) ofOther(o Observation, c Cluster) {
+	s.out(OtherSystem, fmt.Sprintf("its system identifier is %s, that of the primary is %s", o.Server.SystemID, c.SystemID))
 }
 
 func (s *State) byRun(r Reason, plan Plan, does string) {
@@ -131,8 +155,8 @@ func (p Policy) asReader(s *State, m Member, o Observation, c Cluster, prev *Sta
 	plan, planned := c.Plans[m.Name]
 	was := prev != nil && prev.In && prev.Role != inventory.Primary
 	switch {
-	case c.SystemID != "" && o.Server.SystemID != "" && c.SystemID != o.Server.SystemID:
-		s.out(OtherSystem, fmt.Sprintf("its system identifier is %s, that of the primary is %s", o.Server.SystemID, c.SystemID))
+	case strange(c.SystemID, o.Server.SystemID):
+		s.ofOther(o, c)
 	case m.Closed:
 		s.out(Closed, "the inventory keeps traffic away (traffic: none)")
 	case m.Delay > 0:

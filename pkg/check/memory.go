@@ -28,6 +28,7 @@ type Memory struct {
 	At       time.Time        `json:"at"` // of the newest observation
 	SystemID string           `json:"system_id,omitempty"`
 	Primary  Positions        `json:"primary"`
+	Writes   Writes           `json:"writes,omitzero"`
 	Hosts    map[string]State `json:"hosts"`
 }
 

@@ -43,8 +43,13 @@ func Metrics(cluster string, rows []Row, changes map[string]int, at time.Time) s
 	family("pgrepctl_in", "gauge", "1 while the host may have traffic: writes of a primary, reads of a standby.", flag(func(r Row) bool { return r.State.In }))
 	family("pgrepctl_up", "gauge", "1 while the server of the host accepts sessions.", flag(func(r Row) bool { return AskHealth.Answer(r.State) }))
 	family("pgrepctl_planned", "gauge", "1 while the host is out, or late, because somebody planned it.", flag(func(r Row) bool { return r.State.Reason.Planned() }))
-	family("pgrepctl_primary", "gauge", "1 when the server takes writes.", flag(func(r Row) bool { return r.State.Role == inventory.Primary }))
-	family("pgrepctl_replay_paused", "gauge", "1 while replay is paused.", flag(func(r Row) bool { return r.State.Paused }))
+	// 0, and not nothing: a cluster of which no host answers has no primary either.
+	family("pgrepctl_primary", "gauge", "1 while the server takes writes; 0 also while it gives no answer.", flag(func(r Row) bool {
+		return r.State.Role == inventory.Primary && !r.State.Reason.silent()
+	}))
+	family("pgrepctl_replay_paused", "gauge", "1 while replay is paused.", func(r Row) (string, bool) {
+		return strconv.Itoa(number(r.State.Paused)), !r.State.Reason.silent()
+	})
 	family("pgrepctl_replication_lag_bytes", "gauge", "WAL that exists and is not replayed.", func(r Row) (string, bool) {
 		if r.State.LagBytes == nil {
 			return "", false
@@ -58,7 +63,7 @@ func Metrics(cluster string, rows []Row, changes map[string]int, at time.Time) s
 		return float(*r.State.LagSeconds), true
 	})
 	family("pgrepctl_timeline", "gauge", "Timeline of the server.", func(r Row) (string, bool) {
-		return strconv.Itoa(r.State.Timeline), r.State.Timeline > 0
+		return strconv.Itoa(r.State.Timeline), r.State.Timeline > 0 && !r.State.Reason.silent()
 	})
 	family("pgrepctl_since_timestamp_seconds", "gauge", "When the host went in or out.", func(r Row) (string, bool) { return stamp(r.State.Since) })
 	family("pgrepctl_last_check_timestamp_seconds", "gauge", "When the host answered last.", func(r Row) (string, bool) { return stamp(r.State.Seen) })

@@ -44,6 +44,9 @@ func (r Reason) Planned() bool {
 	return false
 }
 
+// silent reports whether nothing is known of the server now.
+func (r Reason) silent() bool { return r == Unseen || r == Unreachable || r == Stale }
+
 // excused reports whether a host goes out by no fault of its own: no hold-down follows.
 func (r Reason) excused() bool { return r.Planned() || r == FilesUnknown }
 

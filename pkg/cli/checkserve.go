@@ -42,10 +42,12 @@ answer from what is known. An answer never waits for a host. What is older than 
 intervals counts for nothing: such a host is out.
 
 HTTP, by the paths of Patroni's REST API: /HOST/primary, /replica, /read-only,
-/synchronous, /asynchronous, /health and /readiness answer 200 or 503 with a small JSON
-body; ?lag=16MB or ?lag=10s sets a limit of one's own, which is remembered too. The host
-may be in the header Host instead of the path. /HOST is all that is known of it, / the
-list, /liveness and /readiness are about this process, /metrics is for Prometheus.
+/synchronous, /read-only-sync, /quorum, /read-only-quorum, /asynchronous, /health and
+/readiness answer 200 or 503 with a small JSON body; ?lag=16MB or ?lag=10s sets a limit of
+one's own, which is remembered too. The host may be in the header Host instead of the
+path. OPTIONS or HEAD of /HOST or / asks for /primary. By GET /HOST is all that is known
+of it and / the list, with 200 always. /liveness and /readiness are about this process,
+/metrics is for Prometheus.
 
 --agent-listen answers HAProxy's agent-check: up with a weight (0 drains), down or maint.
 An ADDRESS answers about the host that HAProxy names (agent-send "pg2\n"), HOST=ADDRESS

@@ -38,6 +38,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	switch {
+	case len(words) == 0 && r.Method != http.MethodGet:
+		// HAProxy's "option httpchk" alone asks OPTIONS /, and means what Patroni means by it.
+		s.ask(w, r, name, string(check.AskPrimary))
 	case len(words) == 0 && name == "":
 		all := []check.Said{}
 		for _, st := range s.States() {
@@ -66,7 +69,7 @@ func known(word string) bool {
 func (s *Server) ask(w http.ResponseWriter, r *http.Request, name, word string) {
 	q, ok := check.ParseQuestion(word)
 	if !ok {
-		wrong(w, http.StatusNotFound, "no such path; there are /primary /replica /read-only /synchronous /asynchronous /health /liveness /readiness and /metrics")
+		wrong(w, http.StatusNotFound, "no such path; there are /primary /replica /read-only /synchronous /read-only-sync /quorum /read-only-quorum /asynchronous /health /liveness /readiness and /metrics")
 		return
 	}
 	if name == "" {

@@ -155,8 +155,9 @@ func TestHTTPAnswersOnThePathsOfPatroni(t *testing.T) {
 		{"/pg2/primary", "", 503}, {"/pg2/replica", "", 200}, {"/pg2/read-only", "", 200}, {"/pg2/synchronous", "", 200}, {"/pg2/asynchronous", "", 503}, {"/pg2/readiness", "", 200},
 		{"/pg2/replica?lag=16MB", "", 200}, {"/pg2/replica?lag=10s", "", 200}, {"/pg2/replica?lag=rubbish", "", 400}, {"/read-2/replica", "", 200},
 		{"/replica", "pg2", 200}, {"/replica", "read-2:8008", 200}, {"/replica", "pg1", 503}, {"/replica", "", 404}, {"/replica", "127.0.0.1:8008", 404},
-		{"/pg3/replica", "", 503}, {"/pg3/health", "", 503}, {"/pg3", "", 200}, {"/pg9/replica", "", 404}, {"/pg2/config", "", 404}, {"/pg2/replica/more", "", 404}, {"/patroni", "", 404},
-		{"/liveness", "", 200}, {"/pg3/liveness", "", 200}, {"/readiness", "", 200}, {"/metrics", "", 200}, {"/", "", 200}, {"//pg2//replica/", "", 200},
+		{"/pg2/quorum", "", 503}, {"/pg2/read-only-quorum", "", 503}, {"/pg2/read-only-sync", "", 200}, {"/pg1/read-only-sync", "", 200}, {"/read-only-quorum", "pg1", 200},
+		{"/pg3/replica", "", 503}, {"/pg3/health", "", 503}, {"/pg9/replica", "", 404}, {"/pg2/config", "", 404}, {"/pg2/replica/more", "", 404}, {"/patroni", "", 404},
+		{"/liveness", "", 200}, {"/pg3/liveness", "", 200}, {"/readiness", "", 200}, {"/metrics", "", 200}, {"//pg2//replica/", "", 200},
 	} {
 		for _, method := range []string{"GET", "HEAD", "OPTIONS"} {
 			w := ask(s, method, c.path, c.host)
@@ -178,6 +179,32 @@ func TestHTTPAnswersOnThePathsOfPatroni(t *testing.T) {
 	if err := json.Unmarshal(ask(s, "GET", "/pg2/replica", "").Body.Bytes(), &said); err != nil || said.Host != "pg2" || said.OK == nil || !*said.OK || said.Reason != check.OK || said.Sync != "sync" {
 		t.Errorf("%+v, %v", said, err)
 	}
+}
+
+// TestWithoutAQuestionABalancerAsksForThePrimary: OPTIONS / is what HAProxy's "option httpchk"
+// sends when nobody tells it more. A person reads what is known by GET.
+func TestWithoutAQuestionABalancerAsksForThePrimary(t *testing.T) {
+	s, hosts := serving(t, func(context.Context) (facts.Server, error) { return facts.Server{}, io.ErrUnexpectedEOF })
+	await(t, "every host had its turn", func() bool { _, ready := s.alive(); return ready })
+	for _, c := range []struct {
+		path, host string
+		code       int // of HEAD and OPTIONS
+	}{
+		{"/pg1", "", 200}, {"/pg2", "", 503}, {"/read-2", "", 503}, {"/pg3", "", 503}, {"/pg2?lag=1GB", "", 503}, {"/pg1/", "", 200}, {"/pg1", "pg2", 200}, {"/pg2", "pg1", 503},
+		{"/", "pg1", 200}, {"/", "pg1:8008", 200}, {"/", "pg2", 503}, {"/", "read-2:8008", 503}, {"/", "pg3", 503}, {"/", "", 404}, {"/", "127.0.0.1:8008", 404}, {"//", "", 404},
+	} {
+		for method, want := range map[string]int{"GET": 200, "HEAD": c.code, "OPTIONS": c.code} {
+			if w := ask(s, method, c.path, c.host); w.Code != want {
+				t.Errorf("%s %s of %q: %d, want %d: %s", method, c.path, c.host, w.Code, want, w.Body)
+			}
+		}
+	}
+	promoted := primary()
+	promoted.Timeline = 2
+	hosts["pg2"].set(runs(promoted))
+	await(t, "it is asked for of the one that was promoted", func() bool {
+		return ask(s, "OPTIONS", "/", "pg2").Code == 200 && ask(s, "OPTIONS", "/", "pg1").Code == 503
+	})
 }
 
 func TestADeadHostDelaysNeitherAnswersNorOtherHosts(t *testing.T) {
