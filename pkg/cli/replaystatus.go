@@ -103,11 +103,7 @@ func (a *app) readReplay(ctx context.Context, s *session, hosts []*inventory.Hos
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, gatherTimeout+sample)
 			defer cancel()
-			var up postgres.LSN
-			if f := seen[s.inv.Upstream(h).Name].Facts; f != nil {
-				up = f.Server.LSN
-			}
-			r, err := a.reading(ctx, s, h, seen[h.Name], up, sample)
+			r, err := a.reading(ctx, s, h, seen[h.Name], endOfWAL(seen[s.inv.Upstream(h).Name]), sample)
 			if err != nil {
 				out.Hosts[i] = replay.Row{Host: h.Name, Error: err.Error()}
 				return
@@ -117,6 +113,14 @@ func (a *app) readReplay(ctx context.Context, s *session, hosts []*inventory.Hos
 	}
 	wg.Wait()
 	return out
+}
+
+// endOfWAL is how far the WAL of an upstream goes, 0 when nothing is known of it.
+func endOfWAL(up status.Result) postgres.LSN {
+	if up.Facts == nil {
+		return 0
+	}
+	return status.Position(up.Facts)
 }
 
 func contains(list []*inventory.Host, h *inventory.Host) bool {

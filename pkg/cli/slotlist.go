@@ -37,7 +37,8 @@ grows.
   STATUS    wal_status (PostgreSQL 13 and later)
   SAFE      what can still be written before the slot may lose WAL (safe_wal_size)
   KEEPS     WAL from restart_lsn to now
-  GROWS     by how much more it keeps each second
+  GROWS     by how much more it keeps each second; of a logical slot in use, by how much
+            more its consumer has not confirmed
   FULL IN   when the file system of the WAL takes no more, at that rate; "lost" is when the
             slot reaches max_slot_wal_keep_size before that
   ROOM      how much more WAL it takes

@@ -212,17 +212,25 @@ func (a Archiver) Failing() bool {
 
 // Slot is a row of pg_replication_slots.
 type Slot struct {
-	Name          string        `json:"name"`
-	Type          string        `json:"type"` // physical or logical
-	Active        bool          `json:"active"`
-	ActivePID     int           `json:"active_pid"`
-	Temporary     bool          `json:"temporary"`
-	Synced        bool          `json:"synced"` // 17+: a standby's copy of a logical slot of the primary
-	RestartLSN    *postgres.LSN `json:"restart_lsn"`
-	WALStatus     string        `json:"wal_status"`     // 13+: reserved, extended, unreserved, lost
-	SafeWALSize   *int64        `json:"safe_wal_size"`  // 13+, bytes
-	RetainedBytes *int64        `json:"retained_bytes"` // from restart_lsn to now
-	Client        string        `json:"client"`         // application_name of the walsender that uses it
+	Name      string `json:"name"`
+	Type      string `json:"type"` // physical or logical
+	Active    bool   `json:"active"`
+	ActivePID int    `json:"active_pid"`
+	Temporary bool   `json:"temporary"`
+	// Synced (17+) is a standby's copy of a logical slot of the primary. After a promotion
+	// it is an ordinary slot, and not synced, whatever the column says.
+	Synced     bool          `json:"synced"`
+	RestartLSN *postgres.LSN `json:"restart_lsn"`
+	// ConfirmedFlushLSN is how far the consumer of a logical slot says that it is (9.6+).
+	ConfirmedFlushLSN *postgres.LSN `json:"confirmed_flush_lsn"`
+	WALStatus         string        `json:"wal_status"` // 13+: reserved, extended, unreserved, lost
+	// InvalidationReason is why it is lost (17+): wal_removed, rows_removed,
+	// wal_level_insufficient, and idle_timeout (18+).
+	InvalidationReason string `json:"invalidation_reason"`
+	SafeWALSize        *int64 `json:"safe_wal_size"` // 13+, bytes
+	// RetainedBytes are from restart_lsn to now; nil of a lost one, which keeps none.
+	RetainedBytes *int64 `json:"retained_bytes"`
+	Client        string `json:"client"` // application_name of the walsender that uses it
 }
 
 // Sender is a row of pg_stat_replication.

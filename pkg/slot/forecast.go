@@ -85,22 +85,14 @@ func Kept(w facts.WAL, s facts.Slot) *int64 {
 func ForecastOf(before, after facts.WAL, name string) Forecast {
 	was, ok1 := named(before, name)
 	now, ok2 := named(after, name)
-	seconds := after.At - before.At
-	if !ok1 || !ok2 || seconds <= 0 {
+	if !ok1 || !ok2 {
 		return Forecast{}
 	}
-	kept, keeps := Kept(before, was), Kept(after, now)
-	if kept == nil || keeps == nil {
-		return Forecast{}
-	}
-	growth := max(float64(*keeps-*kept)/seconds, 0)
-	if now.Active && *keeps <= after.SegmentSize {
-		growth = 0 // it follows: less than a file is the to and fro of the stream
-	}
-	f := Forecast{Growth: &growth}
-	if growth == 0 {
+	f := Forecast{Growth: growthOf(before, after, was, now)}
+	if f.Growth == nil || *f.Growth == 0 {
 		return f
 	}
+	growth := *f.Growth
 	// When the disk is full before the next checkpoint, that one is of no help.
 	room, later := rooms(after)
 	if float64(room)/growth > after.CheckpointTimeout {
@@ -119,6 +111,44 @@ func ForecastOf(before, after facts.WAL, name string) Forecast {
 		f.Full = &full
 	}
 	return f
+}
+
+// unconfirmed is for how long a logical consumer may have confirmed nothing of what it has,
+// in seconds. It speaks every wal_receiver_status_interval, 10 s unless it is set
+// (pg_recvlogical --status-interval is the same), and names what it had flushed one before.
+const unconfirmed = 20.0
+
+// growthOf is by how much more WAL a slot keeps each second; nil where two readings do not
+// tell.
+func growthOf(before, after facts.WAL, was, now facts.Slot) *float64 {
+	if now.Synced {
+		return nil // it moves by leaps, whenever the standby looks at the primary's (17+)
+	}
+	follows := after.SegmentSize // less than a file is the to and fro of the stream
+	if now.Active && now.Type == "logical" {
+		was, now = confirmed(was), confirmed(now)
+		if rate := Rate(before, after); rate != nil {
+			follows = max(follows, int64(*rate*unconfirmed))
+		}
+	}
+	kept, keeps, seconds := Kept(before, was), Kept(after, now), after.At-before.At
+	if kept == nil || keeps == nil || seconds <= 0 {
+		return nil
+	}
+	growth := max(float64(*keeps-*kept)/seconds, 0)
+	if now.Active && *keeps <= follows {
+		growth = 0
+	}
+	return &growth
+}
+
+// confirmed is a logical slot as if it kept WAL from confirmed_flush_lsn on. While it is in
+// use its restart_lsn stands still for seconds, however well its consumer follows: it moves
+// when running transactions are logged, every 15 s on a server that writes. Before 9.6
+// nothing else is known.
+func confirmed(s facts.Slot) facts.Slot {
+	s.RestartLSN = s.ConfirmedFlushLSN
+	return s
 }
 
 func named(w facts.WAL, name string) (facts.Slot, bool) {

@@ -160,6 +160,13 @@ func TestForecastOfASlot(t *testing.T) {
 	}
 	lost := still
 	lost.WALStatus = "lost"
+	// logical has a restart_lsn that stands still, and a consumer that has confirmed so far.
+	logical := func(confirmed int64) facts.Slot {
+		return facts.Slot{Name: "a", Type: "logical", Active: true, RestartLSN: lsn(90 * 16 * mb), ConfirmedFlushLSN: lsn(confirmed)}
+	}
+	abandoned, synced, old := logical(0), logical(90*16*mb), logical(0)
+	abandoned.Active, abandoned.ConfirmedFlushLSN = false, nil
+	synced.Active, synced.Synced, old.ConfirmedFlushLSN = false, true, nil
 	for name, c := range map[string]struct {
 		before, after facts.WAL
 		want          slot.Forecast
@@ -176,6 +183,14 @@ func TestForecastOfASlot(t *testing.T) {
 		"it was not there before":                          {full(), at(still, 2, 8*mb), slot.Forecast{}},
 		"it is gone":                                       {at(still, 0, 0), full(), slot.Forecast{}},
 		"it has lost its WAL":                              {at(lost, 0, 0), at(lost, 2, 8*mb), slot.Forecast{}},
+		"a logical one, whose consumer follows between two steps of restart_lsn": {at(logical(91*16*mb), 0, 0), at(logical(91*16*mb+8*mb), 2, 8*mb), slot.Forecast{Growth: ptr(0.0)}},
+		"a logical one, whose consumer catches up":                               {at(logical(91*16*mb), 0, 0), at(logical(92*16*mb), 2, 8*mb), slot.Forecast{Growth: ptr(0.0)}},
+		"a logical one, whose consumer confirms every ten seconds":               {at(logical(98*16*mb), 0, 0), at(logical(98*16*mb), 2, 8*mb), slot.Forecast{Growth: ptr(0.0)}},
+		"a logical one, whose consumer has confirmed nothing for long":           {at(logical(91*16*mb), 0, 0), at(logical(91*16*mb), 2, 8*mb), slot.Forecast{Growth: ptr(float64(4 * mb)), Full: ptr(room / (4 * mb))}},
+		"a logical one, whose consumer is slower than the WAL":                   {at(logical(91*16*mb), 0, 0), at(logical(91*16*mb+4*mb), 2, 8*mb), slot.Forecast{Growth: ptr(float64(2 * mb)), Full: ptr(room / (2 * mb))}},
+		"a logical one that nobody uses, before 9.6 too":                         {at(abandoned, 0, 0), at(abandoned, 2, 8*mb), slot.Forecast{Growth: ptr(float64(4 * mb)), Full: ptr(room / (4 * mb))}},
+		"a logical one in use, before 9.6":                                       {at(old, 0, 0), at(old, 2, 8*mb), slot.Forecast{}},
+		"a standby's copy of a logical one":                                      {at(synced, 0, 0), at(synced, 2, 8*mb), slot.Forecast{}},
 		"the limit comes before the end of the disk": {limit(at(still, 0, 0), 0), limit(at(still, 2, 8*mb), 40*mb),
 			slot.Forecast{Growth: ptr(float64(4 * mb)), Lost: ptr(10.0)}},
 		"the disk ends before a checkpoint enforces the limit": {limit(at(still, 0, 0), 0), limit(at(still, 2, 8*mb), 90*mb),

@@ -9,6 +9,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+	"github.com/pgrepctl/pgrepctl/pkg/slot"
 )
 
 func build(c census, h *inventory.Host, res Result, all map[string]Result) Row {
@@ -188,7 +189,7 @@ func (r *Row) strangeSlots(c census, h *inventory.Host, f *facts.Host) {
 		text += " is used by nobody"
 		switch {
 		case s.WALStatus == "lost":
-			text += ", and has lost its WAL"
+			text += ", and " + slot.Loss(s.InvalidationReason)
 		case s.RetainedBytes != nil:
 			text += " and keeps " + postgres.PrettyBytes(*s.RetainedBytes) + " of WAL"
 		}

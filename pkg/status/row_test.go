@@ -39,6 +39,14 @@ func TestRowsSayWhatIsTrue(t *testing.T) {
 			},
 			want{Host: "pg2", State: Streaming, Slot: SlotActive, Lag: ptr(int64(0x1000)), Sec: ptr(1.5)},
 		},
+		"below an upstream that has received more than it has replayed": {
+			func(_ *inventory.Cluster, r hosts) {
+				up := &r["pg2"].Facts.Server
+				up.Replay.Receive, up.Replay.Paused = ptr(postgres.LSN(0x9000)), true
+				up.Senders[0].Replay, up.Senders[0].ReplayLag = ptr(postgres.LSN(0x6000)), ptr(40.0)
+			},
+			want{Host: "pg3", State: Streaming, Slot: SlotActive, Lag: ptr(int64(0x3000)), Sec: ptr(40.0)},
+		},
 		"read a moment later than its upstream": {
 			func(_ *inventory.Cluster, r hosts) {
 				r["pg1"].Facts.Server.Senders[0].Replay = ptr(postgres.LSN(0x5001))

@@ -27,14 +27,7 @@ func (r *Row) slot(cl *inventory.Cluster, h *inventory.Host, own, up *facts.Host
 		if twin {
 			break
 		}
-		then := anew(h) + ", which makes the slot anew too"
-		switch {
-		case own != nil && !own.Server.Running && (own.Data.State == facts.Absent || own.Data.State == facts.Empty): // nothing that could be seeded again
-			then = slot.DropCommandOf(up.Name, r.Host, s) + "; then pgrepctl standby bootstrap " + r.Host
-		case len(cl.Archives) > 0:
-			then = slot.DropCommandOf(up.Name, r.Host, s) + "; then pgrepctl standby bootstrap " + r.Host + " makes it anew, and the archive gives what is missing"
-		}
-		r.note(Problem, "slot-lost", "slot "+r.Slot+" on "+up.Name+" has lost WAL that it needs", then)
+		r.note(Problem, "slot-lost", "slot "+r.Slot+" on "+up.Name+" "+slot.Loss(s.InvalidationReason), afterLoss(cl, h, own, up.Name, s))
 	case s.Active:
 		r.SlotState = SlotActive
 	default:
@@ -48,4 +41,31 @@ func (r *Row) slot(cl *inventory.Cluster, h *inventory.Host, own, up *facts.Host
 		r.note(Problem, "slot-unreserved", "slot "+r.Slot+" on "+up.Name+" loses its WAL at the next checkpoint",
 			"bring "+r.Host+" back at once, or give it up: pgrepctl standby retire "+r.Host)
 	}
+}
+
+// afterLoss is what to type when the slot s, on its upstream, of a standby is lost; own is
+// nil when nothing is known of the standby.
+func afterLoss(cl *inventory.Cluster, h *inventory.Host, own *facts.Host, on string, s facts.Slot) string {
+	drop := slot.DropCommandOf(on, h.Name, s)
+	switch {
+	case own != nil && !own.Server.Running && (own.Data.State == facts.Absent || own.Data.State == facts.Empty): // nothing that could be seeded again
+		return drop + "; then pgrepctl standby bootstrap " + h.Name
+	case s.InvalidationReason == slot.IdleTimeout && own == nil:
+		return "when " + h.Name + " answers: " + renew(drop, h.Name, "")
+	case s.InvalidationReason == slot.IdleTimeout && own.Data.State == facts.Cluster && own.Data.Standby:
+		start := ""
+		if !own.Server.Running && own.Data.PID == 0 {
+			start = "; then " + serviceCommand(h, "start")
+		}
+		return renew(drop, h.Name, start)
+	case len(cl.Archives) > 0:
+		return drop + "; then pgrepctl standby bootstrap " + h.Name + " makes it anew, and the archive gives what is missing"
+	}
+	return anew(h) + ", which makes the slot anew too"
+}
+
+// renew gives a standby another slot for one that was only idle: its data may still do. The
+// checkpoint that invalidates a slot frees what it kept, and may remove it at once (18+).
+func renew(drop, standby, start string) string {
+	return drop + ", then pgrepctl slot create --for " + standby + start + "; if it receives nothing then, its WAL is gone: pgrepctl standby reseed " + standby
 }

@@ -72,10 +72,12 @@ type SlotRow struct {
 	Type string `json:"type"`
 	slot.Owner
 	// Retired is the standby that has left it behind, of an orphan.
-	Retired       string   `json:"retired,omitempty"`
-	Active        bool     `json:"active"`
-	Client        string   `json:"client,omitempty"` // application_name of who uses it
-	WALStatus     string   `json:"wal_status,omitempty"`
+	Retired   string `json:"retired,omitempty"`
+	Active    bool   `json:"active"`
+	Client    string `json:"client,omitempty"` // application_name of who uses it
+	WALStatus string `json:"wal_status,omitempty"`
+	// Invalidation is why it is lost (17+).
+	Invalidation  string   `json:"invalidation_reason,omitempty"`
 	SafeWALSize   *int64   `json:"safe_wal_size"`
 	RetainedBytes *int64   `json:"retained_bytes"`
 	Growth        *float64 `json:"growth_bytes_per_second"`
@@ -180,7 +182,7 @@ func (s *SlotSender) describe(server facts.Server, w facts.WAL) {
 
 func (s *SlotSender) add(c census, h *inventory.Host, x facts.Slot, sample Sample, peers []*facts.Host) {
 	f := slot.ForecastOf(sample.Before, sample.After, x.Name)
-	row := SlotRow{Slot: x.Name, Type: x.Type, Owner: slot.OwnerOf(c.in, h, x, peers...), Retired: c.leftBy(h, x), Active: x.Active, Client: x.Client, WALStatus: x.WALStatus,
+	row := SlotRow{Slot: x.Name, Type: x.Type, Owner: slot.OwnerOf(c.in, h, x, peers...), Retired: c.leftBy(h, x), Active: x.Active, Client: x.Client, WALStatus: x.WALStatus, Invalidation: x.InvalidationReason,
 		SafeWALSize: x.SafeWALSize, RetainedBytes: slot.Kept(sample.After, x), Growth: f.Growth, FullSeconds: f.Full, LostSeconds: f.Lost}
 	if c.strange(h, x, peers...) {
 		row.Drop = c.drop(h, x)
@@ -214,11 +216,8 @@ func (s *SlotSender) judge(r SlotRow, late bool) {
 		name += ", an orphan of " + r.Retired + ", which was taken out of the cluster,"
 	}
 	switch {
-	case r.WALStatus == "lost" && needed:
-		s.note(Problem, "slot-lost", name+" has lost WAL that it needs: "+r.Host+" has to be made anew",
-			"pgrepctl standby reseed "+r.Host)
 	case r.WALStatus == "lost":
-		s.note(Warning, "slot-lost", name+" has lost its WAL, and keeps none", r.Drop)
+		s.lost(r, name, needed)
 	case r.Drop != "":
 		s.note(Warning, "strange-slot", name+" is used by nobody, and keeps WAL until the disk is full", "if nobody needs it: "+r.Drop)
 	case r.Use == slot.Orphan:
@@ -256,6 +255,21 @@ func (s *SlotSender) judge(r SlotRow, late bool) {
 		s.note(Problem, "disk-full-soon", name+" fills the file system of the WAL within a day at this rate; the server stops then", hint)
 	case within(*r.FullSeconds, near):
 		s.note(Warning, "disk-full", name+" fills the file system of the WAL within a week at this rate", hint)
+	}
+}
+
+// lost says of a slot that keeps no WAL any more why, and what to do about it.
+func (s *SlotSender) lost(r SlotRow, name string, needed bool) {
+	text := name + " " + slot.Loss(r.Invalidation) + ": "
+	switch {
+	case !needed:
+		s.note(Warning, "slot-lost", text+"it keeps no WAL", r.Drop)
+	case r.Invalidation != slot.IdleTimeout:
+		s.note(Problem, "slot-lost", text+r.Host+" has to be made anew", "pgrepctl standby reseed "+r.Host)
+	case r.Use == slot.Guest: // the slot that the inventory gives it is another one
+		s.note(Problem, "slot-lost", text+r.Host+" cannot stream by it any more", "pgrepctl standby bootstrap "+r.Host+", which has it use the slot of the inventory")
+	default:
+		s.note(Problem, "slot-lost", text+r.Host+" cannot stream by it any more", renew(slot.DropCommandOf(s.Host, r.Host, facts.Slot{Name: r.Slot}), r.Host, ""))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+	"github.com/pgrepctl/pgrepctl/pkg/slot"
 )
 
 const mb = 1 << 20
@@ -30,6 +31,25 @@ func idle(slots ...facts.Slot) Sample {
 // writes makes the server write so many bytes a second.
 func (s Sample) writes(perSecond int64) Sample {
 	s.After.LSN += postgres.LSN(2 * perSecond)
+	return s
+}
+
+// decoding has the consumer of each logical slot confirm all that is written, and each
+// standby stream it.
+func decoding(s Sample) Sample {
+	confirmed := func(w facts.WAL) []facts.Slot {
+		var out []facts.Slot
+		for _, x := range w.Slots {
+			if x.Type == "logical" {
+				x.ConfirmedFlushLSN = &w.LSN
+			} else {
+				x.RestartLSN = &w.LSN
+			}
+			out = append(out, x)
+		}
+		return out
+	}
+	s.Before.Slots, s.After.Slots = confirmed(s.Before), confirmed(s.After)
 	return s
 }
 
@@ -62,12 +82,15 @@ func TestSlotReportSaysWhatIsWrongWithSlots(t *testing.T) {
 		"an orphan that lost its WAL":        {sample: limited(idle(own, with(orphan, func(s *facts.Slot) { s.WALStatus = "lost" })), 1<<30), want: []string{"warning:slot-lost"}},
 		"a logical slot that nobody uses":    {sample: limited(idle(own, with(orphan, func(s *facts.Slot) { s.Type = "logical" })), 1<<30), want: []string{"warning:strange-slot"}},
 		"a logical slot in use":              {sample: limited(idle(own, with(orphan, func(s *facts.Slot) { s.Type = "logical"; s.Active = true })), 1<<30)},
-		"missing":                            {sample: idle(), want: []string{"problem:slot-missing"}},
-		"inactive":                           {sample: limited(idle(with(own, func(s *facts.Slot) { s.Active = false })), 1<<30), want: []string{"warning:slot-inactive"}},
-		"lost":                               {sample: limited(idle(with(own, func(s *facts.Slot) { s.Active = false; s.WALStatus = "lost" })), 1<<30), want: []string{"problem:slot-lost"}},
-		"unreserved":                         {sample: limited(idle(with(own, func(s *facts.Slot) { s.WALStatus = "unreserved" })), 1<<30), want: []string{"problem:slot-unreserved"}},
-		"an orphan is unreserved":            {sample: limited(idle(own, with(orphan, func(s *facts.Slot) { s.WALStatus = "unreserved" })), 1<<30), want: []string{"warning:strange-slot", "warning:slot-unreserved"}},
-		"a guest":                            {sample: limited(idle(own, with(orphan, func(s *facts.Slot) { s.Active = true; s.Client = "pg3" })), 1<<30), want: []string{"warning:other-slot"}},
+		"a logical slot in use, whose restart_lsn waits for its next step": {sample: decoding(limited(idle(own, with(orphan, func(s *facts.Slot) { s.Type = "logical"; s.Active = true })), 1<<30).writes(40 * mb))},
+		"a logical slot that has lost rows":                                {sample: limited(idle(own, with(orphan, func(s *facts.Slot) { s.Type = "logical"; s.WALStatus = "lost"; s.InvalidationReason = "rows_removed" })), 1<<30), want: []string{"warning:slot-lost"}},
+		"idle for too long":                                                {sample: limited(idle(with(own, func(s *facts.Slot) { s.Active = false; s.WALStatus = "lost"; s.InvalidationReason = slot.IdleTimeout })), 1<<30), want: []string{"problem:slot-lost"}},
+		"missing":                                                          {sample: idle(), want: []string{"problem:slot-missing"}},
+		"inactive":                                                         {sample: limited(idle(with(own, func(s *facts.Slot) { s.Active = false })), 1<<30), want: []string{"warning:slot-inactive"}},
+		"lost":                                                             {sample: limited(idle(with(own, func(s *facts.Slot) { s.Active = false; s.WALStatus = "lost" })), 1<<30), want: []string{"problem:slot-lost"}},
+		"unreserved":                                                       {sample: limited(idle(with(own, func(s *facts.Slot) { s.WALStatus = "unreserved" })), 1<<30), want: []string{"problem:slot-unreserved"}},
+		"an orphan is unreserved":                                          {sample: limited(idle(own, with(orphan, func(s *facts.Slot) { s.WALStatus = "unreserved" })), 1<<30), want: []string{"warning:strange-slot", "warning:slot-unreserved"}},
+		"a guest":                                                          {sample: limited(idle(own, with(orphan, func(s *facts.Slot) { s.Active = true; s.Client = "pg3" })), 1<<30), want: []string{"warning:other-slot"}},
 		"full within a day, by an orphan": {sample: idle(own, orphan).writes(1 * mb),
 			want: []string{"warning:strange-slot", "problem:disk-full-soon", "note:no-slot-limit"}},
 		"full within a week, by a standby that is down": {sample: idle(with(own, func(s *facts.Slot) { s.Active = false })).writes(50_000),
@@ -122,15 +145,27 @@ func TestASlotThatFillsTheDiskHasTheCommandThatDropsIt(t *testing.T) {
 	t.Parallel()
 	own := facts.Slot{Name: "pg2", Type: "physical", RestartLSN: at(1600), WALStatus: "reserved"}
 	receiver := facts.Slot{Name: "old", Type: "physical", RestartLSN: at(1500), WALStatus: "reserved", Active: true, Client: "pg_receivewal"}
-	for slot, want := range map[*facts.Slot]string{
+	for x, want := range map[*facts.Slot]string{
 		&own:      "bring pg2 back; to give it up, for the sake of this server: pgrepctl slot drop pg2 --on pg1 --of pg2",
 		&receiver: "bring its receiver back; to give it up: pgrepctl slot drop old --on pg1 --terminate",
 	} {
-		r := slotsOf(cluster(), healthy(), idle(*slot).writes(1*mb))
+		r := slotsOf(cluster(), healthy(), idle(*x).writes(1*mb))
 		i := slices.IndexFunc(r.Hosts[0].Notes, func(n Note) bool { return n.ID == "disk-full-soon" })
 		if i < 0 || r.Hosts[0].Notes[i].Hint != want {
-			t.Errorf("%s: %+v", slot.Name, r.Hosts[0].Notes)
+			t.Errorf("%s: %+v", x.Name, r.Hosts[0].Notes)
 		}
+	}
+}
+
+// The server of a standby looks at the slots of the primary from time to time (17+), and
+// its copies of them are in nobody's use until it is promoted.
+func TestAStandbysCopyOfALogicalSlotForetellsNothing(t *testing.T) {
+	t.Parallel()
+	synced := facts.Slot{Name: "sub", Type: "logical", Synced: true, RestartLSN: at(1500), ConfirmedFlushLSN: at(1500), WALStatus: "reserved"}
+	r := BuildSlots(cluster(), healthy(), nil, map[string]Sample{"pg1": idle(facts.Slot{Name: "pg2", Type: "physical", Active: true, Client: "pg2", RestartLSN: at(1600)}),
+		"pg2": decoding(idle(facts.Slot{Name: "pg3", Type: "physical", Active: true, Client: "pg3"})), "pg3": idle(synced).writes(40 * mb)}, 2*time.Second)
+	if h := r.Hosts[2]; !r.Healthy || h.FullSeconds != nil || h.Slots[0].Growth != nil {
+		t.Errorf("%+v", h)
 	}
 }
 

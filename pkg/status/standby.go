@@ -46,7 +46,7 @@ func (r *Row) asStandby(cl *inventory.Cluster, h *inventory.Host, res Result, al
 	case r.State == NoReceiver && h.Role == inventory.Standby && !upRuns:
 		r.note(Problem, "no-receiver", "it receives nothing: "+h.UpstreamName+" is not there to stream from", "bring "+h.UpstreamName+" back first")
 	case r.State == NoReceiver && h.Role == inventory.Standby && r.SlotState == SlotLost:
-		r.note(Problem, "no-receiver", "it receives nothing from "+h.UpstreamName+", for the slot has lost its WAL", "") // whose note has what to type
+		r.note(Problem, "no-receiver", "it receives nothing from "+h.UpstreamName+", for its slot there is lost", "") // whose note has what to type
 	case r.State == NoReceiver && h.Role == inventory.Standby:
 		r.note(Problem, "no-receiver", "it receives nothing from "+h.UpstreamName,
 			"pgrepctl standby bootstrap "+h.Name+" --dry-run shows what is not in place; the server log of "+h.Name+" says why")
@@ -200,8 +200,9 @@ func (r *Row) limits(cl *inventory.Cluster, h *inventory.Host, f *facts.Host, al
 	}
 }
 
-// position is how far a server's WAL goes: received, if more than replayed.
-func position(f *facts.Host) postgres.LSN {
+// Position is how far a server's WAL goes: what was received, if that is more than what was
+// replayed. So far a walsender of a cascading standby sends, however late replay is there.
+func Position(f *facts.Host) postgres.LSN {
 	if at := f.Server.Replay.Receive; f.Server.InRecovery && at != nil {
 		return max(*at, f.Server.LSN)
 	}
@@ -215,14 +216,14 @@ func (r *Row) compare(h *inventory.Host, res, upRes Result) {
 		r.note(Problem, "other-system", fmt.Sprintf("its system identifier is %s, that of %s is %s", f.Server.SystemID, up.Name, up.Server.SystemID), instead(h))
 		return
 	}
-	here := position(f)
+	here := Position(f)
 	diverged := func(format string, a ...any) {
 		r.note(Problem, "diverged", fmt.Sprintf(format, a...), "save what only "+h.Name+" has; then "+anew(h))
 	}
 	tl, upTL := f.Server.Timeline, up.Server.Timeline
 	if tl == upTL {
 		if r.State == NoReceiver && ahead(res, upRes) {
-			diverged("it has WAL up to %s, and %s ends at %s: it cannot follow", here, up.Name, position(up))
+			diverged("it has WAL up to %s, and %s ends at %s: it cannot follow", here, up.Name, Position(up))
 		}
 		return
 	}
@@ -253,10 +254,11 @@ func (r *Row) lag(f, up *facts.Host, sender *facts.Sender) {
 	if sender != nil && sender.Replay != nil {
 		replayed = *sender.Replay
 	}
-	if up.Server.LSN == 0 || replayed == 0 {
+	end := Position(up)
+	if end == 0 || replayed == 0 {
 		return
 	}
-	behind := max(up.Server.LSN.Sub(replayed), 0)
+	behind := max(end.Sub(replayed), 0)
 	r.LagBytes = &behind
 	switch {
 	case behind == 0:

@@ -68,7 +68,7 @@ type SlotState string
 const (
 	SlotActive   SlotState = "active"
 	SlotInactive SlotState = "inactive"
-	SlotLost     SlotState = "lost" // its WAL is gone: the standby must be seeded again
+	SlotLost     SlotState = "lost" // invalidated: it keeps no WAL, and nobody can use it any more
 	SlotMissing  SlotState = "missing"
 	SlotOrphan   SlotState = "orphan" // a standby that was taken out has left it
 )
@@ -104,9 +104,9 @@ type Row struct {
 	Slot     string         `json:"slot,omitempty"`
 	// SlotState is empty when the upstream could not be asked.
 	SlotState     SlotState `json:"slot_state,omitempty"`
-	RetainedBytes *int64    `json:"retained_bytes,omitempty"` // WAL that the slot holds back
+	RetainedBytes *int64    `json:"retained_bytes,omitempty"` // WAL that the slot holds back; nil of a lost one
 	// LagBytes is from the upstream's position to what is replayed here, in
-	// bytes; nil when not known.
+	// bytes; nil when not known. An upstream that is a standby has what it received.
 	LagBytes *int64 `json:"lag_bytes,omitempty"`
 	// LagSeconds is 0 when nothing is left to replay, else the replay_lag
 	// that the upstream measured, else the age of the last transaction

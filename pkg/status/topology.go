@@ -245,7 +245,7 @@ func fill(n *Node, up *facts.Host, s facts.Sender) {
 	n.Streams, n.Slot, n.Sync = true, slotOf(up, s.PID).Name, s.SyncState
 	for _, at := range []*lsn{s.Replay, s.Flush, s.Sent} {
 		if at != nil {
-			behind := max(position(up).Sub(*at), 0)
+			behind := max(Position(up).Sub(*at), 0)
 			n.LagBytes = &behind
 			break
 		}

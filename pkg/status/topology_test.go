@@ -10,6 +10,7 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // drawn is a tree in words: a line for each node, with its kind if it is no host,
@@ -30,6 +31,21 @@ func drawn(top Topology) string {
 		b.WriteString("\n")
 	})
 	return b.String()
+}
+
+// Two commands that say how late a standby is say the same.
+func TestLagInTheTreeIsThatOfTheRow(t *testing.T) {
+	t.Parallel()
+	r := healthy()
+	up := &r["pg2"].Facts.Server
+	up.Replay.Receive, up.Senders[0].Replay = ptr(postgres.LSN(0x9000)), ptr(postgres.LSN(0x6000))
+	lags := map[string]*int64{}
+	BuildTopology(cluster(), r, nil).Walk(func(n *Node, _ []bool) { lags[n.Name] = n.LagBytes })
+	for _, row := range Build(cluster(), r, nil).Hosts {
+		if diff := cmp.Diff(lags[row.Host], row.LagBytes); diff != "" {
+			t.Errorf("%s (-topology +status):\n%s", row.Host, diff)
+		}
+	}
 }
 
 func TestTopologyIsWhatStreamsAndNotWhatIsWritten(t *testing.T) {

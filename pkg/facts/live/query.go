@@ -72,11 +72,15 @@ func upTo(v postgres.Version, primary string) string {
 }
 
 // slots joins the application that uses a slot: only walsenders do, and those of
-// every version are in pg_stat_replication. 9.4 does not say which.
+// every version are in pg_stat_replication. 9.4 does not say which. synced (17+) means
+// something on a standby only: on the primary it is left over from a promotion. A slot
+// that was invalidated for another reason than wal_removed still has a restart_lsn, and
+// keeps nothing all the same.
 func slots(v postgres.Version, here string) string {
 	return "select s.slot_name as name, s.slot_type as type, s.active, coalesce(s.active_pid, 0) as active_pid," +
-		" s.temporary, s.synced, s.restart_lsn, coalesce(s.wal_status, '') as wal_status, s.safe_wal_size," +
-		" ((" + here + ") - s.restart_lsn::pg_lsn)::int8 as retained_bytes," +
+		" s.temporary, s.synced and pg_is_in_recovery() as synced, s.restart_lsn, s.confirmed_flush_lsn," +
+		" coalesce(s.wal_status, '') as wal_status, coalesce(s.invalidation_reason, '') as invalidation_reason, s.safe_wal_size," +
+		" case when s.wal_status = 'lost' then null else ((" + here + ") - s.restart_lsn::pg_lsn)::int8 end as retained_bytes," +
 		" coalesce(r.application_name, '') as client" +
 		" from (" + v.Slots() + ") s left join pg_stat_replication r on r.pid = s.active_pid order by s.slot_name"
 }

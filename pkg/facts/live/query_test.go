@@ -76,9 +76,55 @@ func TestSlotsOfAStandbyAreMeasuredAgainstWhatItReceived(t *testing.T) {
 	v := postgres.MakeVersion(15)
 	const want = "((case when pg_is_in_recovery() then greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) else pg_current_wal_"
 	for name, q := range map[string]string{"state": stateQuery(v), "pulse": pulseQuery(v), "wal": walQuery(v)} {
-		if i := strings.Index(q, want); i < 0 || !strings.Contains(q[i:], "- s.restart_lsn::pg_lsn)::int8 as retained_bytes") {
+		if i := strings.Index(q, want); i < 0 || !strings.Contains(q[i:], "- s.restart_lsn::pg_lsn)::int8 end as retained_bytes") {
 			t.Errorf("%s: %s", name, q)
 		}
+	}
+}
+
+// What is asked of a slot is asked by every query that asks for slots, of every version.
+func TestSlotsSayWhatBecameOfThem(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"one that is lost keeps nothing":             "case when s.wal_status = 'lost' then null else ((",
+		"why it is lost":                             "coalesce(s.invalidation_reason, '') as invalidation_reason",
+		"how far its consumer is":                    "s.confirmed_flush_lsn",
+		"a primary has no copy of a primary's slots": "s.synced and pg_is_in_recovery() as synced",
+	} {
+		for _, v := range []postgres.Version{postgres.MakeVersion(9, 4), postgres.MakeVersion(15), postgres.MakeVersion(18)} {
+			for query, q := range map[string]string{"state": stateQuery(v), "pulse": pulseQuery(v), "wal": walQuery(v)} {
+				if !strings.Contains(q, want) {
+					t.Errorf("%s: %s of %s: %s", name, query, v, q)
+				}
+			}
+		}
+	}
+}
+
+func TestALogicalSlotTellsHowFarItsConsumerIs(t *testing.T) {
+	t.Parallel()
+	p := newServer(t)
+	v, err := postgres.ParseVersion(p.major)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.set("wal_level", "logical")
+	p.start()
+	g, _ := p.gatherer()
+	plugin := "test_decoding"
+	if v.AtLeast(10) {
+		plugin = "pgoutput"
+	}
+	g.exec(t, "select pg_create_logical_replication_slot('sub', '"+plugin+"')")
+	w, err := g.WAL(contextOf(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(w.Slots) != 1 || w.Slots[0].RestartLSN == nil || w.Slots[0].InvalidationReason != "" {
+		t.Fatalf("%+v", w.Slots)
+	}
+	if at := w.Slots[0].ConfirmedFlushLSN; (at != nil) != v.AtLeast(9, 6) || at != nil && (*at < *w.Slots[0].RestartLSN || *at > w.LSN) {
+		t.Errorf("%+v, and the WAL ends at %s", w.Slots[0], w.LSN)
 	}
 }
 
