@@ -8,6 +8,7 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 	"github.com/pgrepctl/pgrepctl/pkg/replay"
@@ -47,19 +48,23 @@ func (a *app) lookAhead(ctx context.Context, s *session, h *inventory.Host, t re
 	if t.Passed(now.Replayed(), now.ReplayedAt, 0) != nil {
 		return t, 0, nil // the step refuses it
 	}
-	w := walOf(h, f, now)
-	standsAt, err := a.standsAt(ctx, s, h, w, t)
+	on, err := s.conn.Host(ctx, h.Name)
 	if err != nil {
 		return t, 0, err
 	}
-	t, err = a.outOfLocks(ctx, s, h, w, t, standsAt, o.locked)
+	w := walOf(h, f, now)
+	standsAt, err := restorePointOf(ctx, on, h, w, t)
+	if err != nil {
+		return t, 0, err
+	}
+	t, err = a.outOfLocks(ctx, on, h, w, t, standsAt, o.locked)
 	return t, standsAt, err
 }
 
 // walOf is the WAL that a standby has received and not replayed.
 func walOf(h *inventory.Host, f *facts.Host, now replay.Progress) replay.WALSource {
 	v, to := f.Server.Version, now.Received()
-	if to <= now.Replayed() {
+	if now.Receive == nil || *now.Receive < to {
 		to = 0 // it has not streamed since its start: what is on its disk is not known
 	}
 	return replay.WALSource{Program: path.Join(f.Machine.BinDirectory, v.WALDump()), Dir: path.Join(f.Server.DataDirectory, v.WALDir()),
@@ -79,45 +84,44 @@ func (a *app) refuseManaged(ctx context.Context, s *session, h *inventory.Host, 
 		fmt.Errorf("%s: at a recovery target that promotes the standby", managerResumes(found[0])))
 }
 
-// standsAt is where a restore point stands; 0 of another target.
-func (a *app) standsAt(ctx context.Context, s *session, h *inventory.Host, w replay.WALSource, t replay.Target) (postgres.LSN, error) {
+// restorePointOf is where the restore point of a target stands; 0 of a target that is none.
+func restorePointOf(ctx context.Context, on host.Runner, h *inventory.Host, w replay.WALSource, t replay.Target) (postgres.LSN, error) {
 	if t.Kind != replay.Name {
 		return 0, nil
 	}
-	missing := func(err error) error {
-		return fault.Refuse(h.Name, "if it is behind that, it cannot be taken back; if it was not received yet, wait; else give --time or --lsn", err)
-	}
-	on, err := s.conn.Host(ctx, h.Name)
-	if err != nil {
-		return 0, err
-	}
 	at, err := replay.RestorePoint(ctx, on, w, t.Name)
-	switch {
-	case errors.Is(err, replay.ErrNoRestorePoint):
-		return 0, missing(err)
-	case errors.Is(err, replay.ErrNoProgram):
-		return 0, fault.Refuse(h.Name, "install it; or give --time or --lsn", fmt.Errorf("the restore point cannot be looked for: %w", err))
+	if errors.Is(err, replay.ErrNoRestorePoint) {
+		return 0, fault.Refuse(h.Name, "if it is behind that, it cannot be taken back; if it was not received yet, wait; else give --time or --lsn", err)
 	}
-	return at, err
+	return at, unread(h, err, "the restore point", "give --time or --lsn")
+}
+
+// unread refuses where the WAL was not read: what was not found in it means nothing.
+func unread(h *inventory.Host, err error, what, instead string) error {
+	switch {
+	case errors.Is(err, replay.ErrNoProgram):
+		instead = "install it; or " + instead
+	case !errors.Is(err, replay.ErrUnread):
+		return err
+	}
+	return fault.Refuse(h.Name, instead, fmt.Errorf("%s cannot be looked for: %w", what, err))
 }
 
 // outOfLocks moves a target to before the first lock that would be held there, if that
 // loses no commit.
-func (a *app) outOfLocks(ctx context.Context, s *session, h *inventory.Host, w replay.WALSource, t replay.Target, standsAt postgres.LSN, accepted bool) (replay.Target, error) {
+func (a *app) outOfLocks(ctx context.Context, on host.Runner, h *inventory.Host, w replay.WALSource, t replay.Target, standsAt postgres.LSN, accepted bool) (replay.Target, error) {
 	if accepted {
 		return t, nil
 	}
-	on, err := s.conn.Host(ctx, h.Name)
-	if err != nil {
-		return t, err
-	}
 	stop, err := replay.FindStop(ctx, on, w, t, standsAt)
-	if errors.Is(err, replay.ErrNoProgram) {
-		return t, fault.Refuse(h.Name, "install it; or add --locked: what is locked is named at the end, and cannot be read",
-			fmt.Errorf("what a transaction has locked at the target cannot be looked for: %w", err))
+	if err != nil {
+		return t, unread(h, err, "what a transaction has locked at the target", "add --locked: what is locked is named at the end, and cannot be read")
 	}
-	if err != nil || len(stop.Locks) == 0 {
-		return t, err
+	if !stop.Seen(w) {
+		fmt.Fprintf(a.Err, "note: %s has not received all WAL up to the target: what a transaction will have locked there is not known\n", h.Name)
+	}
+	if len(stop.Locks) == 0 {
+		return t, nil
 	}
 	first := stop.Locks[0]
 	if stop.Commits > 0 {

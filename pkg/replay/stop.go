@@ -2,9 +2,7 @@ package replay
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -39,20 +37,39 @@ type Stop struct {
 	Commits int
 }
 
+// Seen: the WAL that was looked through goes up to where replay will stop, as far as it
+// is known where it ends.
+func (s Stop) Seen(w WALSource) bool {
+	return s.At != 0 && (w.To == 0 || s.At <= w.To)
+}
+
 // stopScript prints the LOCK records, the ends of the transactions that they are of,
-// and the first end of a transaction at or after a time (behind it, with $7 = after).
-// Only what is needed leaves the host: hours of WAL have millions of commits.
+// and the first end of a transaction at or after a time (behind it, with $2 = after).
+// A transaction that a crash or a promotion has ended has no such record: replay lets
+// go of its locks at the next RUNNING_XACTS whose oldestRunningXid is newer
+// (StandbyReleaseOldLocks, 9.4 to 18). Only what is needed leaves the host: hours of WAL
+// have millions of commits. The locks go to awk through the pipe, and in no argument,
+// which Linux limits to 128 KiB.
 const stopScript = `
-TZ=UTC LC_ALL=C
-export TZ LC_ALL
-dump() { "$program" -p "$dir" -t "$tli" -s "$from" ${to:+-e "$to"} -r "$1" 2>/dev/null; }
-program=$1 dir=$2 tli=$3 from=$4 to=$5
-[ -x "$program" ] || exit 127
-locks=$(dump Standby | grep ' desc: LOCK ')
-printf '%s\n' "$locks"
-xids=$(printf '%s\n' "$locks" | grep -o 'xid [0-9]*' | cut -d ' ' -f 2 | sort -u | tr '\n' ' ')
-dump Transaction | awk -v xids="$xids" -v at="$6" -v side="$7" '
-BEGIN { n = split(xids, list, " "); for (i = 1; i <= n; i++) held[list[i]] = 1 }
+{ dump Standby; dump Transaction; } | awk -v at="$1" -v side="$2" '
+/^unread / { print; next }
+/ desc: LOCK / {
+	print
+	n = split($0, word, " ")
+	for (i = 1; i < n; i++) if (word[i] == "xid") held[word[i + 1]] = left[word[i + 1]] = 1
+	next
+}
+/ desc: RUNNING_XACTS / {
+	match($0, /lsn: [0-9A-Fa-f\/]+/)
+	lsn = substr($0, RSTART + 5, RLENGTH - 5)
+	if (!match($0, /oldestRunningXid [0-9]+/)) next
+	oldest = substr($0, RSTART + 17, RLENGTH - 17)
+	for (x in left) {
+		age = (oldest - x + 4294967296) % 4294967296
+		if (age > 0 && age < 2147483648) { print "over " x " " lsn; delete left[x] }
+	}
+	next
+}
 / desc: (COMMIT|ABORT)/ {
 	stamp = ""
 	if (match($0, /[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9:.]+/)) stamp = substr($0, RSTART, RLENGTH)
@@ -60,36 +77,51 @@ BEGIN { n = split(xids, list, " "); for (i = 1; i <= n; i++) held[list[i]] = 1 }
 	m = split($0, word, /[^0-9]+/)
 	for (i = 1; i <= m; i++) if (word[i] in held) { print "end " $0; break }
 }'
-exit 0
 `
 
 // FindStop looks in the WAL that a standby has received and not replayed for the place
 // where it will stop, and for what is locked there. standsAt is where a restore point
-// stands. It reads the WAL twice.
+// stands. It reads the WAL twice. WAL that it could not read up to that place is
+// ErrUnread: nothing found in it would mean nothing.
 func FindStop(ctx context.Context, r host.Runner, w WALSource, t Target, standsAt postgres.LSN) (Stop, error) {
-	at := ""
-	if t.Kind == Time {
-		at = t.Time.UTC().Format("2006-01-02 15:04:05.000000")
+	if t.Kind == Name && standsAt != 0 {
+		w.To = standsAt
 	}
-	side := "before"
-	if t.Inclusive {
-		side = "after"
+	if w.nothing() {
+		return stopIn("", t, standsAt), nil
 	}
-	argv := []string{"sh", "-c", stopScript, "pgrepctl-stop", w.Program, w.Dir, strconv.Itoa(w.Timeline), w.From.String(), w.end(), at, side}
-	out, err := host.Output(ctx, r, host.Cmd{Argv: argv, As: w.As, Leash: true})
-	var exit *host.ExitError
-	if errors.As(err, &exit) && exit.Code == 127 {
-		return Stop{}, fmt.Errorf("%s: %w", w.Program, ErrNoProgram)
-	}
+	list, err := w.stretches(ctx, r)
 	if err != nil {
-		return Stop{}, fmt.Errorf("read the WAL from %s on: %w", w.From, err)
+		return Stop{}, err
 	}
-	s := stopIn(string(out), t, standsAt)
+	d, err := w.dump(ctx, r, list, stopScript, stopArgs(t)...)
+	if err != nil {
+		return Stop{}, err
+	}
+	s := stopIn(d.text, t, standsAt)
+	// A commit that was found is before the place where pg_waldump gives up (1).
+	if found := t.Kind == Time && s.At != 0; d.code > 1 || d.code == 1 && !found {
+		return Stop{}, w.unread(d)
+	}
 	if len(s.Locks) == 0 {
 		return s, nil
 	}
-	s.Commits, err = commits(ctx, r, w, s.Locks[0].At, s.At)
-	return s, err
+	if s.Commits, err = commits(ctx, r, w, clip(list, s.Locks[0].At, s.At)); err != nil {
+		return Stop{}, err
+	}
+	return s, nil
+}
+
+// stopArgs are the time to stop at, none of another target, and on which side of it.
+func stopArgs(t Target) []string {
+	at, side := "", "before"
+	if t.Kind == Time {
+		at = t.Time.UTC().Format("2006-01-02 15:04:05.000000")
+	}
+	if t.Inclusive {
+		side = "after"
+	}
+	return []string{at, side}
 }
 
 var (
@@ -97,6 +129,7 @@ var (
 	lockOf   = regexp.MustCompile(`xid (\d+) db (\d+) rel (\d+)`)
 	endLine  = regexp.MustCompile(`^(stop|end) .*\btx: +(\d+), lsn: ([0-9A-Fa-f]+/[0-9A-Fa-f]+),.*\bdesc: (?:COMMIT|ABORT)(.*)$`)
 	subxacts = regexp.MustCompile(`subxacts:((?: \d+)+)`)
+	overLine = regexp.MustCompile(`^over (\d+) ([0-9A-Fa-f]+/[0-9A-Fa-f]+)$`)
 	prepared = regexp.MustCompile(`^_PREPARED (\d+):`)
 )
 
@@ -111,11 +144,22 @@ func stopIn(text string, t Target, standsAt postgres.LSN) Stop {
 	}
 	var locks []Lock
 	ended := map[uint32]postgres.LSN{}
+	end := func(xid uint32, at postgres.LSN) {
+		if first, ok := ended[xid]; !ok || at < first {
+			ended[xid] = at
+		}
+	}
 	sc := bufio.NewScanner(strings.NewReader(text))
 	sc.Buffer(nil, 16<<20) // a commit names all the files that it removes
 	for sc.Scan() {
 		if m := lockLine.FindStringSubmatch(sc.Text()); m != nil {
 			locks = append(locks, locksOf(m[1], m[2])...)
+			continue
+		}
+		if m := overLine.FindStringSubmatch(sc.Text()); m != nil {
+			if lsn, err := postgres.ParseLSN(m[2]); err == nil {
+				end(number(m[1]), lsn)
+			}
 			continue
 		}
 		m := endLine.FindStringSubmatch(sc.Text())
@@ -131,7 +175,7 @@ func stopIn(text string, t Target, standsAt postgres.LSN) Stop {
 			continue
 		}
 		for _, xid := range endedBy(m[2], m[4]) {
-			ended[xid] = lsn
+			end(xid, lsn)
 		}
 	}
 	if s.At == 0 {
@@ -179,19 +223,22 @@ func number(s string) uint32 {
 	return uint32(n)
 }
 
-// commits counts those between two positions.
-func commits(ctx context.Context, r host.Runner, w WALSource, from, to postgres.LSN) (int, error) {
-	const script = `LC_ALL=C; export LC_ALL
-"$1" -p "$2" -t "$3" -s "$4" -e "$5" -r Transaction 2>/dev/null | grep -c ' desc: COMMIT'
-exit 0`
-	argv := []string{"sh", "-c", script, "pgrepctl-commits", w.Program, w.Dir, strconv.Itoa(w.Timeline), from.String(), to.String()}
-	out, err := host.Output(ctx, r, host.Cmd{Argv: argv, As: w.As, Leash: true})
+const commitsScript = `
+dump Transaction | awk '/^unread / { print } / desc: COMMIT/ { n++ } END { print n + 0 }'
+`
+
+// commits counts those in stretches.
+func commits(ctx context.Context, r host.Runner, w WALSource, list []stretch) (int, error) {
+	d, err := w.dump(ctx, r, list, commitsScript)
 	if err != nil {
-		return 0, fmt.Errorf("count the commits from %s to %s: %w", from, to, err)
+		return 0, err
 	}
-	n, err := strconv.Atoi(string(bytes.TrimSpace(out)))
+	if d.code != 0 {
+		return 0, w.unread(d)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(d.text))
 	if err != nil {
-		return 0, fmt.Errorf("count the commits from %s to %s: %q", from, to, out)
+		return 0, fmt.Errorf("count the commits %s: %q", w, d.text)
 	}
 	return n, nil
 }

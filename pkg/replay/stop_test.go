@@ -1,51 +1,37 @@
 package replay
 
 import (
-	"os"
-	"os/exec"
-	"path/filepath"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
-// dumps are what pg_waldump prints with -r Standby and -r Transaction.
-var dumps = map[string]string{
-	"Standby": `rmgr: Standby     len (rec/tot):     50/    50, tx:          0, lsn: 0/03000028, prev 0/03000000, desc: RUNNING_XACTS nextXid 740 latestCompletedXid 739 oldestRunningXid 740
+// locking is WAL in which transactions take locks, as pg_waldump prints it.
+const locking = `rmgr: Standby     len (rec/tot):     50/    50, tx:          0, lsn: 0/03000028, prev 0/03000000, desc: RUNNING_XACTS nextXid 740 latestCompletedXid 739 oldestRunningXid 740
 rmgr: Standby     len (rec/tot):     42/    42, tx:        740, lsn: 0/03000060, prev 0/03000028, desc: LOCK xid 740 db 16384 rel 16390 
+rmgr: Transaction len (rec/tot):     34/    34, tx:        740, lsn: 0/03000100, prev 0/03000060, desc: COMMIT 2026-11-26 07:00:00.000001 UTC; rels: base/16384/16390
 rmgr: Standby     len (rec/tot):     42/    42, tx:        743, lsn: 0/03000200, prev 0/03000100, desc: LOCK xid 743 db 16384 rel 16400 xid 743 db 16384 rel 16401 
 rmgr: Standby     len (rec/tot):     42/    42, tx:        745, lsn: 0/03000300, prev 0/03000200, desc: LOCK xid 745 db 16384 rel 16410 
-rmgr: Standby     len (rec/tot):     42/    42, tx:        750, lsn: 0/03000900, prev 0/03000800, desc: LOCK xid 750 db 16384 rel 16420 
-`,
-	"Transaction": `rmgr: Transaction len (rec/tot):     34/    34, tx:        740, lsn: 0/03000100, prev 0/03000060, desc: COMMIT 2026-11-26 07:00:00.000001 UTC; rels: base/16384/16390
 rmgr: Transaction len (rec/tot):     34/    34, tx:        741, lsn: 0/03000400, prev 0/03000300, desc: COMMIT 2026-11-26 07:05:00.000000 UTC
 rmgr: Transaction len (rec/tot):     34/    34, tx:        744, lsn: 0/03000500, prev 0/03000400, desc: COMMIT 2026-11-26 07:06:00.000000 UTC; subxacts: 745 746
 rmgr: Transaction len (rec/tot):     34/    34, tx:        743, lsn: 0/03000600, prev 0/03000500, desc: COMMIT 2026-11-26 07:10:00.000000 UTC; rels: base/16384/16400
+rmgr: Standby     len (rec/tot):     42/    42, tx:        750, lsn: 0/03000900, prev 0/03000800, desc: LOCK xid 750 db 16384 rel 16420 
 rmgr: Transaction len (rec/tot):     34/    34, tx:        750, lsn: 0/03000a00, prev 0/03000900, desc: COMMIT 2026-11-26 07:11:00.000000 UTC
-`,
-}
+end 0/03000A80
+`
 
-// printed runs stopScript with a pg_waldump that prints the dumps.
-func printed(t *testing.T, at, side string) string {
+// lockingSite is a site with that WAL.
+func lockingSite(t *testing.T) *site {
 	t.Helper()
-	dir := t.TempDir()
-	for name, text := range dumps {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	program := filepath.Join(dir, "pg_waldump")
-	hosttest.Program(t, program, "#!/bin/sh\nfor last; do :; done\ncat \"$2/$last\"\nexit 1\n")
-	out, err := exec.CommandContext(t.Context(), "sh", "-c", stopScript, "pgrepctl-stop", program, dir, "1", "0/3000000", "", at, side).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(out)
+	s := newSite(t)
+	s.segment(t, 1, 0x3000000)
+	s.put(t, "dump.1", locking)
+	return s
 }
 
 func TestTheLocksThatAreHeldWhereReplayStopsAreFound(t *testing.T) {
@@ -62,24 +48,21 @@ func TestTheLocksThatAreHeldWhereReplayStopsAreFound(t *testing.T) {
 		stands postgres.LSN
 		want   Stop
 	}{
-		{"at its commit, to the microsecond", at(7, 10, 0), 0, Stop{At: 0x3000600, Locks: two}},
-		{"before its commit", at(7, 9, 0), 0, Stop{At: 0x3000600, Locks: two}},
+		{"at its commit, to the microsecond", at(7, 10, 0), 0, Stop{At: 0x3000600, Locks: two, Commits: 2}},
+		{"before its commit", at(7, 9, 0), 0, Stop{At: 0x3000600, Locks: two, Commits: 2}},
 		{"with its commit: the next one holds another", inclusive, 0, Stop{At: 0x3000a00, Locks: []Lock{{0x3000900, 750, 16384, 16420}}}},
 		{"before any of it", at(7, 0, 0), 0, Stop{At: 0x3000100, Locks: []Lock{{0x3000060, 740, 16384, 16390}}}},
 		{"no commit that late", at(8, 0, 0), 0, Stop{}},
-		{"at a position, with two in the middle", Target{Kind: LSN, LSN: 0x3000450}, 0, Stop{At: 0x3000450, Locks: append(append([]Lock{}, two...), Lock{0x3000300, 745, 16384, 16410})}},
-		{"a child ends with its parent", Target{Kind: LSN, LSN: 0x3000580}, 0, Stop{At: 0x3000580, Locks: two}},
+		{"at a position, with two in the middle", Target{Kind: LSN, LSN: 0x3000450}, 0, Stop{At: 0x3000450, Locks: append(append([]Lock{}, two...), Lock{0x3000300, 745, 16384, 16410}), Commits: 1}},
+		{"a child ends with its parent", Target{Kind: LSN, LSN: 0x3000580}, 0, Stop{At: 0x3000580, Locks: two, Commits: 2}},
 		{"at a position where all are over", Target{Kind: LSN, LSN: 0x3000700}, 0, Stop{At: 0x3000700}},
 		{"at a restore point", Target{Kind: Name, Name: "x"}, 0x3000180, Stop{At: 0x3000180}},
 	} {
-		stamp, side := "", "before"
-		if c.target.Kind == Time {
-			stamp = c.target.Time.Format("2006-01-02 15:04:05.000000")
+		s := lockingSite(t)
+		got, err := FindStop(t.Context(), &s.run, s.source(1, 0), c.target, c.stands)
+		if err != nil {
+			t.Errorf("%s: %v", c.what, err)
 		}
-		if c.target.Inclusive {
-			side = "after"
-		}
-		got := stopIn(printed(t, stamp, side), c.target, c.stands)
 		if len(got.Locks) == 0 {
 			got.Locks = nil
 		}
@@ -91,7 +74,93 @@ func TestTheLocksThatAreHeldWhereReplayStopsAreFound(t *testing.T) {
 
 func TestCommitsThatLockNothingStayOnTheHost(t *testing.T) {
 	t.Parallel()
-	if out := printed(t, "2026-11-26 09:00:00.000000", "before"); strings.Contains(out, "tx:        741") {
+	s := lockingSite(t)
+	if _, err := FindStop(t.Context(), &s.run, s.source(1, 0), Target{Kind: LSN, LSN: 0x3000700}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if out := s.run.out.String(); strings.Contains(out, "tx:        741") || !strings.Contains(out, "tx:        743") {
 		t.Errorf("printed:\n%s", out)
+	}
+}
+
+// TestTheEndsOfManyLocksAreFound: their transactions together are longer than what one
+// argument of a program may be.
+func TestTheEndsOfManyLocksAreFound(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.segment(t, 1, 0x3000000)
+	var text strings.Builder
+	for i := range 20000 {
+		at := postgres.LSN(0x3000028 + 16*i)
+		fmt.Fprintf(&text, "rmgr: Standby     len (rec/tot):     42/    42, tx:  %d, lsn: %s, prev 0/0, desc: LOCK xid %d db 16384 rel 16390 \n", 1000000+i, at, 1000000+i)
+		fmt.Fprintf(&text, "rmgr: Transaction len (rec/tot):     34/    34, tx:  %d, lsn: %s, prev 0/0, desc: COMMIT 2026-11-26 07:00:00.%06d UTC\n", 1000000+i, at+8, i)
+	}
+	s.put(t, "dump.1", text.String())
+	last := Target{Kind: Time, Time: time.Date(2026, 11, 26, 7, 0, 0, 19999000, time.UTC)}
+	want := postgres.LSN(0x3000028 + 16*19999)
+	got, err := FindStop(t.Context(), &s.run, s.source(1, 0), last, 0)
+	if err != nil || got.At != want+8 || len(got.Locks) != 1 || got.Locks[0].At != want {
+		t.Errorf("stops at %s with %d locks, %v", got.At, len(got.Locks), err)
+	}
+}
+
+// TestALockThatAFailoverEndedIsNotHeld: no record tells the end of its transaction.
+func TestALockThatAFailoverEndedIsNotHeld(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		what         string
+		xid          uint32
+		oldest, next uint32
+		held         bool
+	}{
+		{"its transaction ran", 741, 741, 745, true},
+		{"it was over", 741, 742, 742, false},
+		{"over, with transactions counted anew", 4294967290, 3, 3, false},
+		{"newer than the counting anew", 5, 4294967290, 6, true},
+	} {
+		s := promoted(t)
+		s.put(t, "dump.1", fmt.Sprintf(`rmgr: Standby     len (rec/tot):     42/    42, tx:        %d, lsn: 0/03000100, prev 0/03000028, desc: LOCK xid %[1]d db 16384 rel 16390 
+end 0/04000500
+`, c.xid))
+		s.put(t, "dump.2", fmt.Sprintf(`rmgr: XLOG        len (rec/tot):     30/    30, tx:          0, lsn: 0/04000500, prev 0/04000400, desc: END_OF_RECOVERY tli 2
+rmgr: Standby     len (rec/tot):     50/    50, tx:          0, lsn: 0/04000600, prev 0/04000500, desc: RUNNING_XACTS nextXid %d latestCompletedXid 1 oldestRunningXid %d
+rmgr: Transaction len (rec/tot):     34/    34, tx:        900, lsn: 0/05000400, prev 0/04000600, desc: COMMIT 2026-11-26 07:10:00.000000 UTC
+`, c.next, c.oldest))
+		got, err := FindStop(t.Context(), &s.run, s.source(2, 0), accident, 0)
+		if err != nil || got.At != 0x5000400 || (len(got.Locks) == 1) != c.held {
+			t.Errorf("%s: %+v, %v", c.what, got, err)
+		}
+		before := Target{Kind: LSN, LSN: 0x4000580}
+		if got, err := FindStop(t.Context(), &s.run, s.source(2, 0), before, 0); err != nil || len(got.Locks) != 1 {
+			t.Errorf("%s, before that is known: %+v, %v", c.what, got, err)
+		}
+	}
+}
+
+// TestWhatComesAfterTheStopNeedNotBeRead: a commit that was found is before the place
+// where pg_waldump gives up.
+func TestWhatComesAfterTheStopNeedNotBeRead(t *testing.T) {
+	t.Parallel()
+	s := promoted(t)
+	s.gone(t, "dump.2")
+	early := Target{Kind: Time, Time: time.Date(2026, 11, 26, 6, 59, 0, 0, time.UTC)}
+	if got, err := FindStop(t.Context(), &s.run, s.source(2, 0x5000500), early, 0); err != nil || got.At != 0x3000100 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	point := Target{Kind: Name, Name: "before"}
+	if got, err := FindStop(t.Context(), &s.run, s.source(2, 0x5000500), point, 0x4000400); err != nil || got.At != 0x4000400 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestAStopIsSeenInTheWALThatWasReceived(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		at, to postgres.LSN
+		want   bool
+	}{{0, 0, false}, {0, 0x5000000, false}, {0x4000000, 0, true}, {0x4000000, 0x4000000, true}, {0x4000000, 0x3FFFFFF, false}} {
+		if got := (Stop{At: c.at}).Seen(WALSource{To: c.to}); got != c.want {
+			t.Errorf("at %s of what was received to %s: %t", c.at, c.to, got)
+		}
 	}
 }

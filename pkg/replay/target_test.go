@@ -1,17 +1,11 @@
 package replay
 
 import (
-	"bytes"
-	"context"
 	"errors"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/pgrepctl/pgrepctl/pkg/host"
-	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
@@ -107,48 +101,40 @@ rmgr: XLOG        len (rec/tot):     98/    98, tx:          0, lsn: 0/03000148,
 	}
 }
 
-// local runs commands here.
-type local struct{ out int } // bytes that came back
-
-func (l *local) Run(ctx context.Context, c host.Cmd, stdio host.Stdio) error {
-	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...)
-	cmd.Stdout, cmd.Stderr = &out, stdio.Err
-	err := cmd.Run()
-	l.out = out.Len()
-	_, werr := stdio.Out.Write(out.Bytes())
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return &host.ExitError{Code: exit.ExitCode()}
-	}
-	return errors.Join(err, werr)
-}
-
 func TestOnlyRestorePointsComeFromTheHost(t *testing.T) {
 	t.Parallel()
 	const line = "rmgr: XLOG        len (rec/tot):     98/    98, tx:          0, lsn: 0/03000028, prev 0/02FFFFB8, desc: "
 	for _, c := range []struct {
-		what, program string
-		at            postgres.LSN
-		err           error
-		text          string
+		what, text string
+		at         postgres.LSN
+		err        error
 	}{
-		{what: "found", program: "printf '%s\\n' '" + line + "RESTORE_POINT x'; exit 1", at: 0x3000028},
-		{what: "among other records", program: "i=0; while [ $i -lt 2000 ]; do echo '" + line + "FPI_FOR_HINT '; i=$((i+1)); done; echo '" + line + "RESTORE_POINT x'", at: 0x3000028},
-		{what: "the end of the WAL", program: "echo '" + line + "RESTORE_POINT y'; exit 1", err: ErrNoRestorePoint},
-		{what: "all WAL", program: "exit 0", err: ErrNoRestorePoint},
-		{what: "no program", program: "exit 127", err: ErrNoProgram},
-		{what: "a crash", program: "echo broken >&2; exit 3", text: "ended with \"3\": broken"},
+		{what: "found", text: line + "RESTORE_POINT x\n", at: 0x3000028},
+		{what: "among other records", text: strings.Repeat(line+"FPI_FOR_HINT \n", 2000) + line + "RESTORE_POINT x\n", at: 0x3000028},
+		{what: "the end of the WAL", text: line + "RESTORE_POINT y\n", err: ErrNoRestorePoint},
 	} {
-		file := filepath.Join(t.TempDir(), "pg_waldump")
-		hosttest.Program(t, file, "#!/bin/sh\n"+c.program+"\n")
-		var r local
-		at, err := RestorePoint(t.Context(), &r, WALSource{Program: file, Dir: "/wal", Timeline: 1, From: 1}, "x")
-		if at != c.at || c.err != nil && !errors.Is(err, c.err) || c.text != "" && (err == nil || !strings.Contains(err.Error(), c.text)) || c.at != 0 && err != nil {
+		s := newSite(t)
+		s.segment(t, 1, 0x3000000)
+		s.put(t, "dump.1", c.text)
+		at, err := RestorePoint(t.Context(), &s.run, s.source(1, 0), "x")
+		if at != c.at || !errors.Is(err, c.err) {
 			t.Errorf("%s: %s, %v", c.what, at, err)
 		}
-		if r.out > 300 {
-			t.Errorf("%s: %d bytes came from the host", c.what, r.out)
+		if s.run.out.Len() > 300 {
+			t.Errorf("%s: %d bytes came from the host", c.what, s.run.out.Len())
 		}
+	}
+}
+
+func TestARestorePointIsNotLookedForWithoutAProgramOrWAL(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	w := s.source(1, 0)
+	w.Program += "-of-another-version"
+	if _, err := RestorePoint(t.Context(), &s.run, w, "x"); !errors.Is(err, ErrNoProgram) {
+		t.Error(err)
+	}
+	if _, err := RestorePoint(t.Context(), &s.run, s.source(1, 0x3000028), "x"); !errors.Is(err, ErrNoRestorePoint) {
+		t.Errorf("all that was received is replayed: %v", err)
 	}
 }
