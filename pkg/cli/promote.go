@@ -33,9 +33,12 @@ up to where the standby has WAL; it is refused while another standby has more.
 
 Before the promotion the other standbys get their rules and slots on the new primary;
 after it they are re-pointed, and it is waited until each has replayed what the new
-primary wrote. The promotion is a point of no return; up to it, "pgrepctl runs undo"
-starts the old primary again. The cluster lock and the copy of the journal are on
-the host that is promoted. At the end it is said what to change in the inventory.
+primary wrote. One with an apply_delay is not waited for: it streams when it has replayed
+what it has. The slot by which the new primary streamed from another standby is dropped.
+
+The promotion is a point of no return; up to it, "pgrepctl runs undo" starts the old
+primary again. The cluster lock and the copy of the journal are on the host that is
+promoted. At the end it is said what to change in the inventory.
 
 This is no automatic failover: nobody is watched, and nothing is decided here.`,
 		Example: `  pgrepctl standby promote pg2 --stop-primary --dry-run
@@ -68,15 +71,7 @@ func (a *app) promote(cmd *cobra.Command, r promotion) error {
 	if err != nil {
 		return err
 	}
-	name, vars := "promote-standby", map[string]string{"standby": r.host, "without": strings.Join(r.without, ",")}
-	switch {
-	case r.gone:
-		name = "promote-standby-alone"
-	case r.stop:
-		vars["primary"] = "stop"
-	default:
-		vars["primary"] = "refuse"
-	}
+	name, vars := r.plan(s.inv, h)
 	p, err := a.builtinPlan(s.inv, name, vars)
 	if err != nil {
 		return err
@@ -90,6 +85,28 @@ func (a *app) promote(cmd *cobra.Command, r promotion) error {
 		}
 	}
 	return nil
+}
+
+// plan is the built-in plan, with its variables.
+func (r promotion) plan(inv *inventory.Cluster, h *inventory.Host) (string, map[string]string) {
+	vars := map[string]string{"standby": r.host, "without": strings.Join(r.without, ",")}
+	if up := h.UpstreamName; r.cascaded(inv, h) && !slices.Contains(r.without, up) {
+		vars["upstream"] = up
+	}
+	switch {
+	case r.gone:
+		return "promote-standby-alone", vars
+	case r.stop:
+		vars["primary"] = "stop"
+	default:
+		vars["primary"] = "refuse"
+	}
+	return "promote-standby", vars
+}
+
+// cascaded: another standby has its slot, which would keep WAL until the disk is full.
+func (r promotion) cascaded(inv *inventory.Cluster, h *inventory.Host) bool {
+	return h.Slot != "" && h.UpstreamName != inv.Primary().Name
 }
 
 // explain adds the way round a host that does not answer.
@@ -116,9 +133,22 @@ func (r promotion) next(inv *inventory.Cluster, h *inventory.Host) []string {
 	out := []string{fmt.Sprintf("next: in %s, say role: primary for %s, and no upstream", h.Pos, h.Name),
 		fmt.Sprintf("next: in %s, say role: standby for %s", old.Pos, old.Name),
 		fmt.Sprintf("next: wherever the inventory says upstream: %s, say upstream: %s", old.Name, h.Name)}
+	if up := h.UpstreamName; r.cascaded(inv, h) && slices.Contains(r.without, up) {
+		out = append(out, fmt.Sprintf("then: pgrepctl slot prune --on %s, once it answers, drops slot %s, by which %s streamed from it: it keeps WAL", up, h.Slot, h.Name))
+	}
+	for _, d := range inv.Downstreams(old) {
+		if d != h && d.ApplyDelay > 0 && !slices.Contains(r.without, d.Name) {
+			out = append(out, provenLater(d, h.Name))
+		}
+	}
 	if r.gone {
 		return append(out, fmt.Sprintf("%s IS NOT FENCED: it must not start as a primary again; stopped, it becomes a standby by: pgrepctl standby reseed %s", old.Name, old.Name))
 	}
 	return append(out, fmt.Sprintf("then: pgrepctl standby bootstrap %s makes a standby of the old primary, with the data that it has", old.Name),
 		fmt.Sprintf("then: pgrepctl slot prune --on %s drops the slots that its standbys had there: they keep WAL", old.Name))
+}
+
+// provenLater is said of a delayed standby, which is re-pointed and not waited for.
+func provenLater(d *inventory.Host, to string) string {
+	return fmt.Sprintf("then: pgrepctl standby verify %s, when it has replayed what it has, %s late as it should: it is not proven yet that it streams from %s", d.Name, d.ApplyDelay, to)
 }

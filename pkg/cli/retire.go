@@ -169,6 +169,9 @@ func (r retirement) next(inv *inventory.Cluster, h *inventory.Host) []string {
 	for _, d := range inv.Downstreams(h) {
 		to := cmp.Or(r.repointTo, h.UpstreamName)
 		out = append(out, fmt.Sprintf("next: in %s, say upstream: %s for %s", d.Pos, to, d.Name))
+		if d.ApplyDelay > 0 {
+			out = append(out, provenLater(d, to))
+		}
 	}
 	if r.gone {
 		out = append(out, fmt.Sprintf("left on %s, which was not asked: its data in %s, and the replication password in ~%s/%s", h.Name, h.Postgres.DataDirectory, h.Postgres.OSUser, path.Join(".pgrepctl", inv.Name+".pgpass")),

@@ -60,7 +60,8 @@ func (l *loader) named(value string) ([]*inventory.Host, bool) {
 
 // apart are the hosts of the inventory beside the standby that a plan is about:
 // all others, those of them that stream from it, or those that stream from the
-// primary as it may do itself.
+// primary as it may do itself. Of those that stream the delayed ones come last: they serve
+// no reads, and what goes wrong there must not keep the others waiting.
 func (l *loader) apart(n *yaml.Node, value string) []*inventory.Host {
 	if l.standby == nil {
 		l.add(n, "each", value+" means nothing in a plan without the variable standby", "")
@@ -69,11 +70,16 @@ func (l *loader) apart(n *yaml.Node, value string) []*inventory.Host {
 	hosts := slices.Clone(l.cluster.Hosts)
 	switch value {
 	case "downstreams":
-		hosts = l.cluster.Downstreams(l.standby)
+		hosts = delayedLast(l.cluster.Downstreams(l.standby))
 	case "siblings":
-		hosts = l.cluster.Downstreams(l.cluster.Primary())
+		hosts = delayedLast(l.cluster.Downstreams(l.cluster.Primary()))
 	}
 	return l.reached(slices.DeleteFunc(hosts, func(h *inventory.Host) bool { return h == l.standby }))
+}
+
+func delayedLast(hosts []*inventory.Host) []*inventory.Host {
+	delayed := func(h *inventory.Host) bool { return h.ApplyDelay > 0 }
+	return append(slices.DeleteFunc(slices.Clone(hosts), delayed), slices.DeleteFunc(slices.Clone(hosts), func(h *inventory.Host) bool { return !delayed(h) })...)
 }
 
 // reached leaves out what the variable without names.

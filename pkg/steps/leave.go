@@ -55,7 +55,7 @@ func (s *Leave) Plan(ctx context.Context, in In) (Planned, error) {
 	case s.As == separate && h.Server.Running && !h.Server.InRecovery:
 		return noop("it is a server of its own, on timeline %d", h.Server.Timeline), nil
 	case s.As == separate:
-		return s.promote(in, h)
+		return s.promote(ctx, in, h)
 	case !h.Server.Running && h.Data.PID == 0:
 		return noop("its server does not run"), nil
 	}
@@ -77,10 +77,19 @@ const rejoinTimeout = 5 * time.Minute
 
 // promote makes a twin of the cluster, so whatever the twin could spoil is looked
 // at: the archive that both would write to.
-func (s *Leave) promote(in In, h *facts.Host) (Planned, error) {
+func (s *Leave) promote(ctx context.Context, in In, h *facts.Host) (Planned, error) {
 	if m := h.Server.Archiver.Mode; m != "" && m != "off" {
 		return Planned{}, fault.Refuse(in.Self.Name, "give it another archive, or none: alter system set archive_mode = off, restart it, then type the same command again",
 			fmt.Errorf("archive_mode is %s: promoted, it would write its timeline into the archive of the cluster", m))
+	}
+	if h.Server.Replay.Paused {
+		target, err := in.recoveryTarget(ctx, h)
+		if err != nil {
+			return Planned{}, err
+		}
+		if target != "" {
+			return Planned{}, effect.AtTarget(in.Self.Name, target)
+		}
 	}
 	return promotion(in, h,
 		"(as a server of its own: it takes writes, under the system identifier of the cluster; clients are not kept away from it)",
@@ -92,8 +101,8 @@ func promotion(in In, h *facts.Host, why, noReturn string) (Planned, error) {
 	if !h.Server.Running {
 		return Planned{}, fault.Refuse(in.Self.Name, "start it, then type the same command again", errors.New("its server does not run: it cannot be promoted"))
 	}
-	if h.Server.Replay.Paused {
-		return Planned{}, fault.Refuse(in.Self.Name, "select "+h.Server.Version.ResumeReplay()+"; then type the same command again",
+	if h.Server.Replay.Paused { // by this command, which looks for a recovery target: to resume replay there ends recovery
+		return Planned{}, fault.Refuse(in.Self.Name, "pgrepctl replay resume "+in.Self.Name+"; then type the same command again",
 			errors.New("replay is paused: a promotion would wait (to 12) or replay what somebody wanted to hold back (13 and later)"))
 	}
 	e := &effect.Promote{Host: in.Self.Name, Version: h.Server.Version, Timeline: h.Server.Timeline, Timeout: promoteTimeout, Why: why, NoReturn: noReturn}

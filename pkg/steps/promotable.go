@@ -46,12 +46,23 @@ func (s *Promotable) Plan(ctx context.Context, in In) (Planned, error) {
 	if h.Server.Running && !h.Server.InRecovery {
 		return noop("it is the primary, on timeline %d", h.Server.Timeline), nil
 	}
-	if err := s.fit(in, h); err != nil {
+	if err := s.fit(ctx, in, h); err != nil {
 		return Planned{}, err
 	}
 	if err := s.confirmed(ctx, in, h); err != nil {
 		return Planned{}, err
 	}
+	held, err := s.synchronized(ctx, in, h)
+	if err != nil {
+		return Planned{}, err
+	}
+	p, err := s.beside(ctx, in, h)
+	p.Held = held
+	return p, err
+}
+
+// beside looks at the old primary.
+func (s *Promotable) beside(ctx context.Context, in In, h *facts.Host) (Planned, error) {
 	if s.Primary == "gone" {
 		return s.lost(ctx, in, h)
 	}
@@ -78,13 +89,22 @@ func (s *Promotable) Plan(ctx context.Context, in In) (Planned, error) {
 	return noop("it may become the primary"), nil
 }
 
-// fit is what has to be true of the standby itself.
-func (s *Promotable) fit(in In, h *facts.Host) error {
-	switch {
-	case !h.Server.Running:
+// fit is what has to be true of the standby itself. One with a recovery target replays
+// nothing beyond it, and its promotion would wait for what the old primary wrote last; one
+// that stands there ends recovery when replay is resumed, beside a primary that lives.
+func (s *Promotable) fit(ctx context.Context, in In, h *facts.Host) error {
+	if !h.Server.Running {
 		return notRunning(h)
+	}
+	target, err := in.recoveryTarget(ctx, h)
+	switch {
+	case err != nil:
+		return err
+	case target != "":
+		return fault.Refuse(in.Self.Name, "pgrepctl replay resume "+in.Self.Name+" --follow, when it is no longer wanted; then type the same command again",
+			fmt.Errorf("it was started with a recovery target (%s), and does not follow until that is taken away", target))
 	case h.Server.Replay.Paused:
-		return fault.Refuse(in.Self.Name, "select "+h.Server.Version.ResumeReplay()+"; then type the same command again", errors.New("replay is paused there"))
+		return fault.Refuse(in.Self.Name, "pgrepctl replay resume "+in.Self.Name+"; then type the same command again", errors.New("replay is paused there"))
 	case in.Self.ApplyDelay > 0:
 		return fault.Refuse(in.Self.Name, "promote another standby, or take apply_delay out of the inventory and the server",
 			fmt.Errorf("it stays %s behind on purpose: promoted, it would replay what somebody may want to stop before", in.Self.ApplyDelay))
@@ -114,6 +134,39 @@ func (s *Promotable) confirmed(ctx context.Context, in In, h *facts.Host) error 
 	}
 	return fault.Refuse(in.Self.Name, "alter system set "+syncNames+" there, then type the same command again; or go on with: --accept "+SyncQuorum,
 		fmt.Errorf("%s = %s (%s) wants %d to confirm each commit, and %d of them will stream from it: commits would hang", syncNames, names, l.at, names.Num, others))
+}
+
+// synchronized refuses when the new primary's own synchronized_standby_slots, which counts
+// from the promotion on, names the slot of the new primary itself: nobody will ever stream
+// from it by that. Another slot that is missing may still be made, as that of the old
+// primary is once it is a standby: that is said.
+func (s *Promotable) synchronized(ctx context.Context, in In, h *facts.Host) ([]Held, error) {
+	names, err := waitedFor(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	var there, missing []string // an early 17 takes no slot that is not there
+	for _, name := range names {
+		if _, ok := h.Server.Slot(name); ok && name != in.Self.Slot {
+			there = append(there, name)
+		} else if !s.servesBy(in, name) {
+			missing = append(missing, name)
+		}
+	}
+	if slices.Contains(missing, in.Self.Slot) {
+		return nil, fault.Refuse(in.Self.Name, waitFor(in, there)+"; then type the same command again, and name the slots of its standbys when it has them",
+			fmt.Errorf("%s names slot %s, its own: once it is the primary, each logical slot with failover would wait for that for ever", synchronizedSlots, in.Self.Slot))
+	}
+	if len(missing) == 0 {
+		return nil, nil
+	}
+	return []Held{{What: fmt.Sprintf("%s names slot %s, which it does not have: once it is the primary, each logical slot with failover waits until it has, and somebody streams by it", synchronizedSlots, strings.Join(missing, ", ")),
+		Hint: "if that takes too long: " + waitFor(in, there), Note: true}}, nil
+}
+
+// servesBy reports whether a standby will stream from the new primary by that slot.
+func (s *Promotable) servesBy(in In, name string) bool {
+	return slices.ContainsFunc(append(s.followers(in), in.Cluster.Downstreams(in.Self)...), func(x *inventory.Host) bool { return x.Slot == name })
 }
 
 // lost says what is known of what may be lost, and refuses while the old primary

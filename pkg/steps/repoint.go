@@ -25,7 +25,7 @@ type Repoint struct {
 	From string `yaml:"from"`
 	// Prepare makes the slot, and no more.
 	Prepare bool          `yaml:"prepare"`
-	Timeout time.Duration `yaml:"timeout"` // for it to stream from there (5m)
+	Timeout time.Duration `yaml:"timeout"` // for it to stream from there (5m); a delayed one is not waited for
 }
 
 var _ Step = (*Repoint)(nil)
@@ -54,6 +54,9 @@ func (s *Repoint) Plan(ctx context.Context, in In) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
+	if err := s.refuseCutOff(ctx, in, m); err != nil {
+		return Planned{}, err
+	}
 	var p Planned
 	if err := s.slot(ctx, in, m, &p); err != nil {
 		return Planned{}, err
@@ -61,20 +64,16 @@ func (s *Repoint) Plan(ctx context.Context, in In) (Planned, error) {
 	if err := s.prove(ctx, in, m, &p); err != nil {
 		return Planned{}, err
 	}
-	if s.Prepare {
-		if len(p.Effects) == 0 {
-			return noop("it streams from %s", m.to.Name), nil
+	if !s.Prepare {
+		if err := s.move(ctx, in, m, &p); err != nil {
+			return Planned{}, err
 		}
-		return p, nil
-	}
-	if err := s.move(ctx, in, m, &p); err != nil {
-		return Planned{}, err
-	}
-	if err := s.oldSlot(ctx, in, &p); err != nil {
-		return Planned{}, err
+		if err := s.oldSlot(ctx, in, &p); err != nil {
+			return Planned{}, err
+		}
 	}
 	if len(p.Effects) == 0 {
-		return noop("it streams from %s", m.to.Name), nil
+		return m.there(in), nil
 	}
 	return p, nil
 }
@@ -155,7 +154,7 @@ func (s *Repoint) target(ctx context.Context, in In, m *moves) error {
 }
 
 // slot is that of the standby, on the other host. One that is there, and that it
-// does not use, is somebody else's.
+// does not use, is somebody else's, unless it is a late one, which will use it.
 func (s *Repoint) slot(ctx context.Context, in In, m moves, p *Planned) error {
 	name := in.Self.Slot
 	if name == "" {
@@ -163,7 +162,7 @@ func (s *Repoint) slot(ctx context.Context, in In, m moves, p *Planned) error {
 	}
 	claim := "slot " + name + " on " + m.to.Name
 	have, ok := m.up.Server.Slot(name)
-	if ok && (in.Run.Claimed(claim) || have.Client == applicationName(in.Self)) && have.Type == "physical" && have.WALStatus != "lost" {
+	if ok && (in.Run.Claimed(claim) || have.Client == applicationName(in.Self) || m.late(in)) && have.Type == "physical" && have.WALStatus != "lost" {
 		return nil
 	}
 	if ok {
@@ -194,13 +193,10 @@ func (s *Repoint) prove(ctx context.Context, in In, m moves, p *Planned) error {
 // move lets the standby read where it streams from now. Undone, it takes effect
 // at once too: the slot is dropped next, and must not be in use.
 func (s *Repoint) move(ctx context.Context, in In, m moves, p *Planned) error {
-	app := applicationName(in.Self)
-	sender, streams := m.up.Server.Sender(app)
-	owed := slices.ContainsFunc(in.Run.Owed(in.Self.Name), func(x Settle) bool { return x.Why == "primary_conninfo" })
-	written := m.line.value == m.conninfo
-	if written && !owed && streams && sender.State == "streaming" && m.self.Server.Running {
-		return nil
+	if done, err := m.moved(ctx, in); err != nil || done {
+		return err
 	}
+	written := m.line.value == m.conninfo
 	server := Server{}
 	reloads := m.v.PrimaryConninfoReloads()
 	if !written {
@@ -231,13 +227,17 @@ func (s *Repoint) move(ctx context.Context, in In, m moves, p *Planned) error {
 		e.Then = then
 		p.Effects = append(p.Effects, e)
 	}
+	if in.Self.ApplyDelay > 0 {
+		p.Held = append(p.Held, m.unproven(in))
+		return nil
+	}
 	timeout := s.Timeout
 	if timeout == 0 {
 		timeout = rejoinTimeout
 	}
 	c := Control(in.Self, m.self)
-	p.Effects = append(p.Effects, &effect.AwaitStreaming{Host: in.Self.Name, Upstream: m.to.Name, Application: app, Log: c.Log, LogAs: c.LogAs,
-		Delayed: in.Self.ApplyDelay > 0, Timeout: timeout, Version: m.up.Server.Version})
+	p.Effects = append(p.Effects, &effect.AwaitStreaming{Host: in.Self.Name, Upstream: m.to.Name, Application: applicationName(in.Self), Log: c.Log, LogAs: c.LogAs,
+		Timeout: timeout, Version: m.up.Server.Version})
 	return nil
 }
 

@@ -31,6 +31,9 @@ func (s *Slot) absent(ctx context.Context, in In) (Planned, error) {
 	if err := s.refuseOwner(in, have, owner); err != nil {
 		return Planned{}, err
 	}
+	if err := s.refuseWaitedFor(ctx, in, h); err != nil {
+		return Planned{}, err
+	}
 	if err := s.refuseActive(ctx, in, have, owner); err != nil {
 		return Planned{}, err
 	}
