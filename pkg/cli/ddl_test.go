@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/pgrepctl/pgrepctl/pkg/ddl"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
 )
 
 // TestExampleChangesPassTheCheck: none of the examples keeps readers waiting for more than
@@ -37,6 +39,34 @@ func TestExampleChangesPassTheCheck(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestWhatThePrimarySaysOfARelationCounts: that a table has partitions no statement tells, and
+// a rollout would notice it when the readers are moved.
+func TestWhatThePrimarySaysOfARelationCounts(t *testing.T) {
+	t.Parallel()
+	calls := []hosttest.Call{{Do: "connect"}, {Do: "query select current_setting('server_version_num')::int as version", Out: `[{"version": 150004}]`}, {Do: "exec set lock_timeout = '2s'"}}
+	for _, rel := range []struct{ name, kind string }{{"events", "partitioned table"}, {"events_id", "partitioned index"}, {"items", "table"}} {
+		calls = append(calls, hosttest.Call{Do: "query with recursive part as ( select to_regclass('" + rel.name + "')::oid…", Out: `[{"schema": "public", "name": "` + rel.name + `", "kind": "` + rel.kind + `"}]`},
+			hosttest.Call{Do: "query select coalesce(l.pid, 0) as pid…", Out: "[]"})
+	}
+	h := hosttest.NewScript(t, "pg1", hosttest.NewFS("/tmp"), append(calls, hosttest.Call{Do: "close"})...)
+	sql, err := h.SQL(t.Context(), host.Database{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := askDDL(t.Context(), sql, ddlCheck{file: "x.sql"}, []byte("REINDEX TABLE events; REINDEX INDEX events_id; REINDEX TABLE items; CLUSTER events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []bool{false, false, true, false} {
+		if got := r.Statements[i].Transactional; got != want {
+			t.Errorf("%s: in a transaction %v, want %v", r.Statements[i].Text, got, want)
+		}
+	}
+	if err := sql.Close(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -129,8 +129,17 @@ func askDDL(ctx context.Context, sql host.SQL, c ddlCheck, text []byte) (*ddlRep
 		return nil, err
 	}
 	r := judged(v, script)
-	r.Relations, err = live.Relations(ctx, sql, script)
-	return r, err
+	if r.Relations, err = live.Relations(ctx, sql, script); err != nil {
+		return nil, err
+	}
+	script.Partitioned(v, r.partitioned)
+	return r, nil
+}
+
+// partitioned reports whether a name is that of a table or index that has partitions.
+func (r *ddlReport) partitioned(n ddl.Name) bool {
+	rel, ok := r.relation(n)
+	return ok && (rel.Kind == live.PartitionedTable || rel.Kind == live.PartitionedIndex)
 }
 
 // probeDDL runs the plan of the probe, once it is confirmed, and takes its results.

@@ -33,6 +33,8 @@ type rollout struct {
 	cancelAfter           time.Duration
 	terminateIdle         bool
 	minServing            int
+	// given are the flags that were given, as words, but for --database and --from.
+	given []string
 }
 
 func (o *rollout) flags(cmd *cobra.Command) {
@@ -107,6 +109,7 @@ func (a *app) deployDDL(cmd *cobra.Command, file string, o rollout) error {
 	if err != nil {
 		return &fault.Error{Class: fault.Invalid, Op: "read the schema change", Err: err}
 	}
+	o.given = givenFlags(cmd)
 	s, err := a.open()
 	if err != nil {
 		return err
@@ -197,14 +200,12 @@ func (a *app) sayRoute(d *deployment, i int) {
 func (a *app) deployParts(ctx context.Context, s *session, d *deployment) (*engine.Report, error) {
 	var last *engine.Report
 	for i := d.o.from - 1; i < len(d.plans); i++ {
-		r, err := a.deployPart(ctx, s, d.plans[i], d.previews[d.plans[i]])
+		r, end, err := a.deployPart(ctx, s, d.plans[i], d.previews[d.plans[i]])
+		if r == nil && last == nil {
+			end = partBack // it was not begun, and is the first
+		}
 		if err != nil {
-			err = d.locate(i, err)
-			if i > 0 {
-				err = &fault.Error{Class: fault.ClassOf(err), Err: err, State: fmt.Sprintf("of %d parts of the file %d are deployed", len(d.plans), i),
-					Hint: fmt.Sprintf("to go on after that: pgrepctl ddl deploy %s --database %s --from %d", d.script.File, d.o.database, i+1)}
-			}
-			return r, err
+			return r, d.goOn(i, end, d.locate(i, err))
 		}
 		a.sayDeployed(s, d, i, r)
 		last = r
@@ -225,7 +226,7 @@ func (d *deployment) locate(part int, err error) error {
 		return err
 	}
 	hint := fmt.Sprintf("mend the statement at %s:%d", d.script.File, d.parts[part].Statements[failed.Number-1].Line)
-	if part == d.o.from-1 { // else deployParts says how
+	if part == d.o.from-1 { // else goOn says how
 		hint += ", then type the same command again"
 	}
 	return &fault.Error{Class: fault.ClassOf(err), Err: err, Hint: hint}
@@ -233,27 +234,29 @@ func (d *deployment) locate(part int, err error) error {
 
 // deployPart rolls one part out. Before its COMMIT a failure is taken back; after it the
 // rollout goes forward once more by itself.
-func (a *app) deployPart(ctx context.Context, s *session, p *plan.Plan, pre *engine.Preview) (*engine.Report, error) {
+func (a *app) deployPart(ctx context.Context, s *session, p *plan.Plan, pre *engine.Preview) (*engine.Report, partEnd, error) {
 	r, err := s.ApplyAfter(ctx, p, pre)
 	if err == nil || r == nil || errors.Is(err, engine.ErrCopyLeft) {
-		return r, err
+		return r, partEndOf(r), err
 	}
 	f, ferr := s.Find(context.WithoutCancel(ctx), r.Run)
 	if ferr != nil {
-		return r, err
+		return r, partEndOf(r), err
 	}
-	if !f.Open() {
-		return r, undone(r.Run, err)
-	}
-	if _, committed := committedIn(f.Records); committed {
-		if errors.Is(err, engine.ErrStopped) {
-			return r, forward(r.Run, err)
-		}
+	_, committed := committedIn(f.Records)
+	switch {
+	case !f.Open() && committed: // somebody else went on with it, to its end
+		return r, partForward, err
+	case !f.Open():
+		return r, partBack, undone(r.Run, err)
+	case committed && errors.Is(err, engine.ErrStopped):
+		return r, partForward, forward(r.Run, err)
+	case committed:
 		again, rerr := s.Resume(ctx, f)
 		if rerr != nil {
-			return cmp.Or(again, r), forward(r.Run, rerr)
+			return cmp.Or(again, r), partForward, forward(r.Run, rerr)
 		}
-		return again, nil
+		return again, partForward, nil
 	}
 	// A Ctrl-C was heard. An engine of its own, for what the run left may still look at its Stop.
 	back := *s.Engine
@@ -261,11 +264,11 @@ func (a *app) deployPart(ctx context.Context, s *session, p *plan.Plan, pre *eng
 	_, uerr := back.Undo(context.WithoutCancel(ctx), f)
 	switch {
 	case errors.Is(uerr, effect.ErrHappened):
-		return r, noWayBack(r.Run, err)
+		return r, partForward, noWayBack(r.Run, err)
 	case uerr != nil:
-		return r, unended(r.Run, err, uerr)
+		return r, partOpen, unended(r.Run, err, uerr)
 	}
-	return r, undone(r.Run, err)
+	return r, partBack, undone(r.Run, err)
 }
 
 // unended says of a failure that the run could not be taken back, for its lock cannot be

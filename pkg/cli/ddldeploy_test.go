@@ -8,6 +8,7 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/ddl"
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/engine"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 )
 
@@ -73,5 +74,82 @@ func TestAFailedStatementIsFoundInItsFile(t *testing.T) {
 	}
 	if got := d.locate(0, io.EOF); !errors.Is(got, io.EOF) || hint(got) != "" {
 		t.Errorf("another failure became %v", got)
+	}
+}
+
+// TestAPartIsNotRunTwiceByWhatIsSaidToTypeNext: one that is committed counts as deployed, for
+// its own run does the rest of it. A TRUNCATE that is run again takes what came meanwhile.
+func TestAPartIsNotRunTwiceByWhatIsSaidToTypeNext(t *testing.T) {
+	t.Parallel()
+	script, err := ddl.Parse("add note.sql", []byte("TRUNCATE a; CREATE INDEX CONCURRENTLY i ON a (x); TRUNCATE b;"), 15)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const from = "pgrepctl ddl deploy 'add note.sql' --database shop --from "
+	for name, c := range map[string]struct {
+		part  int // from 1
+		end   partEnd
+		state string
+		hint  string
+	}{
+		"the first is taken back":           {1, partBack, "", ""},
+		"the first is committed":            {1, partForward, "of 3 parts of the file 1 are deployed", "to go on after that: " + from + "2 --role app"},
+		"the second is taken back":          {2, partBack, "of 3 parts of the file 1 are deployed", "to go on after that: " + from + "2 --role app"},
+		"the second is committed":           {2, partForward, "of 3 parts of the file 2 are deployed", "to go on after that: " + from + "3 --role app"},
+		"the last is committed":             {3, partForward, "of 3 parts of the file 3 are deployed", ""},
+		"of the second nothing is known":    {2, partOpen, "of 3 parts of the file 1 are deployed", "pgrepctl ddl status says whether part 2 is committed; to go on then, if it is not: " + from + "2 --role app; if it is: " + from + "3 --role app"},
+		"of the last nothing is known":      {3, partOpen, "of 3 parts of the file 2 are deployed", "pgrepctl ddl status says whether part 3 is committed; to go on then, if it is not: " + from + "3 --role app"},
+		"a file of one part, committed":     {0, partForward, "", ""},
+		"a file of one part, and not known": {0, partOpen, "", ""},
+	} {
+		d := &deployment{o: rollout{database: "shop", from: 1, given: []string{"--role", "app"}}, script: script, parts: script.Parts()}
+		if c.part == 0 {
+			c.part, d.parts = 1, d.parts[:1]
+		}
+		var states, hints []string
+		got := d.goOn(c.part-1, c.end, &fault.Error{Class: fault.Interrupted, Err: io.EOF})
+		walk(got, func(e *fault.Error) { states, hints = append(states, e.State), append(hints, e.Hint) })
+		if state, hint := strings.Join(states, ""), strings.Join(hints, ""); state != c.state || hint != c.hint {
+			t.Errorf("%s: state %q, hint %q", name, state, hint)
+		}
+		if !errors.Is(got, io.EOF) || fault.ClassOf(got) != fault.Interrupted {
+			t.Errorf("%s: it became %v", name, got)
+		}
+	}
+}
+
+func TestAPartIsCommittedIfTheReportOfItsRunSaysSo(t *testing.T) {
+	t.Parallel()
+	for want, r := range map[partEnd]*engine.Report{
+		partBack:    {Run: "R1"},
+		partForward: {Run: "R1", Done: []string{"pg1: run the DDL"}, Outputs: map[string]string{effect.DDLPosition: "0/5000100"}},
+		partOpen:    {Run: "R1", Done: []string{"pg1: lock"}},
+	} {
+		if got := partEndOf(r); got != want {
+			t.Errorf("%+v: %d, want %d", r, got, want)
+		}
+	}
+	if got := partEndOf(nil); got != partOpen {
+		t.Errorf("without a report: %d", got)
+	}
+}
+
+// TestTheFlagsThatWereGivenAreSaidAgain: without them the rest of the file would be run as
+// another role, or in another mode.
+func TestTheFlagsThatWereGivenAreSaidAgain(t *testing.T) {
+	t.Parallel()
+	cmd := (&app{}).ddlDeployCommand()
+	args := []string{"--database", "shop", "--from", "2", "--role", "the owner", "--mode=gate", "--lock-wait", "5m", "--allow-rewrite", "--terminate-idle=false", "--dry-run=false"}
+	if err := cmd.ParseFlags(args); err != nil {
+		t.Fatal(err)
+	}
+	script, err := ddl.Parse("it's.sql", []byte("TRUNCATE a"), 15)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &deployment{o: rollout{database: "shop", given: givenFlags(cmd)}, script: script}
+	const want = `pgrepctl ddl deploy 'it'\''s.sql' --database shop --from 3 --allow-rewrite --lock-wait 5m0s --mode gate --role 'the owner' --terminate-idle=false`
+	if got := d.again(3); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

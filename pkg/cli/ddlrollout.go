@@ -119,6 +119,9 @@ func (a *app) deployment(ctx context.Context, s *session, file string, text []by
 // otherWay is what to type when a part cannot be rolled out.
 func (d *deployment) otherWay(p ddl.Part) string {
 	look := "pgrepctl ddl check " + d.script.File + " --database " + d.o.database
+	if p.Alone { // no flag makes a transaction of it
+		return look + " says more"
+	}
 	if p.Class == ddl.Rewrite && !d.o.allowRewrite {
 		return look + " --probe tells whether it does; --allow-rewrite does it all the same"
 	}

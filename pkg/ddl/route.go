@@ -126,7 +126,7 @@ func gate(p Part, pool Pool) (Route, error) {
 	r := Route{Mode: Gate, Second: append(append([]string{}, pool.Serving...), pool.Others...)}
 	switch {
 	case len(r.Second) == 0:
-		r.Why = "no standby has readers"
+		r.Why = "no standby serves"
 	case !pool.Balancers:
 		r.Why = "the inventory names no balancer"
 	default:

@@ -215,7 +215,9 @@ func (e *Reconnect) reconnect(ctx context.Context, s host.SQL) error {
 	if len(e.Databases) > 0 {
 		commands = nil
 		for _, db := range e.Databases {
-			commands = append(commands, "RECONNECT "+db)
+			// Its console takes a bare word of letters, digits and _ alone. The inventory
+			// lets - in besides, and no quote.
+			commands = append(commands, `RECONNECT "`+db+`"`)
 		}
 	}
 	for _, c := range commands {

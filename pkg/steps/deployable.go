@@ -24,6 +24,8 @@ type Deployable struct {
 	Role string `yaml:"role"`
 	// Pause is the longest time that one of Second may be paused.
 	Pause time.Duration `yaml:"pause"`
+	// NoLock: the change locks nothing against new reads, so that any standby may have readers.
+	NoLock bool `yaml:"no-lock"`
 }
 
 var _ Step = (*Deployable)(nil)
@@ -55,7 +57,10 @@ func (s *Deployable) Plan(ctx context.Context, in In) (Planned, error) {
 			}
 		}
 	}
-	errs = append(errs, in.starves(ctx, second), in.readsApart(ctx, append(slices.Clone(first), second...)))
+	errs = append(errs, in.starves(ctx, second))
+	if !s.NoLock {
+		errs = append(errs, in.readsApart(ctx, append(slices.Clone(first), second...)))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return Planned{}, err
 	}
@@ -66,11 +71,17 @@ func (s *Deployable) Plan(ctx context.Context, in In) (Planned, error) {
 	switch n := len(first) + len(second); n {
 	case 0:
 		return noop("no standby has to be drained or paused"), nil
-	case 1:
-		return noop("1 standby can take part%s", also), nil
 	default:
-		return noop("%d standbys can take part%s", n, also), nil
+		return noop("%s can take part%s", countOf(n, "standby"), also), nil
 	}
+}
+
+// countOf is a number of things, in words.
+func countOf(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // mayBecome refuses a role that the statements could not run as: it would be noticed
@@ -268,11 +279,9 @@ func (in In) unpaused(senders []facts.Sender, rule postgres.SyncStandbys, paused
 
 // readsApart refuses a rollout beside a standby that is in neither group, for it served
 // nobody when they were made, and has readers all the same: they would stand before the
-// replay of the change, or it before them.
+// replay of the change, or it before them. Where nobody serves both groups are empty, and
+// readers that are left would meet the replay as well.
 func (in In) readsApart(ctx context.Context, groups []*inventory.Host) error {
-	if len(groups) == 0 {
-		return nil
-	}
 	for _, x := range in.Cluster.Standbys() {
 		if x.BalancedName() == "" || x.ApplyDelay > 0 || slices.Contains(groups, x) || slices.Contains(in.Without, x.Name) {
 			continue
@@ -291,16 +300,16 @@ func (in In) readsApart(ctx context.Context, groups []*inventory.Host) error {
 				return err
 			}
 			now := lb.Balances(b.Server(x))
-			why := ""
+			why, hint := "", "let it serve at every balancer, or keep all reads away from it: pgrepctl traffic restore, or drain, "+x.Name
 			switch {
-			case now.Sessions > 0:
-				why = fmt.Sprintf("still has %d sessions", now.Sessions)
+			case now.Sessions > 0 && now.State != facts.Serving:
+				why, hint = "still has "+countOf(now.Sessions, "session"), "wait until they have left, or let it serve at every balancer: pgrepctl traffic restore "+x.Name
 			case now.State == facts.Serving:
 				why = "serves"
 			default:
 				continue
 			}
-			return fault.Refuse(b.Name, "let it serve at every balancer, or keep all reads away from it: pgrepctl traffic restore, or drain, "+x.Name+"; then type the same command again",
+			return fault.Refuse(b.Name, hint+"; then type the same command again",
 				fmt.Errorf("%s %s here and takes no part: it is not served by every balancer, and its readers would be held up by the change", x.Name, why))
 		}
 	}

@@ -110,6 +110,7 @@ func TestTheWaitOfADrainByFileKnowsTheOthers(t *testing.T) {
 func TestARolloutIsRefusedBesideReadersOfAStandbyThatAFileKeepsOut(t *testing.T) {
 	t.Parallel()
 	kept := map[string]map[string]string{"pg3": {"/run/drained": "by hand\n"}}
+	all := map[string]map[string]string{"pg2": kept["pg3"], "pg3": kept["pg3"]}
 	for name, c := range map[string]struct {
 		counts *counting
 		files  map[string]map[string]string
@@ -127,7 +128,9 @@ func TestARolloutIsRefusedBesideReadersOfAStandbyThatAFileKeepsOut(t *testing.T)
 			x, _ := inv.Host("pg3")
 			x.ApplyDelay = 1
 		}, steps.Deployable{Second: "pg2"}, ""},
-		"nobody takes part": {&counting{clients: 2}, kept, nil, steps.Deployable{}, ""},
+		"nobody serves, and it has readers": {&counting{clients: 2}, all, nil, steps.Deployable{}, "pg3: its server still has 2 clients, and it takes no part: /run/drained keeps new reads away"},
+		"nobody serves, and nobody reads":   {&counting{}, all, nil, steps.Deployable{}, ""},
+		"the change locks nothing":          {&counting{clients: 2}, kept, nil, steps.Deployable{NoLock: true}, ""},
 	} {
 		in := byFile(t, fileOnly, "pg1", c.files, func(all cast, inv *inventory.Cluster) {
 			c.counts.source = &source{files: map[string]host.File{}, dirs: map[string]bool{}}

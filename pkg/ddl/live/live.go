@@ -33,6 +33,12 @@ type Relation struct {
 	Holders []Holder `json:"holders"`
 }
 
+// Kinds of what has partitions, and no rows of its own.
+const (
+	PartitionedTable = "partitioned table"
+	PartitionedIndex = "partitioned index"
+)
+
 // Named is the name with its schema, as SQL.
 func (r Relation) Named() string { return ddl.Name{Schema: r.Schema, Name: r.Name}.String() }
 
@@ -117,7 +123,7 @@ const relation = `with recursive part as (
   union all select i.inhrelid from pg_inherits i join part p on i.inhparent = p.oid)
 select n.nspname as schema, c.relname as name, c.oid::bigint as oid,
   coalesce((select i.indrelid::bigint from pg_index i where i.indexrelid = c.oid), 0) as table,
-  case c.relkind when 'r' then 'table' when 'p' then 'partitioned table' when 'i' then 'index' when 'I' then 'partitioned index' when 'v' then 'view'
+  case c.relkind when 'r' then 'table' when 'p' then '` + PartitionedTable + `' when 'i' then 'index' when 'I' then '` + PartitionedIndex + `' when 'v' then 'view'
     when 'm' then 'materialized view' when 'S' then 'sequence' when 'f' then 'foreign table' when 'c' then 'composite type' else c.relkind::text end as kind,
   $bytes as bytes,
   case when c.relkind in ('r', 'm') then c.reltuples::bigint else -1 end as rows

@@ -1,0 +1,48 @@
+package ddl_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pgrepctl/pgrepctl/pkg/ddl"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+)
+
+// TestWhatGoesThroughPartitionsIsRefusedBeforehand: the server would refuse it in a
+// transaction block, and do nothing, or little, in a version that does not know it.
+func TestWhatGoesThroughPartitionsIsRefusedBeforehand(t *testing.T) {
+	t.Parallel()
+	pool := ddl.Pool{Serving: []string{"a", "b"}, Balancers: true}
+	for name, c := range map[string]struct {
+		text  string
+		major int
+		mode  ddl.Mode
+		fails string
+	}{
+		"a partitioned index":                {"reindex index p", 14, "", "can be in no transaction"},
+		"a partitioned table":                {"reindex (verbose) table s.p", 18, "", "can be in no transaction"},
+		"concurrently":                       {"reindex table concurrently p", 14, ddl.Directly, ""},
+		"before 14":                          {"reindex table p", 13, "", "cannot be rolled out: REINDEX of what is partitioned needs PostgreSQL 14"},
+		"concurrently, before 14":            {"reindex index concurrently p", 13, "", "needs PostgreSQL 14"},
+		"another table":                      {"reindex table t", 13, ddl.Roll, ""},
+		"a cluster of a partitioned table":   {"cluster p using i", 15, "", "can be in no transaction"},
+		"the old form":                       {"cluster i on p", 15, "", "can be in no transaction"},
+		"a cluster of another table":         {"cluster t using i", 15, ddl.Roll, ""},
+		"a cluster, before 15":               {"cluster p using i", 14, "", "needs PostgreSQL 15"},
+		"what can be in one all the same":    {"alter table p add column n int", 15, ddl.Roll, ""},
+		"beside what can be in one":          {"alter table t add column n int; reindex table p", 15, "", "can be in no transaction"},
+		"what locks nobody's reads in there": {"comment on table p is 'x'", 15, ddl.Directly, ""},
+	} {
+		v := postgres.MakeVersion(c.major)
+		s, err := ddl.Parse("change.sql", []byte(c.text), v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Partitioned(v, func(n ddl.Name) bool { return n.Name == "p" })
+		list := s.Parts()
+		r, err := ddl.Choose(list[len(list)-1], ddl.Auto, pool)
+		if c.fails == "" && (err != nil || r.Mode != c.mode) || c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)) {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+}
