@@ -53,7 +53,11 @@ func (e *ClearStale) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, err
 	}
 	files := h.Files(e.As)
-	empty := &EmptyDirectory{Host: e.Host, As: e.As}
+	empty := &EmptyDirectory{Host: e.Host, As: e.As, Path: e.Path}
+	// Its supervisor may have started it between the stop and the fence.
+	if err := empty.refuseServer(ctx, h, "clear"); err != nil {
+		return nil, err
+	}
 	for _, name := range e.Dirs {
 		dir := path.Join(e.Path, name)
 		full, err := empty.full(ctx, h, dir)

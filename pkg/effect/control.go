@@ -20,6 +20,8 @@ type FetchControl struct {
 	Source   string `json:"source"` // the upstream's data directory
 	Target   string `json:"target"`
 	SystemID string `json:"system_id"`
+	// Boot is that of Host, before the copy began.
+	Boot string `json:"-"`
 }
 
 func (e *FetchControl) Kind() string  { return "fetch-control" }
@@ -75,5 +77,6 @@ func (e *FetchControl) Do(ctx context.Context, env Env) (Output, error) {
 	if err := dst.Files(e.As).Write(ctx, w, nil); err != nil {
 		return nil, fmt.Errorf("write pg_control: %w", err)
 	}
-	return nil, nil
+	// What an earlier copy of this run was is not so of this one.
+	return Output{CopyBoot: e.Boot, CopySynced: ""}, nil
 }

@@ -73,6 +73,9 @@ type Copy struct {
 	Unkept bool `json:"unkept,omitempty"`
 	// Total is the expected number of bytes, 0 when not known.
 	Total int64 `json:"-"`
+	// Data is the data directory, and Boot that of Host: see copysynced.go.
+	Data string `json:"-"`
+	Boot string `json:"-"`
 
 	// Source is the tablespace's location, or the data directory, on From, and Tree
 	// what is copied of it.
@@ -166,29 +169,44 @@ func (e *Copy) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, err
 	}
 	start := time.Now()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	written := e.flush(ctx, h, giveUp)
 	ctx, g, unwatch := e.watch(ctx, env)
 	defer unwatch()
-	over, err := e.passOver(ctx, env, h)
+	how, streams, err := e.bring(ctx, h, env, g)
 	if err != nil {
-		return nil, e.explain(ctx, env, err)
+		giveUp(err)
 	}
-	list, err := e.split(ctx, env)
-	if err != nil {
-		return nil, e.explain(ctx, env, err)
+	if lost := written(); lost != nil {
+		return nil, e.unwritten(ctx, env, lost)
 	}
-	for i := range list {
-		list[i].over = over
-	}
-	how, err := e.pull(ctx, h, env, list, g)
 	if err != nil {
 		return nil, e.explain(ctx, env, err)
 	}
 	base := path.Base(e.Into)
-	out := Output{"copy.seconds." + base: fmt.Sprintf("%.2f", time.Since(start).Seconds()), "copy.streams." + base: strconv.Itoa(len(list)), CopiedUnder(e.From, e.Source): e.Backup}
+	out := Output{"copy.seconds." + base: fmt.Sprintf("%.2f", time.Since(start).Seconds()), "copy.streams." + base: strconv.Itoa(streams), CopiedUnder(e.From, e.Source): e.Backup}
 	if how != "" {
 		out["copy.compression."+base] = how
 	}
 	return out, nil
+}
+
+// bring copies the tree, and says how, and in how many streams.
+func (e *Copy) bring(ctx context.Context, h host.Runner, env Env, g *governor) (how string, streams int, err error) {
+	over, err := e.passOver(ctx, env, h)
+	if err != nil {
+		return "", 0, err
+	}
+	list, err := e.split(ctx, env)
+	if err != nil {
+		return "", 0, err
+	}
+	for i := range list {
+		list[i].over = over
+	}
+	how, err = e.pull(ctx, h, env, list, g)
+	return how, len(list), err
 }
 
 func (e *Copy) explain(ctx context.Context, env Env, err error) error {

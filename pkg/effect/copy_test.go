@@ -16,7 +16,7 @@ import (
 )
 
 func copyOf() *effect.Copy {
-	return &effect.Copy{Host: "pg1", As: "postgres", Argv: []string{"rsync", "a", "b"}, What: "the data directory", From: "pg0", Into: "/data", Fresh: true, Total: 4 << 20, Commits: effect.CommitLimit{Off: true}}
+	return &effect.Copy{Host: "pg1", As: "postgres", Argv: []string{"rsync", "a", "b"}, What: "the data directory", From: "pg0", Into: "/data", Data: "/data", Fresh: true, Total: 4 << 20, Commits: effect.CommitLimit{Off: true}}
 }
 
 func TestCopyTellsHowFarItIs(t *testing.T) {

@@ -1,6 +1,7 @@
 package effect_test
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -26,17 +27,15 @@ type pulls struct {
 	mu   sync.Mutex
 	runs [][]string
 	held []string // the lines that the brake got
-	sync []string // the directories that were written out, each until the copy was there
-	of   func(ctx context.Context, argv []string, run int, report func(bytes int64)) error
+	sync []string // what was written out, and how often
+	// flushed, if set, is how the nth flush ends.
+	flushed func(n int) error
+	of      func(ctx context.Context, argv []string, run int, report func(bytes int64)) error
 }
 
 func (p *pulls) do(ctx context.Context, c host.Cmd, stdio host.Stdio) error {
-	if strings.Contains(c.String(), "sync -f") {
-		<-ctx.Done()
-		p.mu.Lock()
-		p.sync = append(p.sync, c.Argv[len(c.Argv)-1])
-		p.mu.Unlock()
-		return ctx.Err()
+	if slices.Contains(c.Argv, "pgrepctl-flush") {
+		return p.flush(ctx, c, stdio)
 	}
 	if c.Argv[0] == "sh" {
 		b, err := io.ReadAll(stdio.In)
@@ -55,6 +54,34 @@ func (p *pulls) do(ctx context.Context, c host.Cmd, stdio host.Stdio) error {
 		ended.Cmd = c
 	}
 	return err
+}
+
+// flush answers each line, and ends with the last; it must not be ended by us.
+func (p *pulls) flush(ctx context.Context, c host.Cmd, stdio host.Stdio) error {
+	n := 0
+	for lines := bufio.NewScanner(stdio.In); lines.Scan(); {
+		n++
+		time.Sleep(100 * time.Millisecond)
+		if p.flushed != nil {
+			if err := p.flushed(n); err != nil {
+				var ended *host.ExitError
+				if errors.As(err, &ended) {
+					ended.Cmd = c
+				}
+				return err
+			}
+		}
+		if _, err := io.WriteString(stdio.Out, "\n"); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sync = append(p.sync, fmt.Sprintf("%s %d times, beside %s, leashed %t", c.Argv[len(c.Argv)-2], n, c.Argv[len(c.Argv)-1], c.Leash))
+	return nil
 }
 
 // server is a source's session whose commits take as long as commit says.
@@ -143,7 +170,7 @@ func TestTheStreamsOfACopyAddUp(t *testing.T) {
 		if out["copy.streams.data"] != "2" {
 			t.Errorf("%v", out)
 		}
-		if !slices.Equal(p.sync, []string{"/data"}) {
+		if !slices.Equal(p.sync, []string{"/data 3 times, beside /data, leashed false"}) {
 			t.Errorf("written out while it came: %q", p.sync)
 		}
 	})

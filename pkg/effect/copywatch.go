@@ -59,9 +59,6 @@ func (e *Copy) watch(ctx context.Context, env Env) (context.Context, *governor, 
 	if e.watchesSpace() {
 		watches.Go(func() { e.watchSpace(ctx, env, cancel) })
 	}
-	if e.Total >= flushedFrom {
-		watches.Go(func() { e.flush(ctx, env) })
-	}
 	ended := make(chan struct{})
 	go func() { watches.Wait(); close(ended) }()
 	return ctx, g, func() {
@@ -75,23 +72,6 @@ func (e *Copy) watch(ctx context.Context, env Env) (context.Context, *governor, 
 
 // unwatchTime is enough for a host that answers to end its watch.
 const unwatchTime = 2 * time.Second
-
-const (
-	// flushScript writes out what has come, again and again. sync -f came with coreutils
-	// 8.24: without it the kernel begins when it wants to.
-	flushScript = Lowly + `while sleep 1; do sync -f "$1" || exit 0; done`
-	// flushedFrom is how large a copy is of which that saves more than it costs.
-	flushedFrom = 256 << 20
-)
-
-// flush has the target write to its disks while bytes come, and not when all have come:
-// gigabytes of dirty pages make both the copy and the fsync at its end wait (4.4 GB: 9.3
-// instead of 11.6 s). That it cannot be done is no reason to stop.
-func (e *Copy) flush(ctx context.Context, env Env) {
-	if h, err := env.Host(ctx, e.Host); err == nil {
-		_ = h.Run(ctx, host.Cmd{Argv: []string{"sh", "-c", flushScript, "sh", e.Into}, As: e.As, Leash: true}, host.Stdio{})
-	}
-}
 
 func (e *Copy) watchesSpace() bool { return e.Slot != "" && e.WAL.Dir != "" }
 

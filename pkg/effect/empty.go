@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
@@ -51,6 +52,10 @@ func (e *EmptyDirectory) Do(ctx context.Context, env Env) (Output, error) {
 	return nil, e.empty(ctx, h, e.WAL)
 }
 
+// LostFound is a directory at the top of a file system, and belongs to that: root's, whom
+// nobody else may read. It is left alone, whoever owns it.
+const LostFound = "lost+found"
+
 // full reports whether something is in a directory.
 func (e *EmptyDirectory) full(ctx context.Context, h host.Host, dir string) (bool, error) {
 	names, err := h.Files(e.As).List(ctx, dir)
@@ -60,35 +65,60 @@ func (e *EmptyDirectory) full(ctx context.Context, h host.Host, dir string) (boo
 	if err != nil {
 		return false, fmt.Errorf("list %s: %w", dir, err)
 	}
-	return len(names) > 0, nil
+	return slices.ContainsFunc(names, func(n host.Entry) bool { return n.Name != LostFound }), nil
 }
 
 func (e *EmptyDirectory) emptyData(ctx context.Context, h host.Host) error {
-	if _, err := h.Files(e.As).Stat(ctx, path.Join(e.Path, "postmaster.pid")); err == nil && e.serverLives(ctx, h) {
-		return fault.Refuse(e.Host, "stop the server and type the same command again",
-			fmt.Errorf("empty %s: a server may be running in it", e.Path))
+	if err := e.refuseServer(ctx, h, "empty"); err != nil {
+		return err
 	}
 	// A promoted server has none of these any more (recovery.conf before 12), and
 	// data of its own.
-	_, control := h.Files(e.As).Stat(ctx, path.Join(e.Path, postgres.ControlFile))
-	_, signal := h.Files(e.As).Stat(ctx, path.Join(e.Path, "standby.signal"))
-	_, recovery := h.Files(e.As).Stat(ctx, path.Join(e.Path, "recovery.conf"))
-	if control == nil && signal != nil && recovery != nil {
+	var there [3]bool
+	for i, name := range []string{postgres.ControlFile, "standby.signal", "recovery.conf"} {
+		var err error
+		if there[i], err = host.Exists(ctx, h.Files(e.As), path.Join(e.Path, name)); err != nil {
+			return fmt.Errorf("look at %s: %w", name, err)
+		}
+	}
+	if there[0] && !there[1] && !there[2] {
 		return fault.Refuse(e.Host, "save what nobody else has, move "+e.Path+" away, then type the same command again",
 			fmt.Errorf("empty %s: it holds a server that is no standby any more", e.Path))
 	}
 	return e.empty(ctx, h, e.Path)
 }
 
-func (e *EmptyDirectory) empty(ctx context.Context, r host.Runner, dir string) error {
+func (e *EmptyDirectory) empty(ctx context.Context, h host.Host, dir string) error {
 	// Leashed: a find that outlives us would delete what a resume copies.
 	// -H: the data directory may be behind a symlink, which find would remove or
 	// leave, and not follow. -xdev: a file system mounted inside is not ours to empty.
-	argv := []string{"find", "-H", dir, "-xdev", "-mindepth", "1", "-delete"}
-	if err := r.Run(ctx, host.Cmd{Argv: argv, As: e.As, Leash: true}, host.Stdio{}); err != nil {
+	// -delete has find look into each directory first, and knows no -prune: of a lost+found
+	// that it cannot read it complains, when it has deleted the rest.
+	argv := []string{"find", "-H", dir, "-xdev", "-mindepth", "1", "!", "-name", LostFound, "!", "-path", "*/" + LostFound + "/*", "-delete"}
+	err := h.Run(ctx, host.Cmd{Argv: argv, As: e.As, Leash: true}, host.Stdio{})
+	var exit *host.ExitError
+	if errors.As(err, &exit) {
+		if full, ferr := e.full(ctx, h, dir); ferr == nil && !full {
+			return nil
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("empty %s: %w", dir, err)
 	}
 	return nil
+}
+
+// refuseServer says no when a server may run in the directory. Nothing was done until then.
+func (e *EmptyDirectory) refuseServer(ctx context.Context, h host.Host, verb string) error {
+	there, err := host.Exists(ctx, h.Files(e.As), path.Join(e.Path, "postmaster.pid"))
+	if err != nil {
+		return untouched{fmt.Errorf("%s %s: look for its server: %w", verb, e.Path, err)}
+	}
+	if !there || !e.serverLives(ctx, h) {
+		return nil
+	}
+	return fault.Refuse(e.Host, "stop the server and type the same command again",
+		untouched{fmt.Errorf("%s %s: a server may be running in it", verb, e.Path)})
 }
 
 // serverLives asks the process, not the file: after a crash of the host there is

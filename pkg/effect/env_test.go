@@ -101,6 +101,9 @@ func (e *env) Password(context.Context) (secret.Value, error) {
 }
 func (e *env) Run() effect.Run { return effect.Run{ID: "run1", Operator: "anna@desk"} }
 
+// emptied is how find is told to empty a directory.
+const emptied = " -xdev -mindepth 1 ! -name lost+found ! -path */lost+found/* -delete"
+
 // disk is a host of files and of the two commands that belong to them.
 type disk struct{ *hosttest.Script }
 
@@ -108,7 +111,7 @@ func (d disk) Run(ctx context.Context, c host.Cmd, stdio host.Stdio) error {
 	switch line := c.String(); {
 	case c.Argv[0] == "sync":
 		return nil
-	case strings.HasPrefix(line, "find ") && strings.HasSuffix(line, " -xdev -mindepth 1 -delete"):
+	case strings.HasPrefix(line, "find ") && strings.HasSuffix(line, emptied):
 		var names []string
 		d.Walk(c.Argv[2], func(p string, _ bool, _ string) { names = append(names, p) })
 		for i := len(names) - 1; i >= 0; i-- {

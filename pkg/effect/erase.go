@@ -77,16 +77,14 @@ func (e *EraseData) Do(ctx context.Context, env Env) (Output, error) {
 	}
 	files := h.Files(e.As)
 	empty := &EmptyDirectory{Host: e.Host, As: e.As, Path: e.Path}
-	if _, err := files.Stat(ctx, path.Join(e.Path, "postmaster.pid")); err == nil && empty.serverLives(ctx, h) {
-		return nil, fault.Refuse(e.Host, "stop the server and type the same command again",
-			untouched{fmt.Errorf("erase %s: a server may be running in it", e.Path)})
+	if err := empty.refuseServer(ctx, h, "erase"); err != nil {
+		return nil, err
 	}
 	if err := e.allKnown(ctx, files); err != nil {
 		return nil, err
 	}
-	// First of all, so that no server starts with half of its files.
-	if err := files.Remove(ctx, path.Join(e.Path, postgres.ControlFile)); err != nil {
-		return nil, fmt.Errorf("remove %s: %w", postgres.ControlFile, err)
+	if err := e.removeControl(ctx, h, files); err != nil {
+		return nil, err
 	}
 	// The data directory last but for the tool's own: it leads to the others, and once
 	// it is empty nothing tells of them any more.
@@ -113,6 +111,24 @@ func (e *EraseData) Do(ctx context.Context, env Env) (Output, error) {
 		}
 	}
 	return nil, nil
+}
+
+// removeControl is first of all, so that no server starts with half of its files. What
+// comes next may be on other file systems, and be durable before it: so it is synced, also
+// if it was removed by one that died then.
+func (e *EraseData) removeControl(ctx context.Context, h host.Host, files host.Files) error {
+	control := path.Join(e.Path, postgres.ControlFile)
+	if err := files.Remove(ctx, control); err != nil {
+		return fmt.Errorf("remove %s: %w", postgres.ControlFile, err)
+	}
+	there, err := host.Exists(ctx, files, path.Dir(control))
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", path.Dir(control), err)
+	}
+	if !there {
+		return nil
+	}
+	return syncPath(ctx, h, e.As, path.Dir(control))
 }
 
 // allKnown refuses, before anything is erased, when the data directory leads to a

@@ -78,6 +78,10 @@ func (e *WriteFile) Describe() Description {
 }
 
 func (e *WriteFile) Do(ctx context.Context, env Env) (Output, error) {
+	if e.Before.Exists && !e.Own && e.Image == "" {
+		// Its inverse is in the journal already, and could never be run.
+		return nil, untouched{fmt.Errorf("write %s: nothing says where the bytes from before are kept, so it could not be taken back", e.Path)}
+	}
 	h, err := env.Host(ctx, e.Host)
 	if err != nil {
 		return nil, err

@@ -236,3 +236,50 @@ func TestAnOldServerIsAskedOnlyForWhatItKnowsOfItsFiles(t *testing.T) {
 		do(t, e, newEnv(hosttest.NewScript(t, "pg1", fs, calls...)))
 	}
 }
+
+// Its inverse would be refused for ever, and everything before it would stay.
+func TestAnEditThatKeepsNoBytesFromBeforeIsNotDone(t *testing.T) {
+	t.Parallel()
+	fs, before := tree(map[string]string{hba: "old"})
+	e := edit("new")(before).(*effect.WriteFile)
+	e.Image = ""
+	if _, err := e.Do(t.Context(), newEnv(disk{hosttest.NewScript(t, "pg1", fs)})); !errors.Is(err, effect.ErrUntouched) {
+		t.Errorf("got %v", err)
+	}
+	if got, _ := fs.Get(hba); got != "old" {
+		t.Errorf("it was written: %q", got)
+	}
+}
+
+// A later copy filled the directory, and was taken back before: it was empty when that began.
+func TestRestoreFileOfADirectoryThatWasEmptiedHasNothingToDo(t *testing.T) {
+	t.Parallel()
+	for name, gone := range map[string][]string{"emptied": {"/data/pg_hba.conf"}, "removed": {"/data/pg_hba.conf", "/data"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const file = "/data/pg_hba.conf"
+			fs, before := tree(map[string]string{file: "old"})
+			in := newEnv(disk{hosttest.NewScript(t, "pg1", fs)})
+			e := &effect.WriteFile{Host: "pg1", As: "postgres", Path: file, Before: before[file], Data: []byte("new"), Image: image}
+			do(t, e, in)
+			for _, p := range gone {
+				fs.Delete(p)
+			}
+			do(t, e.Inverse(), in)
+			if fs.Has(file) {
+				t.Error("it is there again")
+			}
+		})
+	}
+}
+
+func TestRestoreFileRefusesWhenTheFileAloneIsGone(t *testing.T) {
+	t.Parallel()
+	fs, before := tree(map[string]string{hba: "old", "/etc/postgresql.conf": "x"})
+	in := newEnv(disk{hosttest.NewScript(t, "pg1", fs)})
+	e := edit("new")(before)
+	do(t, e, in)
+	fs.Delete(hba)
+	_, err := e.Inverse().Do(t.Context(), in)
+	wantFault(t, err, "pg1: restore /etc/pg_hba.conf: somebody else changed it after the run", fault.Refused)
+}

@@ -23,9 +23,6 @@ const sumsSuffix = ".sums"
 // an undo goes all the way back anyway.
 func (e *WriteFile) keepImage(ctx context.Context, files host.Files) error {
 	image := e.image()
-	if image == "" {
-		return nil
-	}
 	for _, dir := range []string{path.Dir(path.Dir(image)), path.Dir(image)} {
 		if err := files.Mkdir(ctx, dir, 0o700); err != nil {
 			return fmt.Errorf("make %s: %w", dir, err)
@@ -65,7 +62,7 @@ func readSums(ctx context.Context, files host.Files, image string) ([]string, er
 
 // image is where the bytes before are kept.
 func (e *WriteFile) image() string {
-	if e.Image == "" || e.Sensitive {
+	if e.Sensitive {
 		return e.Image
 	}
 	return e.Image + "." + sum(e.Before.Data)[:8]

@@ -251,7 +251,7 @@ func TestEmptyDirectoryRefusesUnderAServer(t *testing.T) {
 func TestEmptyDirectoryTakesNoStaleFileForAServer(t *testing.T) {
 	t.Parallel()
 	fs, _ := tree(map[string]string{"/data/postmaster.pid": "1"})
-	in := newEnv(hosttest.NewScript(t, "pg1", fs, call{Do: "run sh -c read -r pid…", Err: exit(1, "")}, call{Do: "run find -H /data -xdev -mindepth 1 -delete"}))
+	in := newEnv(hosttest.NewScript(t, "pg1", fs, call{Do: "run sh -c read -r pid…", Err: exit(1, "")}, call{Do: "run find -H /data" + emptied}))
 	do(t, (&effect.Copy{Host: "pg1", Into: "/data", Fresh: true}).Inverse(), in)
 }
 

@@ -63,6 +63,15 @@ func (e *RestoreFile) restore(ctx context.Context, env Env) (Output, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", e.Path, err)
 	}
+	if !now.Exists {
+		// Gone with all that was beside it: a copy that came later in the run filled the
+		// directory, and was taken back before this. One file that is missing from among
+		// others was taken away by somebody.
+		full, err := (&EmptyDirectory{As: e.As}).full(ctx, h, path.Dir(e.Path))
+		if err != nil || !full {
+			return nil, err
+		}
+	}
 	k, err := e.kept(ctx, files)
 	if err != nil {
 		return nil, err

@@ -39,8 +39,8 @@ func (f *Found) adopts() bool { return f.copy != nil && !bytes.HasPrefix(f.here,
 
 // endedElsewhere reports whether somebody else has ended the run: whoever ends it
 // removes the copy, and says so before. The copy is made between the first intent
-// and whatever follows it; where this machine had removed it, again when the undo
-// is begun.
+// and whatever follows it, which is a record that says so; where this machine had
+// removed it, again when the undo is begun.
 func (f *Found) endedElsewhere() bool {
 	recs := f.Records
 	for i, r := range slices.Backward(recs) {

@@ -166,6 +166,85 @@ func TestFirstMachineLearnsThatAnotherOneEndedItsUndo(t *testing.T) {
 	}
 }
 
+// dies is the end of the tool at the next command on a host that has that word.
+func (w *world) dies(name, word string, act func()) {
+	w.hook = func(_ context.Context, on, do string) error {
+		if on != name || !strings.Contains(do, word) {
+			return nil
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.die()
+		return errDead
+	}
+	act()
+	w.hook = nil
+	w.awaitMirrors()
+	w.revive()
+}
+
+// tear is a record that the machine has not written to its end.
+func (w *world) tear(t *testing.T) {
+	t.Helper()
+	b, err := os.ReadFile(w.runFile())
+	if err == nil {
+		whole := b[:bytes.LastIndexByte(b, '\n')+1]
+		err = os.WriteFile(w.runFile(), append(whole, `{"seq":`...), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Nothing that it did was recorded, and the other machine has ended it and built anew.
+func TestAMachineThatDiedInItsFirstActLearnsThatAnotherOneEndedItsRun(t *testing.T) {
+	t.Parallel()
+	undo := func(t *testing.T, w *world) { w.undo(t) }
+	for _, c := range []struct {
+		name        string
+		dies, other func(t *testing.T, w *world)
+	}{
+		{"of an undo", func(t *testing.T, w *world) {
+			w.apply(t)
+			w.dies("pg2", "pg_ctlcluster", func() { _, _ = w.engine(nil, nil).Undo(t.Context(), w.found(t)) })
+		}, undo},
+		{"of a run that is undone", func(t *testing.T, w *world) {
+			w.dies("pg1", "CREATE ROLE", func() { _, _ = w.engine(nil, nil).Apply(t.Context(), w.plan()) })
+		}, undo},
+		{"of a run that is resumed", func(t *testing.T, w *world) {
+			w.dies("pg1", "CREATE ROLE", func() { _, _ = w.engine(nil, nil).Apply(t.Context(), w.plan()) })
+		}, func(t *testing.T, w *world) {
+			if _, err := w.engine(nil, nil).Resume(t.Context(), w.found(t)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		for _, torn := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, torn %t", c.name, torn), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, layout{})
+				c.dies(t, w)
+				if torn {
+					w.tear(t)
+				}
+				back := w.elsewhere(t)
+				c.other(t, w)
+				w.apply(t)
+				end := w.state()
+				back()
+				f := w.found(t)
+				if _, err := w.engine(nil, nil).Undo(t.Context(), f); fault.ClassOf(err) != fault.Refused || !strings.Contains(err.Error(), "another operator has ended it") {
+					t.Errorf("undo: %v", err)
+				}
+				differ(t, "-as the other one left it +now", end, w.state())
+				if err := w.engine(nil, nil).Abandon(t.Context(), f); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
 // A full disk may be why the run is taken back.
 func TestAnUndoThatCanMakeNoCopyIsNotTakenForOneEndedElsewhere(t *testing.T) {
 	t.Parallel()

@@ -46,8 +46,14 @@ func (r *run) extend(ctx context.Context) error {
 	if err := r.mirrored(ctx); err != nil {
 		return err
 	}
+	made := r.mirror.size == 0
 	err := r.mirror.extend(ctx, r.pending)
 	r.pending = nil // after a failure the next one begins with the whole of it
+	if err == nil && made {
+		// What was announced comes after this: should the tool die in it, its journal tells
+		// that the copy was there. See endedElsewhere.
+		_, err = r.keep(journal.Record{Type: journal.Copied, Host: r.mirror.at.on})
+	}
 	return err
 }
 

@@ -1,6 +1,9 @@
 package engine_test
 
-import "testing"
+import (
+	"errors"
+	"testing"
+)
 
 func TestAReseedInPlaceHasOnePointOfNoReturn(t *testing.T) {
 	t.Parallel()
@@ -24,5 +27,29 @@ func TestAReseedInPlaceHasOnePointOfNoReturn(t *testing.T) {
 				t.Errorf("%q", said)
 			}
 		})
+	}
+}
+
+// The link of its pg_wal is the standby's own, and not the run's.
+func TestUndoOfAReseedInPlaceLeavesTheLinkToTheWAL(t *testing.T) {
+	t.Parallel()
+	w := damaged(layout{})(t)
+	pg2 := w.hosts["pg2"]
+	pg2.inv.Postgres.WALDirectory = "/wal/pg2"
+	pg2.fs.Dir("/wal/pg2", "postgres", 0o700)
+	pg2.fs.Delete(pg2.data("pg_wal")) // and not what is below, which is looked for by that name
+	if err := pg2.fs.Files("postgres").Symlink(t.Context(), "/wal/pg2", pg2.data("pg_wal")); err != nil {
+		t.Fatal(err)
+	}
+	start := w.state()
+	w.plans, w.vars = "reseed-standby", map[string]string{"standby": "pg2", "old": "overwritten", "force": "true"}
+	_ = w.breaksAt(t, "pgrepctl-deadman", errors.New("the connection was lost"))
+	if pg2.fs.Has(pg2.data("global/pg_control")) {
+		t.Fatal("it was not fenced")
+	}
+	w.undo(t)
+	differ(t, "-start +undone", start, w.state())
+	if to, err := pg2.fs.Files("postgres").ReadLink(t.Context(), pg2.data("pg_wal")); err != nil || to != "/wal/pg2" {
+		t.Errorf("pg_wal leads to %q, %v", to, err)
 	}
 }

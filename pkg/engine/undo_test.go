@@ -1,14 +1,18 @@
 package engine_test
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 func finished(t *testing.T, dir, id string, status journal.Status) {
@@ -118,5 +122,55 @@ func TestAnAbandonedRunIsOpenNoMore(t *testing.T) {
 	}
 	if err := w.engine(nil, nil).Abandon(t.Context(), w.found(t)); fault.ClassOf(err) != fault.Refused {
 		t.Errorf("a second time: %v", err)
+	}
+}
+
+// stumbles is a bootstrap that fails where pg2 runs what has that word.
+func (w *world) stumbles(t *testing.T, word string) {
+	t.Helper()
+	w.hook = func(_ context.Context, on, do string) error {
+		if on == "pg2" && strings.Contains(do, word) {
+			return errors.New("no space left on device")
+		}
+		return nil
+	}
+	if _, err := w.engine(nil, nil).Apply(t.Context(), w.plan()); err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Fatalf("got %v", err)
+	}
+	w.hook = nil
+}
+
+// An undo empties the data directory for the second copy, and comes to the edit of a
+// file in it after that.
+func TestAnUndoGoesBehindACopyThatWasMadeAgainAfterAnEdit(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		layout layout
+		at     string
+		again  func(t *testing.T, w *world)
+	}{
+		{"of postgresql.auto.conf", layout{}, "rsync", func(t *testing.T, w *world) {
+			inv, err := inventory.Parse("pgrepctl.yaml", []byte(strings.Replace(inventoryText(w.layout), "sslmode: require", "sslmode: prefer", 1)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.inv = inv
+		}},
+		{"of pg_hba.conf", layout{configInData: true}, "pgrepctl-sync", func(_ *testing.T, w *world) {
+			w.keeps = new(postgres.LSN)
+			*w.keeps = 1 << 40 // the slot has lost the WAL of the first copy
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, c.layout)
+			start := w.state()
+			w.stumbles(t, c.at)
+			c.again(t, w)
+			w.stumbles(t, c.at)
+			w.undo(t)
+			differ(t, "-start +undone", start, w.state())
+		})
 	}
 }

@@ -148,6 +148,7 @@ type machine struct {
 	loaded   map[string]string // configuration files as the server knows them
 	loads    int
 	copied   int // the backup during which the data were copied
+	boots    int // since the test began
 	catalog  string
 	replay   replaying
 	// inForce is the postgresql.conf of the last restart, for tests that restart.

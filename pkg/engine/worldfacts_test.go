@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -67,7 +68,7 @@ func (g gatherer) Gather(ctx context.Context) (*facts.Host, error) {
 	h.Runs = m.runs()
 	h.Machine = facts.Machine{LoginUser: "deploy", LoginHome: "/home/deploy", OSUser: "postgres", OSUserHome: "/var/lib/postgresql", AES: true,
 		BinDirectory: "/usr/lib/postgresql/15/bin", HostKey: m.HostKey(), TmpFS: "/dev/shm", RsyncVersion: "3.4.1", RsyncZstd: true, BinVersion: m.version(), FreeBytes: 1 << 40, TotalBytes: 1 << 41, SocketDir: "/run/postgresql",
-		UID: 26, MachineID: m.name, BootID: m.name, Arch: "x86_64", Glibc: "2.36", Cores: 2, PortInUse: m.running, Tools: map[string]string{}}
+		UID: 26, MachineID: m.name, BootID: m.boot(), Arch: "x86_64", Glibc: "2.36", Cores: 2, PortInUse: m.running, Tools: map[string]string{}}
 	for _, tool := range []string{"perl", "find", "sync", "rsync", "ssh", "sh", "tail", "flock", "sftp-server", "psql", "pg_dump"} {
 		h.Machine.Tools[tool] = "/usr/bin/" + tool
 	}
@@ -83,6 +84,9 @@ func (g gatherer) Gather(ctx context.Context) (*facts.Host, error) {
 	}
 	return h, nil
 }
+
+// boot is the id of the boot in which it is.
+func (m *machine) boot() string { return fmt.Sprintf("%s-%d", m.name, m.boots) }
 
 func (m *machine) readData(d *facts.DataDir) error {
 	d.Path, d.State = m.data(""), facts.Empty

@@ -56,7 +56,7 @@ func (m *machine) Run(ctx context.Context, c host.Cmd, stdio host.Stdio) error {
 		_, err := io.WriteString(stdio.Out, "4096 1000000 900000\n")
 		return err
 	case slices.Contains(argv, "pgrepctl-clock"):
-		_, err := io.WriteString(stdio.Out, m.name+" 1700000000.5 1000.5 1000.5\n")
+		_, err := io.WriteString(stdio.Out, m.boot()+" 1700000000.5 1000.5 1000.5\n")
 		return err
 	case slices.Contains(argv, "pgrepctl-touch"):
 		_, err := io.Copy(io.Discard, stdio.In)

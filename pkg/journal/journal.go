@@ -30,6 +30,7 @@ const (
 	Failed  Type = "failed"  // the act of record Of, or the planning of Node, failed
 	Note    Type = "note"    // what the act of record Of found out in the middle, in Output, before it goes on
 	Settle  Type = "settle"  // a reload or restart is owed to Host
+	Copied  Type = "copied"  // the copy on the primary is there; before, it was not
 	Undoing Type = "undoing" // the run is being taken back: what it found out counts no more
 	Undone  Type = "undone"  // the inverse of record Of was run
 	Discard Type = "discard" // nothing is owed: the copy on the primary is about to be removed

@@ -56,6 +56,9 @@ func (s *DataDirectory) Plan(ctx context.Context, in In) (Planned, error) {
 }
 
 func (s *DataDirectory) fence(ctx context.Context, in In, h *facts.Host) (Planned, error) {
+	if err := in.refuseUnsynced(ctx, h); err != nil {
+		return Planned{}, err
+	}
 	copied, err := in.copied(ctx)
 	if err != nil {
 		return Planned{}, err
@@ -105,7 +108,14 @@ func (s *DataDirectory) fence(ctx context.Context, in In, h *facts.Host) (Planne
 		} else if err != nil {
 			return Planned{}, fmt.Errorf("list %s on %s: %w", wal, in.Self.Name, err)
 		}
-		add(&effect.Link{Host: in.Self.Name, As: as, Path: path.Join(dir, uf.Server.Version.WALDir()), Target: wal, Why: "(wal_directory of the inventory)"})
+		// A link that is there may be the standby's own, of before the run: an undo must leave
+		// it. That of this run, before a crash, has its inverse in the journal.
+		name := uf.Server.Version.WALDir()
+		if to, err := in.leadsTo(ctx, h, name); err != nil {
+			return Planned{}, err
+		} else if to != wal {
+			add(&effect.Link{Host: in.Self.Name, As: as, Path: path.Join(dir, name), Target: wal, Why: "(wal_directory of the inventory)"})
+		}
 	}
 	return p, nil
 }
@@ -167,6 +177,7 @@ func freeElsewhere(ctx context.Context, in In, h, up *facts.Host) ([]string, err
 		if err != nil {
 			return nil, fmt.Errorf("list %s: %w", t.target, err)
 		}
+		entries = slices.DeleteFunc(entries, func(e host.Entry) bool { return e.Name == effect.LostFound })
 		if len(entries) > 0 {
 			return nil, fault.Refuse(in.Self.Name, "if nobody needs it, move "+t.target+" away, then type the same command again",
 				fmt.Errorf("%s, where %s goes, is not empty", t.target, t.what))

@@ -13,17 +13,28 @@ import (
 // one for each: 0.5 s against 17 s for 10,000 of them. Before Linux 5.8 syncfs tells
 // nothing of data that could not be written (PostgreSQL's manual says so of
 // recovery_init_sync_method), and a sync of another making may know no -f. initdb does
-// not come after a sync that failed: the kernel tells of an error once.
-const syncScript = `initdb=$1
+// not come after a sync that failed: the kernel tells of an error once. So a failure
+// leaves a mark; not that of a program which could not be run (126, 127).
+const syncScript = `initdb=$1 data=$2
 shift
 case $(uname -sr) in
 "Linux "[0-4].* | "Linux 5."[0-7].* | "Linux 5."[0-7]-*) ;;
 "Linux "*)
 	if sync --help 2>/dev/null | grep -q -e --file-system; then
-		exec sync -f "$@"
+		initdb=
 	fi ;;
 esac
-exec "$initdb" --sync-only -D "$1"`
+if [ "$initdb" ]; then
+	"$initdb" --sync-only -D "$data"
+else
+	sync -f "$@"
+fi
+code=$?
+case $code in
+0 | 126 | 127) ;;
+*) ` + effect.MarkUnsynced + ` ;;
+esac
+exit "$code"`
 
 // syncfsTells reports the same of a kernel, as uname -sr has it.
 func syncfsTells(kernel string) bool {
@@ -45,5 +56,5 @@ func durable(to *inventory.Host, h *facts.Host, trees []tree) effect.Effect {
 	if wal := to.Postgres.WALDirectory; wal != "" {
 		argv = append(argv, wal)
 	}
-	return &effect.Exec{Host: to.Name, As: to.Postgres.OSUser, Argv: argv, Verb: "fsync", What: dir}
+	return &effect.SyncCopy{Exec: effect.Exec{Host: to.Name, As: to.Postgres.OSUser, Argv: argv, Verb: "fsync", What: dir}, Boot: h.Machine.BootID}
 }

@@ -168,6 +168,11 @@ func play(t *testing.T, kind string, text []byte) string {
 	if strings.Contains(out, canary) {
 		t.Errorf("a secret is shown:\n%s", out)
 	}
+	for _, e := range planned.Effects {
+		if w, ok := e.(*effect.WriteFile); ok && w.Before.Exists && !w.Own && w.Image == "" {
+			t.Errorf("an edit that cannot be taken back, for its bytes from before are kept nowhere: %s", w.Path)
+		}
+	}
 	if err == nil && n.Step != nil && (len(planned.Effects) == 0) == (planned.Noop == "") {
 		t.Errorf("a step does something, or says why not:\n%s", out)
 	}
@@ -233,7 +238,7 @@ func details(e effect.Effect) []string {
 		return out
 	case *effect.AddLine:
 		return []string{e.Line}
-	case *effect.Exec:
+	case *effect.SyncCopy:
 		return []string{"as " + e.As + ": " + strings.Join(e.Argv, " ")}
 	case *effect.SQL:
 		out := slices.Clone(e.Statements)

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -114,6 +115,9 @@ func (s *OldData) fence(ctx context.Context, in In, h *facts.Host) (Planned, err
 		return Planned{}, err
 	}
 	elsewhere, err := in.ownElsewhere(ctx, h, uf)
+	if err == nil {
+		err = in.refuseDropped(ctx, h, uf)
+	}
 	if err != nil {
 		return Planned{}, err
 	}
@@ -173,6 +177,32 @@ func (in In) ownElsewhere(ctx context.Context, h, uf *facts.Host) ([]string, err
 		out = append(out, wal)
 	}
 	return out, nil
+}
+
+// refuseDropped: of a tablespace that was dropped while the standby was away, the copy
+// takes the link and not the files, to which nothing leads then. Whose they are only a
+// human can tell: the link may be of another cluster that this one was copied from.
+func (in In) refuseDropped(ctx context.Context, h, uf *facts.Host) error {
+	as, dir := in.Self.Postgres.OSUser, path.Join(in.Self.Postgres.DataDirectory, "pg_tblspc")
+	entries, err := h.List(ctx, as, dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("list %s on %s: %w", dir, h.Name, err)
+	}
+	for _, e := range entries {
+		known := slices.ContainsFunc(uf.Server.Tablespaces, func(ts facts.Tablespace) bool { return strconv.FormatInt(ts.OID, 10) == e.Name })
+		if known || e.Mode&fs.ModeSymlink == 0 {
+			continue
+		}
+		link := path.Join(dir, e.Name)
+		to, err := h.ReadLink(ctx, as, link)
+		if err != nil {
+			return fmt.Errorf("look at %s on %s: %w", link, h.Name, err)
+		}
+		files := path.Join(to, fmt.Sprintf("PG_%s_%d", uf.Server.Version.Major(), cmp.Or(h.Data.Control.CatalogVersion, uf.Data.Control.CatalogVersion)))
+		return fault.Refuse(in.Self.Name, fmt.Sprintf("if nobody needs them, stop the server, rm -r %s, rm %s, then type the same command again; or: pgrepctl standby reseed %s --keep-old, which keeps the link, too", files, link, in.Self.Name),
+			fmt.Errorf("%s leads to %s, and %s has no such tablespace: its files there would stay, and nothing would lead to them", link, to, uf.Name))
+	}
+	return nil
 }
 
 // leadsTo is where a symlink in the data directory leads; empty if it is none.

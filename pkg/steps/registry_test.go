@@ -106,7 +106,7 @@ func TestStepReferenceIsUpToDate(t *testing.T) {
 	comments := fieldComments(t)
 	var b strings.Builder
 	b.WriteString("# Step kinds\n\nA plan file is an ordered, nested list of these; `pgrepctl plans show bootstrap-standby` shows the built-in one.\n" +
-		"Each step may have `at:`, a host's name or `primary`, `standby`, `upstream` (default `primary`), and `each:`, `standbys`, `downwards` (each after its upstream), `upwards`, `all`, a host's name or, where the plan is about a standby, `others`, `downstreams` (of it), `siblings` (the other standbys of the primary).\n" +
+		"Each step may have `at:`, a host's name or `primary`, `standby`, `upstream` (default `primary`), and `each:`, `standbys`, `downwards` (each after its upstream), `upwards`, `all`, a host's name or, where the plan is about a standby, `others`, `downstreams` (of it) and `siblings` (the other standbys of the primary), delayed ones last.\n" +
 		"With `each:` and `do:` alone, all of the list is done for one of them, then for the next.\n" +
 		"A bracket has a body, `do:`. It is opened only if something in the body has to be done, and it is closed whatever happens.\n\n" +
 		"This page is generated from the kinds themselves: `go test ./pkg/steps -update`.\n")

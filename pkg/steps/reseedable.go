@@ -69,14 +69,8 @@ func (s *Reseedable) Plan(ctx context.Context, in In) (Planned, error) {
 	if err := s.refuseDownstreams(in, h); err != nil {
 		return Planned{}, err
 	}
-	if s.Old == keptAside {
-		if err := refuseAside(in, h); err != nil {
-			return Planned{}, err
-		}
-	} else if s.Old == overwritten && h.Data.State == facts.Cluster {
-		if err := refuseOtherFormat(in, h, uf); err != nil {
-			return Planned{}, err
-		}
+	if err := s.refuseOld(ctx, in, h, uf); err != nil {
+		return Planned{}, err
 	}
 	seen, err := s.examine(ctx, in, h)
 	if err != nil {
@@ -90,6 +84,28 @@ func (s *Reseedable) Plan(ctx context.Context, in In) (Planned, error) {
 		text += fmt.Sprintf("; %d warnings: pgrepctl doctor %s", len(seen), in.Self.Name)
 	}
 	return noop("%s", text), nil
+}
+
+// refuseOld says no where what is asked for cannot become of the old data, or not
+// without a loss, before the server is stopped for it.
+func (s *Reseedable) refuseOld(ctx context.Context, in In, h, uf *facts.Host) error {
+	if s.Old == keptAside {
+		return refuseAside(in, h)
+	}
+	if s.Old == overwritten && h.Data.State == facts.Cluster {
+		if err := refuseOtherFormat(in, h, uf); err != nil {
+			return err
+		}
+	}
+	if err := in.refuseDropped(ctx, h, uf); err != nil || s.Old != overwritten || h.Data.Marker.WasEmpty {
+		return err // or all that is there is of a copy
+	}
+	// What stays must be known: the copy takes away whatever it is not told of.
+	if _, err := in.ownFiles(ctx, h); err != nil {
+		return &fault.Error{Class: fault.ClassOf(err), Host: in.Self.Name, Op: "find what is its own in " + h.Data.Path, Err: err,
+			Hint: "mend that, then type the same command again; or: pgrepctl standby reseed " + in.Self.Name + " --wipe, or --keep-old"}
+	}
+	return nil
 }
 
 // refuseOther says no to whatever is not a standby of this system, or one that ended.

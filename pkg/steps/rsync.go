@@ -140,12 +140,10 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 		}
 		c := &effect.Copy{Host: in.Self.Name, As: as, Argv: argv, What: t.what, From: up.Name, Into: t.target, Fresh: self.Data.Marker.WasEmpty, Cleared: self.Data.Overwrites(), EmptiesWAL: t.wal(in.Self), Empty: empty, Alone: alone(self), Appends: appends(self) && relay == nil, Slot: in.Self.Slot, Holds: up == keeper && in.holds(kf), Total: t.size,
 			Streams: how.streams, Compress: how.compress, Plain: how.plain, Limit: how.limit, Commits: commits, Lowly: lowly, Key: keyFile(key, t), Source: t.of, Tree: t.source, Backup: start, Version: uf.Server.BackupVersion(),
-			FromAs: up.Postgres.OSUser, SlotOn: keeper.Name, Relay: relay,
+			FromAs: up.Postgres.OSUser, SlotOn: keeper.Name, Relay: relay, Data: dir, Boot: self.Machine.BootID,
 			Unkept: in.Self.Slot == "" && len(in.Cluster.Archives) == 0, WAL: wal}
-		if t.target == dir && self.Data.Overwrites() {
-			// Its configuration stays its own.
-		} else if t.target == dir {
-			if c.Then, err = predictCopy(ctx, in, uf, t.source, up.Postgres.OSUser); err != nil {
+		if t.target == dir {
+			if c.Then, err = in.predictData(ctx, self, uf, t.source, up.Postgres.OSUser); err != nil {
 				return Planned{}, err
 			}
 		} else {
@@ -162,8 +160,32 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 			add(&effect.Link{Host: in.Self.Name, As: as, Path: path.Join(dir, t.link), Target: path.Dir(t.target), Why: "(" + t.what + " is kept there here)"})
 		}
 	}
-	add(&effect.FetchControl{Host: in.Self.Name, As: as, From: up.Name, FromAs: up.Postgres.OSUser, Source: uf.Server.DataDirectory, Target: dir, SystemID: uf.Server.SystemID})
+	add(&effect.FetchControl{Host: in.Self.Name, As: as, From: up.Name, FromAs: up.Postgres.OSUser, Source: uf.Server.DataDirectory, Target: dir, SystemID: uf.Server.SystemID, Boot: self.Machine.BootID})
 	return p, nil
+}
+
+// predictData is what a preview is told of the copy of the data directory.
+func (in In) predictData(ctx context.Context, self, uf *facts.Host, upDir, upAs string) (func(*facts.Host), error) {
+	if self.Data.Overwrites() {
+		return nil, nil // its configuration stays its own, and a label is cleared
+	}
+	brought, err := predictCopy(ctx, in, uf, upDir, upAs)
+	if earlier, _ := in.Run.Output(effect.BackupLabel); err != nil || earlier == "" {
+		return brought, err
+	}
+	// The label that is there is of an earlier backup of this run, whose end a preview takes
+	// for that of the next one.
+	label, err := self.File(ctx, in.Self.Postgres.OSUser, path.Join(in.Self.Postgres.DataDirectory, "backup_label"))
+	if err != nil || !label.Exists {
+		return brought, err
+	}
+	label.Data = nil
+	return func(h *facts.Host) {
+		if brought != nil {
+			brought(h)
+		}
+		h.SetFile(in.Self.Postgres.OSUser, label)
+	}, nil
 }
 
 // roomForWAL refuses a copy that would be given up at its first look at the disk, before

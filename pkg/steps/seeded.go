@@ -3,7 +3,9 @@ package steps
 import (
 	"context"
 	"fmt"
+	"path"
 	"strconv"
+	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
@@ -68,7 +70,41 @@ func (in In) copied(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	kept, err := in.walKept(ctx)
-	return kept && sb.Data.State == facts.Partial && sb.Data.Marker.Run == in.Run.ID(), err
+	return kept && in.stillThere(sb) && sb.Data.State == facts.Partial && sb.Data.Marker.Run == in.Run.ID(), err
+}
+
+// stillThere: the copy is on the disks of the standby, or in its memory, which a boot
+// forgets. What was lost looks like what was copied: files of the right size and time.
+func (in In) stillThere(sb *facts.Host) bool {
+	if synced, _ := in.Run.Output(effect.CopySynced); synced != "" {
+		return true
+	}
+	boot, _ := in.Run.Output(effect.CopyBoot)
+	return boot != "" && boot == sb.Machine.BootID
+}
+
+// refuseUnsynced refuses a copy of which not all could be written to disk, by whatever run,
+// since the host was booted: to compare it would find nothing. See pkg/effect/copysynced.go.
+func (in In) refuseUnsynced(ctx context.Context, h *facts.Host) error {
+	if h.Data.State != facts.Partial {
+		return nil
+	}
+	mark, err := h.File(ctx, in.Self.Postgres.OSUser, path.Join(in.Self.Postgres.DataDirectory, effect.UnsyncedMark))
+	if err != nil {
+		return err
+	}
+	boot, failed := in.Run.Output(effect.CopyUnsynced(in.Self.Name))
+	failed = failed && boot == h.Machine.BootID
+	// Where no more than its name could be written, the mark does not tell the boot.
+	if at := strings.TrimSpace(string(mark.Data)); !failed && (!mark.Exists || at != "" && at != h.Machine.BootID) {
+		return nil
+	}
+	hint := effect.FreshCopy(in.Self.Name, in.Run.ID())
+	if h.Data.Marker.Run != in.Run.ID() {
+		hint = "boot " + in.Self.Name + ", then type the same command again, which compares what its disks have; or copy into fresh files: pgrepctl standby reseed " + in.Self.Name + " --wipe"
+	}
+	return fault.Refuse(in.Self.Name, hint,
+		fmt.Errorf("%s holds a copy of which not all could be written to disk (as %s or the journal says), and the kernel tells of that once: to compare it may read the page cache and not the disk, so only a fresh copy is safe", h.Data.Path, effect.UnsyncedMark))
 }
 
 // walKept reports whether the standby's slot still keeps the WAL from the start of

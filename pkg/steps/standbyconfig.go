@@ -77,7 +77,7 @@ func (s *StandbyConfig) Plan(ctx context.Context, in In) (Planned, error) {
 			p.Effects = append(p.Effects, s.signal(in, signal, "(it makes the server start as a standby)"))
 		}
 	} else {
-		if err := s.recoveryConf(in, signal, wanted, &p); err != nil {
+		if err := s.recoveryConf(in, h, signal, wanted, &p); err != nil {
 			return Planned{}, err
 		}
 		wanted = nil // it is all in recovery.conf
@@ -105,7 +105,7 @@ func (s *StandbyConfig) signal(in In, before host.File, why string) *effect.Writ
 
 // recoveryConf is that file before 12, with the settings in it. What else is in one
 // that exists stays, unless it would end recovery: a writable twin.
-func (s *StandbyConfig) recoveryConf(in In, before host.File, wanted map[string]string, p *Planned) error {
+func (s *StandbyConfig) recoveryConf(in In, h *facts.Host, before host.File, wanted map[string]string, p *Planned) error {
 	f := conf.Parse(before.Data)
 	for _, name := range []string{"recovery_target", "recovery_target_name", "recovery_target_time", "recovery_target_xid", "recovery_target_lsn", "trigger_file"} {
 		if have, ok := f.Get(name); ok && have.Value != "" {
@@ -127,6 +127,7 @@ func (s *StandbyConfig) recoveryConf(in In, before host.File, wanted map[string]
 	}
 	e := s.signal(in, before, "(it makes the server start as a standby: standby_mode, primary_conninfo, primary_slot_name)")
 	e.Data, e.Sensitive = f.Bytes(), sensitive(f.Bytes(), before.Data)
+	e.Image = in.image(h.Machine.OSUserHome, "recovery.conf")
 	p.Effects = append(p.Effects, e)
 	return nil
 }
