@@ -171,7 +171,7 @@ With --out the plan is saved, bound to the facts that it was made from, for
 			}
 			a.unseen(p)
 			if out != "" {
-				fmt.Fprintf(a.Err, "saved: pgrepctl apply %s does this, and nothing else\n", out)
+				fmt.Fprintf(a.Err, "saved; to do this, and nothing else: %s\n", a.withInventory("pgrepctl apply "+out))
 			}
 			return f.exit(pre.Effects() > 0 || pre.Pending() > 0)
 		},
@@ -247,7 +247,7 @@ standbys first; what goes down goes down on the primary first.`,
 				return f.exit(pre.Effects() > 0 || pre.Pending() > 0)
 			}
 			if n := pre.Pending(); n > 0 {
-				fmt.Fprintf(a.Err, "left as it is: %d of what the inventory says; pgrepctl plan shows it\n", n)
+				fmt.Fprintf(a.Err, "left as it is: %d of what the inventory says; what: %s\n", n, a.withInventory("pgrepctl plan"))
 			}
 			return f.exit(pre.Pending() > 0)
 		},

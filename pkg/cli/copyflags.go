@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"fmt"
 	"maps"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/steps"
 )
 
 // copying is from where, and how, the user wants a copy to go over the link.
@@ -30,6 +32,20 @@ func (c *copying) known(inv *inventory.Cluster) error {
 	}
 	_, err := hostNamed(inv, c.from)
 	return err
+}
+
+// check refuses what a flag cannot mean, before the plan does, which would name its own
+// lines, and each as often as it has the value.
+func (c *copying) check(cmd *cobra.Command) error {
+	for _, v := range []interface{ Validate() error }{
+		&steps.CopyKey{Streams: c.streams}, &steps.CopyKey{Compress: c.compress}, &steps.CopyKey{BWLimit: c.limit}, &steps.CopyKey{CommitLimit: c.commits},
+		&steps.Backup{Label: "pgrepctl", Checkpoint: c.checkpoint},
+	} {
+		if err := v.Validate(); err != nil {
+			return usage(cmd, fmt.Errorf("--%w", err)) // which begins with the name that the flag has, too
+		}
+	}
+	return nil
 }
 
 // vars adds them to the variables of a plan.

@@ -17,7 +17,7 @@ func TestNoUndoIsOfferedAfterTheCommit(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("stopped by the operator")
 	err := forward("R1", &fault.Error{Class: fault.Interrupted, Err: cause, State: "14 effects of run R1 are done",
-		Hint: "pgrepctl runs resume R1 goes on; pgrepctl runs undo R1 takes it back"})
+		Hint: "to go on: pgrepctl runs resume R1; to take it back: pgrepctl runs undo R1"})
 	if !errors.Is(err, cause) || fault.ClassOf(err) != fault.Interrupted {
 		t.Errorf("cause or class is lost: %v, class %d", err, fault.ClassOf(err))
 	}
@@ -35,7 +35,7 @@ func TestNoUndoIsOfferedAfterTheCommit(t *testing.T) {
 func TestWhatIsDoneByHalfIsNotCalledTakenBack(t *testing.T) {
 	t.Parallel()
 	engines := func(err error) error {
-		return &fault.Error{Class: fault.Failed, Err: err, State: "1 effects are done", Hint: "pgrepctl runs resume R1 goes on; pgrepctl runs undo R1 takes it back"}
+		return &fault.Error{Class: fault.Failed, Err: err, State: "1 effects are done", Hint: "to go on: pgrepctl runs resume R1; to take it back: pgrepctl runs undo R1"}
 	}
 	for want, err := range map[string]error{
 		"pgrepctl ddl resume R1":                      engines(errors.New("the answer is lost")),
@@ -97,8 +97,8 @@ func TestAPartIsNotRunTwiceByWhatIsSaidToTypeNext(t *testing.T) {
 		"the second is taken back":          {2, partBack, "of 3 parts of the file 1 are deployed", "to go on after that: " + from + "2 --role app"},
 		"the second is committed":           {2, partForward, "of 3 parts of the file 2 are deployed", "to go on after that: " + from + "3 --role app"},
 		"the last is committed":             {3, partForward, "of 3 parts of the file 3 are deployed", ""},
-		"of the second nothing is known":    {2, partOpen, "of 3 parts of the file 1 are deployed", "pgrepctl ddl status says whether part 2 is committed; to go on then, if it is not: " + from + "2 --role app; if it is: " + from + "3 --role app"},
-		"of the last nothing is known":      {3, partOpen, "of 3 parts of the file 2 are deployed", "pgrepctl ddl status says whether part 3 is committed; to go on then, if it is not: " + from + "3 --role app"},
+		"of the second nothing is known":    {2, partOpen, "of 3 parts of the file 1 are deployed", "whether part 2 is committed: pgrepctl ddl status; to go on then, if it is not: " + from + "2 --role app; if it is: " + from + "3 --role app"},
+		"of the last nothing is known":      {3, partOpen, "of 3 parts of the file 2 are deployed", "whether part 3 is committed: pgrepctl ddl status; to go on then, if it is not: " + from + "3 --role app"},
 		"a file of one part, committed":     {0, partForward, "", ""},
 		"a file of one part, and not known": {0, partOpen, "", ""},
 	} {

@@ -54,7 +54,7 @@ func (d *deployment) goOn(i int, end partEnd, err error) error {
 	out := &fault.Error{Class: fault.ClassOf(err), Err: err, State: fmt.Sprintf("of %d parts of the file %d are deployed", n, deployed)}
 	switch next := d.again(deployed + 1); {
 	case end == partOpen:
-		out.Hint = fmt.Sprintf("pgrepctl ddl status says whether part %d is committed; to go on then, if it is not: %s", i+1, next)
+		out.Hint = fmt.Sprintf("whether part %d is committed: pgrepctl ddl status; to go on then, if it is not: %s", i+1, next)
 		if i+1 < n {
 			out.Hint += "; if it is: " + d.again(i+2)
 		}

@@ -35,7 +35,7 @@ func (a *app) ddlStatusCommand() *cobra.Command {
 		Use: "status", Short: "The rollouts of schema changes: what is open, and how it goes on", Args: cobra.NoArgs,
 		Long: `List the rollouts that the journals of this machine and of the primary know: which file
 and part of it, whether it is committed, and what to type for one that did not come to its
-end.`,
+end. As JSON or YAML it is a list of rollouts, without the format that other results have.`,
 		Example: "  pgrepctl ddl status",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.ddlStatus(cmd.Context()) },
 	}

@@ -51,6 +51,10 @@ checks.`,
 				}
 				got[name] = res.Facts
 			}
+			scope.Retired = map[string]doctor.Retired{}
+			for name, r := range s.retired() {
+				scope.Retired[name] = doctor.Retired{Run: r.Run, Apart: r.Apart}
+			}
 			found, err := doctor.Examine(cmd.Context(), s.inv, got, scope)
 			if err != nil {
 				return errors.Join(append(unreachable, err)...)
@@ -93,6 +97,9 @@ func (a *app) showFindings(found []doctor.Finding, unasked int) error {
 	block, _, err := doctor.Accept(found, a.accept)
 	if err != nil {
 		return &fault.Error{Class: fault.Usage, Err: err, Hint: "docs/doctor.md lists the checks"}
+	}
+	for i := range found {
+		found[i].Remedy = a.withInventory(found[i].Remedy)
 	}
 	if a.set.Output() != "table" {
 		err = a.encode(findings{"pgrepctl.doctor/v1", append([]doctor.Finding{}, found...)}) // none is [], not null

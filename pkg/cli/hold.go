@@ -101,6 +101,7 @@ func (a *app) hold(ctx context.Context, s *session, release bool) error {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
+		a.findWritable(ctx, s, pre)
 		work, err := a.showHold(s.inv, pre, name)
 		if err != nil || a.dryRun {
 			return errors.Join(err, a.holdFailed(pre))
@@ -115,6 +116,7 @@ func (a *app) hold(ctx context.Context, s *session, release bool) error {
 	acting, cancel := bounded()
 	defer cancel()
 	out := s.AtOnce(acting, plans)
+	a.findWritable(ctx, s, out)
 	if err := a.reportHold(s.inv, out, release); err != nil {
 		return err
 	}
@@ -187,6 +189,7 @@ func (a *app) reportHold(inv *inventory.Cluster, list []engine.Outcome, release 
 // counts when the inventory says that it is delayed, or says it of none.
 func (a *app) holdFailed(list []engine.Outcome) error {
 	var names []string
+	var writable []error
 	done, class, state := 0, fault.Partial, "the others are done"
 	first := fault.Failed
 	told := slices.ContainsFunc(list, func(o engine.Outcome) bool { return o.Plan.Standby.ApplyDelay > 0 })
@@ -196,6 +199,8 @@ func (a *app) holdFailed(list []engine.Outcome) error {
 		switch {
 		case o.Err == nil:
 			done++
+		case errors.Is(o.Err, errTakesWrites):
+			writable = append(writable, o.Err)
 		case h.ApplyDelay > 0 || !told || !unreachable:
 			if names == nil {
 				first = fault.ClassOf(o.Err)
@@ -205,12 +210,15 @@ func (a *app) holdFailed(list []engine.Outcome) error {
 			fmt.Fprintf(a.Err, "warning: %s could not be asked whether it is delayed; the inventory gives it no apply_delay, and others one\n", h.Name)
 		}
 	}
+	if len(names) == 0 && done > 0 && len(writable) > 0 {
+		return &fault.Error{Class: class, Err: errors.Join(writable...), State: state}
+	}
 	if len(names) == 0 {
-		return nil
+		return errors.Join(writable...)
 	}
 	if done == 0 {
 		class, state = first, ""
 	}
-	return &fault.Error{Class: class, Host: strings.Join(names, ", "), Err: errors.New("not done there: its replay goes on, if its server runs"),
-		State: state, Hint: "type the same command again: it is harmless where it is done; or stop their servers"}
+	return errors.Join(append([]error{&fault.Error{Class: class, Host: strings.Join(names, ", "), Err: errors.New("not done there: its replay goes on, if its server runs"),
+		State: state, Hint: "type the same command again: it is harmless where it is done; or stop their servers"}}, writable...)...)
 }

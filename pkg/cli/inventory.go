@@ -119,12 +119,16 @@ func graphOf(c *inventory.Cluster) inventoryGraph {
 
 func (a *app) configCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "config", Short: "The tool's own settings"}
-	cmd.AddCommand(&cobra.Command{Use: "show", Short: "Print each setting and where its value comes from", Example: "  pgrepctl config show", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
-		if a.set.Output() != "table" {
-			return a.encode(a.set.All())
-		}
-		return ui.Table(a.Out, []string{"SETTING", "VALUE", "FROM"}, settingRows(a.set.All()), ui.TableOptions{Color: a.colorOn(a.Out)})
-	}})
+	cmd.AddCommand(&cobra.Command{Use: "show", Short: "Print each setting and where its value comes from",
+		Long: `Print each setting, its value, and which of flag, environment, file and default it comes
+from. As JSON or YAML it is a list of the settings, without the format that other results
+have.`,
+		Example: "  pgrepctl config show", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+			if a.set.Output() != "table" {
+				return a.encode(a.set.All())
+			}
+			return ui.Table(a.Out, []string{"SETTING", "VALUE", "FROM"}, settingRows(a.set.All()), ui.TableOptions{Color: a.colorOn(a.Out)})
+		}})
 	return cmd
 }
 

@@ -81,7 +81,7 @@ func (a *app) promote(cmd *cobra.Command, r promotion) error {
 	}
 	if !a.dryRun && !a.set.Quiet() {
 		for _, line := range r.next(s.inv, h) {
-			fmt.Fprintln(a.Err, line)
+			fmt.Fprintln(a.Err, a.withInventory(line))
 		}
 	}
 	return nil
@@ -134,7 +134,7 @@ func (r promotion) next(inv *inventory.Cluster, h *inventory.Host) []string {
 		fmt.Sprintf("next: in %s, say role: standby for %s", old.Pos, old.Name),
 		fmt.Sprintf("next: wherever the inventory says upstream: %s, say upstream: %s", old.Name, h.Name)}
 	if up := h.UpstreamName; r.cascaded(inv, h) && slices.Contains(r.without, up) {
-		out = append(out, fmt.Sprintf("then: pgrepctl slot prune --on %s, once it answers, drops slot %s, by which %s streamed from it: it keeps WAL", up, h.Slot, h.Name))
+		out = append(out, fmt.Sprintf("then, once %s answers, to drop slot %s, by which %s streamed from it, and which keeps WAL: pgrepctl slot prune --on %s", up, h.Slot, h.Name, up))
 	}
 	for _, d := range inv.Downstreams(old) {
 		if d != h && d.ApplyDelay > 0 && !slices.Contains(r.without, d.Name) {
@@ -144,11 +144,11 @@ func (r promotion) next(inv *inventory.Cluster, h *inventory.Host) []string {
 	if r.gone {
 		return append(out, fmt.Sprintf("%s IS NOT FENCED: it must not start as a primary again; stopped, it becomes a standby by: pgrepctl standby reseed %s", old.Name, old.Name))
 	}
-	return append(out, fmt.Sprintf("then: pgrepctl standby bootstrap %s makes a standby of the old primary, with the data that it has", old.Name),
-		fmt.Sprintf("then: pgrepctl slot prune --on %s drops the slots that its standbys had there: they keep WAL", old.Name))
+	return append(out, fmt.Sprintf("then, to make a standby of the old primary, with the data that it has: pgrepctl standby bootstrap %s", old.Name),
+		fmt.Sprintf("then, to drop the slots that its standbys had there, which keep WAL: pgrepctl slot prune --on %s", old.Name))
 }
 
 // provenLater is said of a delayed standby, which is re-pointed and not waited for.
 func provenLater(d *inventory.Host, to string) string {
-	return fmt.Sprintf("then: pgrepctl standby verify %s, when it has replayed what it has, %s late as it should: it is not proven yet that it streams from %s", d.Name, d.ApplyDelay, to)
+	return fmt.Sprintf("then, when %s has replayed what it has, %s late as it should, to prove that it streams from %s: pgrepctl standby verify %s", d.Name, d.ApplyDelay, to, d.Name)
 }

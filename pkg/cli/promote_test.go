@@ -101,7 +101,7 @@ func TestTheSlotOnAFormerUpstreamThatIsLeftOutIsNamedAndPruned(t *testing.T) {
 		return ""
 	}
 	away := promotion{host: "pg3", gone: true, without: []string{"pg2"}}
-	if got := line(away); !strings.Contains(got, "drops slot pg3") {
+	if got := line(away); !strings.Contains(got, "drop slot pg3") {
 		t.Errorf("got %q", got)
 	}
 	for _, r := range []promotion{{host: "pg3", stop: true}, {host: "pg2", stop: true}} {
@@ -120,7 +120,7 @@ func TestTheSlotOnAFormerUpstreamThatIsLeftOutIsNamedAndPruned(t *testing.T) {
 func TestADelayedSiblingThatWasNotWaitedForIsNamed(t *testing.T) {
 	t.Parallel()
 	inv := cluster(t, cascade)
-	want := "pgrepctl standby verify pg4, when it has replayed what it has, 4h0m0s late as it should: it is not proven yet that it streams from pg2"
+	want := "when pg4 has replayed what it has, 4h0m0s late as it should, to prove that it streams from pg2: pgrepctl standby verify pg4"
 	for _, c := range []struct {
 		r   promotion
 		say bool

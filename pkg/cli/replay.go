@@ -205,7 +205,7 @@ func (a *app) takeBack(ctx context.Context, s *session, id string) error {
 	if err != nil {
 		return err
 	}
-	pre, err := s.PreviewUndo(f)
+	pre, err := previewUndo(s.Engine, ctx, f)
 	if err != nil {
 		return err
 	}

@@ -214,7 +214,7 @@ func (a *app) showReplay(r replay.Report) error {
 	}
 	for _, h := range r.Hosts {
 		for _, line := range remarks(h) {
-			if _, err := fmt.Fprintln(a.Out, line); err != nil {
+			if _, err := fmt.Fprintln(a.Out, a.withInventory(line)); err != nil {
 				return err
 			}
 		}

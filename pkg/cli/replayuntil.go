@@ -138,7 +138,7 @@ func (a *app) whatNow(s *session, h *inventory.Host, t replay.Target, r *engine.
 		back = "pgrepctl runs undo " + r.Run + ", or " + back
 	}
 	lines = append(lines, "follow again:              "+back)
-	_, err = fmt.Fprintln(a.Out, strings.Join(lines, "\n"))
+	_, err = fmt.Fprintln(a.Out, a.withInventory(strings.Join(lines, "\n")))
 	return err
 }
 

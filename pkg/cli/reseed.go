@@ -68,6 +68,9 @@ func (a *app) reseed(cmd *cobra.Command, r reseeding) error {
 	if r.wipe && r.keep {
 		return usage(cmd, errors.New("--wipe and --keep-old: give one of them"))
 	}
+	if err := r.how.check(cmd); err != nil {
+		return err
+	}
 	s, err := a.open()
 	if err != nil {
 		return err
@@ -93,7 +96,7 @@ func (a *app) reseed(cmd *cobra.Command, r reseeding) error {
 		return err
 	}
 	for _, line := range r.next(h, rep) {
-		fmt.Fprintln(a.Err, line)
+		fmt.Fprintln(a.Err, a.withInventory(line))
 	}
 	return nil
 }

@@ -93,7 +93,7 @@ func (a *app) retire(cmd *cobra.Command, r retirement) error {
 	}
 	if !a.dryRun && !a.set.Quiet() {
 		for _, line := range r.next(s.inv, h) {
-			fmt.Fprintln(a.Err, line)
+			fmt.Fprintln(a.Err, a.withInventory(line))
 		}
 	}
 	return nil
@@ -178,7 +178,7 @@ func (r retirement) next(inv *inventory.Cluster, h *inventory.Host) []string {
 			fmt.Sprintf("should it come back while the inventory still has it: pgrepctl standby retire %s", h.Name))
 	}
 	for _, w := range r.without {
-		out = append(out, fmt.Sprintf("not looked at: %s, which may have a slot %s: once it answers, pgrepctl standby retire %s again, while the inventory still has it", w, h.Slot, h.Name))
+		out = append(out, fmt.Sprintf("not looked at: %s, which may have a slot %s: once it answers, and while the inventory still has %s, again: pgrepctl standby retire %s", w, h.Slot, h.Name, h.Name))
 	}
 	return out
 }

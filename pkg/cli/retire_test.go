@@ -9,7 +9,7 @@ func TestADelayedDownstreamThatWasNotWaitedForIsNamed(t *testing.T) {
 	t.Parallel()
 	inv := cluster(t, strings.Replace(cascade, "upstream: pg2}", "upstream: pg2, apply_delay: 2h}", 1))
 	for host, want := range map[string]string{
-		"pg2": "pgrepctl standby verify pg3, when it has replayed what it has, 2h0m0s late as it should: it is not proven yet that it streams from pg4",
+		"pg2": "when pg3 has replayed what it has, 2h0m0s late as it should, to prove that it streams from pg4: pgrepctl standby verify pg3",
 		"pg3": "",
 	} {
 		r := retirement{host: host, repointTo: "pg4"}

@@ -33,7 +33,13 @@ the copy, and the other commands take its id.`}
 	return cmd
 }
 
+// previewUndo is refused where the undo would be, before anybody is asked.
 func previewUndo(e *engine.Engine, _ context.Context, f *engine.Found) (*engine.Preview, error) {
+	if f.Status != journal.UndoneRun {
+		if err := e.RefuseUndo(f); err != nil {
+			return nil, err
+		}
+	}
 	return e.PreviewUndo(f)
 }
 
@@ -84,14 +90,12 @@ slots, which keep WAL until they are dropped.`,
 			}
 			left, err := s.PreviewUndo(f)
 			if fault.ClassOf(err) == fault.Refused {
-				left = &engine.Preview{} // whoever ended it saw to that
+				left = nil // whoever ended it saw to that
 			} else if err != nil {
 				return err
 			}
-			for _, l := range left.Lines {
-				for _, d := range l.Effects {
-					fmt.Fprintf(a.Err, "left to you: %s: %s\n", d.Host, d)
-				}
+			for _, line := range leftToYou(f, left) {
+				fmt.Fprintln(a.Err, line)
 			}
 			if err := ui.Confirm(a.In, a.Err, ui.IsTerminal(a.In) && ui.IsTerminal(a.Err), a.set.Yes(), "Leave all that as it is, and end run "+f.ID+"?"); err != nil {
 				return err
@@ -99,6 +103,27 @@ slots, which keep WAL until they are dropped.`,
 			return s.Abandon(cmd.Context(), f)
 		},
 	}
+}
+
+// leftToYou is what nobody takes back, and nobody does, once a run is abandoned.
+func leftToYou(f *engine.Found, back *engine.Preview) []string {
+	if back == nil {
+		return nil
+	}
+	var out []string
+	for _, l := range back.Lines {
+		for _, d := range l.Effects {
+			if d.Verb == engine.StopAt {
+				out = append(out, fmt.Sprintf("stays as it is: %s: %s (cannot be undone: %s)", d.Host, d.Subject, d.NoReturn))
+				continue
+			}
+			out = append(out, fmt.Sprintf("left to you: %s: %s", d.Host, d))
+		}
+	}
+	if rest := f.Rest(); rest != "" {
+		out = append(out, rest)
+	}
+	return out
 }
 
 // undoFailed is --on-failure=undo.
@@ -135,7 +160,7 @@ func notTakenBack(run string, cause, err error) error {
 	hinted := false
 	walk(err, func(f *fault.Error) { hinted = hinted || strings.Contains(f.Hint, run) })
 	if !hinted {
-		err = &fault.Error{Class: fault.ClassOf(err), Err: err, State: "run " + run + " is taken back in part", Hint: "pgrepctl runs undo " + run + " goes on"}
+		err = &fault.Error{Class: fault.ClassOf(err), Err: err, State: "run " + run + " is taken back in part", Hint: "to go on: pgrepctl runs undo " + run}
 	}
 	return errors.Join(takenBack(run, cause), err)
 }

@@ -15,7 +15,7 @@ import (
 func failedRun(hint string) error {
 	step := &fault.Error{Class: fault.Failed, Host: "pg2", Op: "copy", Err: errors.New("no space left"), State: "what was copied stays", Hint: hint}
 	return &fault.Error{Class: fault.Failed, Err: fmt.Errorf("rsync (step 1.2): %w", step), State: "3 effects of run R1 are done, and all that it held open is closed",
-		Hint: "pgrepctl runs resume R1 goes on; pgrepctl runs undo R1 takes it back"}
+		Hint: "to go on: pgrepctl runs resume R1; to take it back: pgrepctl runs undo R1"}
 }
 
 func TestARunThatIsUndoneIsNeitherToBeResumedNorUndone(t *testing.T) {
@@ -34,7 +34,7 @@ func TestARunThatIsUndoneIsNeitherToBeResumedNorUndone(t *testing.T) {
 		"undone, with a remedy for the cause": {done(failedRun("make room on pg2")),
 			"error: rsync (step 1.2): pg2: copy: no space left\n  state: " + undone + "\n  hint:  make room on pg2\n", fault.Undone},
 		"the undo fails": {notTakenBack("R1", failedRun(""), errors.New("drop slot pg2: it is active")),
-			"error: rsync (step 1.2): pg2: copy: no space left\nerror: drop slot pg2: it is active\n  state: " + part + "\n  hint:  pgrepctl runs undo R1 goes on\n", fault.Failed},
+			"error: rsync (step 1.2): pg2: copy: no space left\nerror: drop slot pg2: it is active\n  state: " + part + "\n  hint:  to go on: pgrepctl runs undo R1\n", fault.Failed},
 		"the undo is not begun": {notTakenBack("R1", failedRun(""), fault.Refuse("", "go forward instead: pgrepctl runs resume R1", errors.New("it cannot be undone"))),
 			"error: rsync (step 1.2): pg2: copy: no space left\nerror: it cannot be undone\n  hint:  go forward instead: pgrepctl runs resume R1\n", fault.Failed},
 	} {

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pgrepctl/pgrepctl/pkg/engine"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/plan"
 )
 
 func (a *app) slotCommand() *cobra.Command {
@@ -74,19 +77,24 @@ func (a *app) slotDropCommand() *cobra.Command {
                                                  its standby's server does not run
   a logical or temporary slot                    always
 
+Where there is no such slot nothing is done, and it is said which host has one of that name.
 "runs undo" makes the slot again. WAL that went meanwhile does not come back.`,
 		Example: `  pgrepctl slot drop old_replica --on pg1 --dry-run
   pgrepctl slot drop old_replica --on pg1
   pgrepctl slot drop pg3 --on pg2 --of pg3`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.runSlotPlan(cmd, "drop-slot", func(inv *inventory.Cluster) (map[string]string, error) {
+			return a.runSlotPlanThen(cmd, "drop-slot", func(inv *inventory.Cluster) (map[string]string, error) {
 				if of != "" {
 					if _, err := hostNamed(inv, of); err != nil {
 						return nil, err
 					}
 				}
 				return senderVars(inv, on, map[string]string{"slot": args[0], "of": of, "terminate": strconv.FormatBool(terminate)})
+			}, func(s *session, p *plan.Plan, pre *engine.Preview) {
+				if pre.Effects() == 0 && pre.Run == "" {
+					a.saySlotElsewhere(cmd.Context(), s, p.Vars["host"], args[0])
+				}
 			})
 		},
 	}
@@ -140,13 +148,16 @@ func (a *app) slotLimitCommand() *cobra.Command {
 		Short: "Set how much WAL a slot may keep: max_slot_wal_keep_size",
 		Long: `Set max_slot_wal_keep_size (PostgreSQL 13 and later) in postgresql.conf, and reload. A slot
 that keeps more loses WAL at the next checkpoint, and its standby has to be made anew:
-the primary's disk is worth more. Refused when a slot in use, or one that a standby of the
-inventory needs, keeps more than that already.`,
+the primary's disk is worth more. SIZE has a unit, such as 50GB. Refused when a slot in use,
+or one that a standby of the inventory needs, keeps more than that already.`,
 		Example: `  pgrepctl slot limit 50GB --dry-run
   pgrepctl slot limit 50GB
   pgrepctl slot limit none --on pg2`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := withUnit(args[0]); err != nil {
+				return usage(cmd, err)
+			}
 			return a.runSlotPlan(cmd, "limit-slots", func(inv *inventory.Cluster) (map[string]string, error) {
 				return senderVars(inv, on, map[string]string{"size": args[0]})
 			})
@@ -160,6 +171,11 @@ inventory needs, keeps more than that already.`,
 // runSlotPlan runs a built-in plan with the variables that vars makes of the
 // command line.
 func (a *app) runSlotPlan(cmd *cobra.Command, name string, vars func(*inventory.Cluster) (map[string]string, error)) error {
+	return a.runSlotPlanThen(cmd, name, vars, func(*session, *plan.Plan, *engine.Preview) {})
+}
+
+// runSlotPlanThen is runSlotPlan for a command that has something to say after it.
+func (a *app) runSlotPlanThen(cmd *cobra.Command, name string, vars func(*inventory.Cluster) (map[string]string, error), then func(*session, *plan.Plan, *engine.Preview)) error {
 	s, err := a.open()
 	if err != nil {
 		return err
@@ -173,7 +189,26 @@ func (a *app) runSlotPlan(cmd *cobra.Command, name string, vars func(*inventory.
 	if err != nil {
 		return wrongWord(cmd, err)
 	}
-	return a.act(cmd.Context(), s, p)
+	pre, err := s.Preview(cmd.Context(), p)
+	if err != nil {
+		return err
+	}
+	if _, err := a.applied(cmd.Context(), s, p, pre); err != nil {
+		return err
+	}
+	then(s, p, pre)
+	return nil
+}
+
+// withUnit refuses a number alone, which PostgreSQL takes for megabytes: who forgets the
+// GB would have slots lose WAL.
+func withUnit(size string) error {
+	n, err := strconv.ParseInt(strings.TrimSpace(size), 0, 64)
+	f, ferr := strconv.ParseFloat(strings.TrimSpace(size), 64)
+	if err == nil && n > 0 || ferr == nil && f > 0 {
+		return fmt.Errorf("size %q: want a unit, such as %sGB or %sMB", size, strings.TrimSpace(size), strings.TrimSpace(size))
+	}
+	return nil
 }
 
 // wrongWord: what is wrong with a built-in plan came from the command line.

@@ -22,6 +22,9 @@ and archive. A call for a standby that runs makes it what the inventory says now
   pgrepctl standby bootstrap pg2 --yes`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := how.check(cmd); err != nil {
+				return err
+			}
 			s, err := a.open()
 			if err != nil {
 				return err

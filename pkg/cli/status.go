@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pgrepctl/pgrepctl/pkg/engine"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
@@ -171,11 +172,22 @@ func (a *app) mentionOpenRuns(s *session, seen map[string]status.Result) error {
 	if i < 0 {
 		return nil
 	}
-	r := runs[i]
-	if p := s.inv.Primary().Name; seen[p].Facts != nil && s.EndedElsewhere(r.ID) {
-		_, err = fmt.Fprintf(a.Err, "run %s (%s, by %s) is open in the journal of this machine, and %s has no copy of it: another operator has ended it\n  hint: pgrepctl runs abandon %s forgets it\n", r.ID, r.Plan, r.Operator, p, r.ID)
-		return err
-	}
-	_, err = fmt.Fprintf(a.Err, "run %s (%s, by %s) is not finished: %s\n  hint: pgrepctl runs resume %s, or pgrepctl runs undo %s\n", r.ID, r.Plan, r.Operator, r.Status, r.ID, r.ID)
+	r, p := runs[i], s.inv.Primary().Name
+	ended := seen[p].Facts != nil && s.EndedElsewhere(r.ID)
+	_, err = fmt.Fprintln(a.Err, a.withInventory(openRunText(s.Engine, r, p, ended)))
 	return err
+}
+
+// openRunText is what an open run of this machine is, and what can be typed. Of one that
+// goes on in another process nobody knows but its journal, while the primary, and so the
+// lock, cannot be looked at.
+func openRunText(e *engine.Engine, r journal.Summary, primary string, ended bool) string {
+	run := fmt.Sprintf("run %s (%s, by %s)", r.ID, r.Plan, r.Operator)
+	if busy, err := journal.Busy(r.Path); err == nil && busy {
+		return run + " is still going on, in another process of this machine"
+	}
+	if ended {
+		return fmt.Sprintf("%s is open in the journal of this machine, and %s has no copy of it: another operator has ended it\n  hint: to forget it: pgrepctl runs abandon %s", run, primary, r.ID)
+	}
+	return fmt.Sprintf("%s is not finished: %s\n  hint: %s", run, r.Status, e.WaysOut(r.ID))
 }

@@ -155,7 +155,7 @@ func (a *app) showVerified(r verify.Report) error {
 		if c.Hint == "" {
 			continue
 		}
-		if _, err := fmt.Fprintf(a.Out, "hint: %s: %s\n", rows[i][0].Text, c.Hint); err != nil {
+		if _, err := fmt.Fprintf(a.Out, "hint: %s: %s\n", rows[i][0].Text, a.withInventory(c.Hint)); err != nil {
 			return err
 		}
 	}

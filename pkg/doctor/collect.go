@@ -9,8 +9,9 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
-// collect reads what the checks need, so that they are plain functions.
-func collect(ctx context.Context, cl *inventory.Cluster, hosts map[string]*facts.Host, scope Scope) ([]subject, []pair, error) {
+// collect reads what the checks need, so that they are plain functions. cl is the cluster
+// without those who were taken out of all.
+func collect(ctx context.Context, all, cl *inventory.Cluster, hosts map[string]*facts.Host, scope Scope) ([]subject, []pair, error) {
 	var subjects []subject
 	byName := map[string]subject{}
 	for _, h := range cl.Hosts {
@@ -22,7 +23,7 @@ func collect(ctx context.Context, cl *inventory.Cluster, hosts map[string]*facts
 		if err != nil {
 			return nil, nil, err
 		}
-		s.run = scope.Run
+		s.run, s.all = scope.Run, all
 		subjects = append(subjects, s)
 		byName[h.Name] = s
 	}

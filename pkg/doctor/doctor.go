@@ -44,6 +44,8 @@ type Scope struct {
 	Standby string
 	// Run is the run that asks, empty if none does.
 	Run string
+	// Retired are the standbys that were taken out of the cluster, by name.
+	Retired map[string]Retired
 	// Reseed: what the standby's data directory holds may be overwritten if
 	// it is of the same system.
 	Reseed bool
@@ -76,7 +78,8 @@ func one(remedy, format string, a ...any) []found {
 
 // subject is a host with what its checks read.
 type subject struct {
-	cl       *inventory.Cluster
+	cl       *inventory.Cluster // without those who were taken out of it
+	all      *inventory.Cluster
 	inv      *inventory.Host
 	f        *facts.Host
 	settings postgres.Settings // empty when the server does not run
@@ -122,11 +125,12 @@ type tree struct {
 // gravest first, then in the order of the inventory and the registry. An error
 // is a fact that could not be read.
 func Examine(ctx context.Context, cl *inventory.Cluster, hosts map[string]*facts.Host, scope Scope) ([]Finding, error) {
-	subjects, pairs, err := collect(ctx, cl, hosts, scope)
+	in, left := scope.present(cl, hosts)
+	subjects, pairs, err := collect(ctx, cl, in, hosts, scope)
 	if err != nil {
 		return nil, err
 	}
-	out := []Finding{}
+	out := append([]Finding{}, leftBelow(in, left, scope)...)
 	add := func(c Check, host string, fs []found) {
 		for _, f := range fs {
 			out = append(out, Finding{ID: cmp.Or(f.id, c.ID), Host: host, Severity: cmp.Or(f.severity, c.Severity),

@@ -170,7 +170,11 @@ func cases() map[string]struct {
 		"clock an hour off": {func(l *lab) { l.pg2.Machine.Skew = -time.Hour }, []string{"pg2 block clock.far"}},
 		"clock 3 s off":     {func(l *lab) { l.pg2.Machine.Skew = 3 * time.Second }, []string{"pg2 warn clock.skew"}},
 		"clock 1 s off":     {func(l *lab) { l.pg2.Machine.Skew = time.Second }, nil},
-		"interrupted run":   {func(l *lab) { l.pg1.Runs = []facts.Run{{ID: "run1", Cluster: "shop"}} }, []string{"pg1 warn run.interrupted"}},
+		"interrupted run":   {func(l *lab) { l.pg1.Runs = []facts.Run{{ID: "run1", Cluster: "shop"}} }, []string{"pg1 block run.interrupted"}},
+		"interrupted run, for a run that goes on": {func(l *lab) {
+			l.scope.Run = "run2"
+			l.pg1.Runs = []facts.Run{{ID: "run1", Cluster: "shop"}}
+		}, []string{"pg1 warn run.interrupted"}},
 		"the run itself, one that goes on, and another cluster's": {func(l *lab) {
 			l.scope.Run = "run1"
 			l.pg1.Runs = []facts.Run{{ID: "run1", Cluster: "shop"}, {ID: "run2", Cluster: "shop"}, {ID: "run3", Cluster: "other"}}

@@ -48,5 +48,5 @@ func standbyTurnsAway(p pair) []found {
 	if len(p.turnedAway) == 0 {
 		return nil
 	}
-	return one("pgrepctl standby bootstrap "+p.standby.inv.Name+" adds the rules", "its pg_hba.conf admits no replication from %s", strings.Join(p.turnedAway, ", "))
+	return one("to add the rules: pgrepctl standby bootstrap "+p.standby.inv.Name, "its pg_hba.conf admits no replication from %s", strings.Join(p.turnedAway, ", "))
 }

@@ -49,11 +49,19 @@ func binariesOtherMajor(s subject) []found {
 		"%s has PostgreSQL %s, the inventory says %s", m.BinDirectory, m.BinVersion, s.inv.Postgres.Version)
 }
 
+// runInterrupted: the engine knows which open run a command goes on with, and refuses
+// by itself. Runs that are done at once have journals of each other in sight. So it
+// blocks nothing but an answer of doctor.
 func runInterrupted(s subject) []found {
+	severity := Block
+	if s.run != "" {
+		severity = Warn
+	}
 	var out []found
 	for _, r := range s.f.Runs {
 		if r.Cluster == s.cl.Name && r.ID != s.run && !s.f.Server.Holds(r.ID) {
-			out = append(out, one("pgrepctl runs resume "+r.ID+", or pgrepctl runs undo "+r.ID, "%s is not finished", r)...)
+			out = append(out, found{severity: severity, text: fmt.Sprintf("%s is not finished: no other run begins", r),
+				remedy: "to go on: pgrepctl runs resume " + r.ID + "; to take it back: pgrepctl runs undo " + r.ID})
 		}
 	}
 	return out
@@ -82,7 +90,7 @@ func serverNotReady(s subject) []found {
 	if s.f.Server.NotReady == "" {
 		return nil
 	}
-	return one("see its server log; if it is starting up, wait and type the same command again",
+	return one(fmt.Sprintf("if it is starting up, wait and type the same command again; else see its server log, and whether it listens on port %d, which the inventory has", s.inv.Postgres.Port),
 		"process %d runs and accepts no session: %s", s.f.Data.PID, s.f.Server.NotReady)
 }
 

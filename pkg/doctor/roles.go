@@ -42,7 +42,7 @@ func roleChecks() []Check {
 		{ID: "delay.traffic", Severity: Warn, onPair: delayTraffic,
 			Doc: "A delayed standby serves no reads: `traffic: none` keeps them away."},
 		{ID: "delay.differs", Severity: Warn, onPair: delayDiffers,
-			Doc: "A running standby has the delay of the inventory (12 and later)."},
+			Doc: "A running standby has the delay of the inventory (12 and later). One that was started with a recovery target has another, or none: it is told of as `standby.at-target`."},
 		{ID: "delay.space", Severity: Block, onPair: delaySpace,
 			Doc: "pg_wal of a delayed standby has room for the WAL of its delay, at the rate since the last checkpoint of its upstream; twice the room, or it warns. What it received stays there until it is replayed."},
 		{ID: "delay.slot-space", Severity: Warn, onPair: delaySlotSpace,
@@ -161,17 +161,17 @@ func upstreamListens(p pair) []found {
 // without the standby where another one is, for nothing can be planned for it yet.
 func (p pair) byRestart(name, value string) string {
 	up, now := p.upstream.inv, p.upstream.setting(name)
-	do := "pgrepctl apply --restart=rolling"
+	do := "to restart it: pgrepctl apply --restart=rolling"
 	if len(p.upstream.cl.Standbys()) > 1 {
 		do += " --without " + p.standby.inv.Name
 	}
-	do += " restarts it; then type the same command again"
+	do += "; then type the same command again"
 	for _, set := range up.Postgres.Settings {
 		if strings.EqualFold(set.Name, name) && set.Value != now {
 			return do
 		}
 	}
-	return fmt.Sprintf("%s: %s under settings: of %s in the inventory; then %s", name, value, up.Name, do)
+	return fmt.Sprintf("%s: %s under settings: of %s in the inventory; %s", name, value, up.Name, do)
 }
 
 func standbyListens(p pair) []found {
@@ -245,13 +245,18 @@ func delayTraffic(p pair) []found {
 }
 
 func delayDiffers(p pair) []found {
+	// A halt at a target takes the delay away, and a bootstrap refuses before it sets it.
+	if r := p.standby.f.Server.Replay; p.standby.f.Server.InRecovery && r.Target != "" {
+		return []found{{id: "standby.at-target", remedy: "when it is no longer wanted: pgrepctl replay resume " + p.standby.inv.Name + " --follow",
+			text: fmt.Sprintf("it was started with a recovery target (%s), and does not follow until that is taken away", r.Target)}}
+	}
 	s, ok := p.standby.settings.Lookup("recovery_min_apply_delay")
 	if !ok || !p.standby.f.Server.InRecovery {
 		return nil
 	}
 	ms, err := strconv.ParseInt(s.Value, 10, 64)
 	if have := time.Duration(ms) * time.Millisecond; err == nil && have != p.standby.inv.ApplyDelay {
-		return one("pgrepctl standby bootstrap "+p.standby.inv.Name+" sets it", "recovery_min_apply_delay is %s, the inventory says %s", have, p.standby.inv.ApplyDelay)
+		return one("to set it: pgrepctl standby bootstrap "+p.standby.inv.Name, "recovery_min_apply_delay is %s, the inventory says %s", have, p.standby.inv.ApplyDelay)
 	}
 	return nil
 }

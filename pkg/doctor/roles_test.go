@@ -127,6 +127,12 @@ func roleCases() map[string]struct {
 			l.pg1.Data.Control.CheckpointTime = l.pg1.Machine.Clock.Add(-time.Second)
 		}, nil},
 		"not late, as it should be": {func(l *lab) { l.streaming(); l.late(100*gb, 100*gb); l.settings["recovery_min_apply_delay"] = "0" }, []string{"pg2 warn delay.differs"}},
+		"late, and at its recovery target": {func(l *lab) {
+			l.streaming()
+			l.late(100*gb, 100*gb)
+			l.settings["recovery_min_apply_delay"] = "0"
+			l.pg2.Server.Replay.Target = "recovery_target_time = 2026-11-26 07:10:00+00"
+		}, []string{"pg2 warn standby.at-target"}},
 		"late, of an archive, before 12": {func(l *lab) {
 			l.late(100*gb, 100*gb)
 			l.pg1.Server.Version = postgres.MakeVersion(11, 90)
@@ -218,9 +224,9 @@ func TestASettingThatNeedsARestartIsOneCommandAway(t *testing.T) {
 		damage func(*lab)
 		want   string
 	}{
-		"the only standby":                  {func(*lab) {}, "listen_addresses: '*' under settings: of pg1 in the inventory; then pgrepctl apply --restart=rolling restarts it; then type the same command again"},
-		"one of two":                        {third, "listen_addresses: '*' under settings: of pg1 in the inventory; then pgrepctl apply --restart=rolling --without pg2 restarts it; then type the same command again"},
-		"one of two, as the inventory says": {func(l *lab) { third(l); says(l) }, "pgrepctl apply --restart=rolling --without pg2 restarts it; then type the same command again"},
+		"the only standby":                  {func(*lab) {}, "listen_addresses: '*' under settings: of pg1 in the inventory; to restart it: pgrepctl apply --restart=rolling; then type the same command again"},
+		"one of two":                        {third, "listen_addresses: '*' under settings: of pg1 in the inventory; to restart it: pgrepctl apply --restart=rolling --without pg2; then type the same command again"},
+		"one of two, as the inventory says": {func(l *lab) { third(l); says(l) }, "to restart it: pgrepctl apply --restart=rolling --without pg2; then type the same command again"},
 	} {
 		if got := remedy(c.damage); got != c.want {
 			t.Errorf("%s: %s", name, got)

@@ -15,6 +15,10 @@ func sourceDown(s subject) []found {
 	if s.f.Server.Running || s.f.Server.NotReady != "" {
 		return nil
 	}
+	// An upstream that is a standby itself has nothing to start before it was made.
+	if s.inv.Role == inventory.Standby && s.f.Data.State != facts.Cluster {
+		return one("make it first: pgrepctl standby bootstrap "+s.inv.Name, "no server runs there: it is a standby that is still to be made")
+	}
 	return one("start it", "no server runs there")
 }
 
@@ -23,7 +27,7 @@ func sourceWALLevel(s subject) []found {
 	if level == "" || s.f.Server.Version.WALLevelServesStandby(level) {
 		return nil
 	}
-	return one("pgrepctl apply --restart=rolling sets it, restarts it at once, and makes the standbys; or alter system set wal_level = "+s.f.Server.Version.StandbyWALLevel()+", and restart it yourself", "wal_level is %s", level)
+	return one("to set it, restart it at once, and make the standbys: pgrepctl apply --restart=rolling; or restart it yourself after: alter system set wal_level = "+s.f.Server.Version.StandbyWALLevel(), "wal_level is %s", level)
 }
 
 func backupFromStandby(s subject) []found {
@@ -107,7 +111,7 @@ func slotStrange(s subject) []found {
 		if x.RetainedBytes != nil {
 			text += " and keeps " + postgres.PrettyBytes(*x.RetainedBytes) + " of WAL"
 		}
-		out = append(out, one("if nobody needs it: "+slot.DropCommand(s.inv.Name, x), "%s", text)...)
+		out = append(out, one("if nobody needs it: "+s.dropSlot(x), "%s", text)...)
 	}
 	return out
 }
@@ -172,13 +176,13 @@ func slotLost(p pair) []found {
 		return nil
 	}
 	if d := p.standby.f.Data; d.State == facts.Cluster && systemID(d) == p.upstreamID() && len(p.standby.cl.Archives) == 0 {
-		return one("pgrepctl standby reseed "+p.standby.inv.Name+", which makes it anew", "slot %s on %s has lost its WAL", s.Name, p.upstream.inv.Name)
+		return one("to make it anew, with the data: pgrepctl standby reseed "+p.standby.inv.Name, "slot %s on %s has lost its WAL", s.Name, p.upstream.inv.Name)
 	}
-	remedy := "; a bootstrap makes it anew"
+	remedy := "a bootstrap makes it anew"
 	if len(p.standby.cl.Archives) > 0 {
 		remedy += ", and the archive gives what is missing"
 	}
-	return one(slot.DropCommandOf(p.upstream.inv.Name, p.standby.inv.Name, s)+remedy, "slot %s on %s has lost its WAL", s.Name, p.upstream.inv.Name)
+	return one(remedy+", once it is dropped: "+slot.DropCommandOf(p.upstream.inv.Name, p.standby.inv.Name, s), "slot %s on %s has lost its WAL", s.Name, p.upstream.inv.Name)
 }
 
 // syncUnplanned looks at words, not at the grammar: FIRST and ANY are no names

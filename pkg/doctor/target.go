@@ -254,7 +254,7 @@ func targetConfigDirectory(p pair) []found {
 	}
 	remedy := "put postgresql.conf and pg_hba.conf there"
 	if m := regexp.MustCompile(`^/etc/postgresql/([0-9.]+)/([^/]+)$`).FindStringSubmatch(pg.ConfigDirectory); m != nil {
-		remedy = fmt.Sprintf("sudo pg_createcluster %s %s -d %s -p %d, then empty its new data directory", m[1], m[2], pg.DataDirectory, pg.Port)
+		remedy = fmt.Sprintf("sudo pg_createcluster %s %s -d %s -p %d; then empty its new data directory", m[1], m[2], pg.DataDirectory, pg.Port)
 	}
 	return one(remedy, "no postgresql.conf in %s", pg.ConfigDirectory)
 }

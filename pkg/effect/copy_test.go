@@ -148,11 +148,53 @@ func TestWaitFailsOnPausedReplayAndOnTime(t *testing.T) {
 		call{Do: replay, Out: `[{"receive":"0/300","replay":"0/100","paused":true}]`}, call{Do: inRecovery, Out: `[{"in_recovery":true}]`})
 	_, err := await(false).Do(t.Context(), in)
 	wantFault(t, err, "pg1: wait until it streams from pg1: replay is paused", fault.Failed)
-	_, in = script(t, call{Do: "connect"}, call{Do: senders, Out: `[{"state":"catchup"}]`}, call{Do: inRecovery, Out: `[{"in_recovery":true}]`})
+	_, in = script(t, call{Do: "connect"}, call{Do: senders, Out: `[{"state":"catchup"}]`}, call{Do: inRecovery, Out: `[{"in_recovery":true}]`}, call{Do: "query select greatest(…"})
 	e := await(false)
 	e.Timeout = -1
 	_, err = e.Do(t.Context(), in)
 	wantFault(t, err, "pg1: wait until it streams from pg1: not streaming, and no progress for -1ns: its walsender is in state catchup", fault.Failed)
+}
+
+// No waiting brings back WAL that the upstream has removed: the way on is another copy.
+func TestAWaitForWALThatIsGoneNamesTheReseed(t *testing.T) {
+	t.Parallel()
+	const still = "pg1: wait until it streams from pg1: not streaming, and no progress for -1ns: no walsender for it"
+	for name, c := range map[string]struct {
+		at, oldest, size string
+		delayed, gone    bool
+	}{
+		"gone":                     {at: `[{"lsn":"0/5000000"}]`, oldest: "0000000000000006", size: "16777216", gone: true},
+		"there, in a greater file": {at: `[{"lsn":"0/5000000"}]`, oldest: "0000000000000000", size: "1073741824"},
+		"there":                    {at: `[{"lsn":"0/5000000"}]`, oldest: "0000000000000005", size: "16777216"},
+		"nothing replayed":         {at: `[{"lsn":null}]`},
+		"paused":                   {at: `[]`},
+		"delayed":                  {delayed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			calls := []call{{Do: "connect"}, {Do: senders, Out: `[]`}, {Do: "query select pg_last_wal_replay_lsn() as replay…"}, {Do: inRecovery, Out: `[{"in_recovery":true}]`}}
+			if c.at != "" {
+				calls = append(calls, call{Do: "query select greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) as lsn where not pg_is_wal_replay_paused()", Out: c.at})
+			}
+			if c.oldest != "" {
+				calls = append(calls, call{Do: "query select f.name…", Out: `[{"name":"00000001` + c.oldest + `","size":` + c.size + `}]`})
+			}
+			_, in := script(t, calls...)
+			e := await(c.delayed)
+			e.Timeout = -1
+			_, err := e.Do(t.Context(), in)
+			want, hint := still, "its walreceiver says why in /log"
+			if c.gone {
+				want += "; pg1 has removed the WAL that it needs next: it ends at 0/5000000, and the oldest file there is 0000000000000006"
+				hint = "once this run is undone, or abandoned: pgrepctl standby reseed pg1"
+			}
+			wantFault(t, err, want, fault.Failed)
+			var f *fault.Error
+			if !errors.As(err, &f) || f.Hint != hint {
+				t.Errorf("hint %q, want %q", f.Hint, hint)
+			}
+		})
+	}
 }
 
 func TestVerifyNamesEverythingThatIsWrong(t *testing.T) {

@@ -42,8 +42,8 @@ func CopyUnsynced(name string) string { return "copy.unsynced." + name }
 
 // FreshCopy says how to go on after a sync that failed.
 func FreshCopy(name, run string) string {
-	return "see why (dmesg on " + name + "), and mend it; then boot " + name + " and type: pgrepctl runs resume " + run +
-		", which compares what its disks have; or copy into fresh files: pgrepctl runs abandon " + run + ", then pgrepctl standby reseed " + name + " --wipe"
+	return "see why (dmesg on " + name + "), and mend it; then boot " + name + "; then, to compare what its disks have: pgrepctl runs resume " + run +
+		"; or copy into fresh files: pgrepctl runs abandon " + run + "; then: pgrepctl standby reseed " + name + " --wipe"
 }
 
 // SyncCopy writes a copy to its disks, by a command that leaves UnsyncedMark if it cannot.

@@ -164,7 +164,7 @@ func (e *Copy) walGone(ctx context.Context, env Env, _ *governor) error {
 		return &fault.Error{Class: fault.Failed, Host: e.slotOn(),
 			Err: fmt.Errorf("it has removed the WAL that this copy began with (file …%s; the oldest is …%s), and neither a slot nor an archive keeps it", place, rows[0].Oldest),
 			Hint: "let a slot keep it (slots: true in the inventory), or more wal_keep_size (13) or wal_keep_segments on " + e.slotOn() +
-				"; then type: pgrepctl runs resume " + env.Run().ID + ", which goes on from what is there"}
+				"; then, to go on from what is there: pgrepctl runs resume " + env.Run().ID}
 	}
 	return nil
 }
@@ -215,7 +215,7 @@ func (e *Copy) noSpace(total, free int64, run Run) error {
 		Err: fmt.Errorf("its disk for WAL is nearly full: %d MiB of %d MiB are free where %s is, and slot %s keeps all WAL that is written while this copy goes on",
 			free>>20, total>>20, e.WAL.Dir, e.slotName(run)),
 		State: "the server on " + e.slotOn() + " runs; slot " + e.Slot + " still keeps its WAL, so the disk fills up further",
-		Hint:  "make room on " + e.slotOn() + " and type: pgrepctl runs resume " + run.ID + "; or type: pgrepctl runs undo " + run.ID + ", which drops slot " + e.Slot + " and so frees the WAL"}
+		Hint:  "make room on " + e.slotOn() + " and type: pgrepctl runs resume " + run.ID + "; or drop slot " + e.Slot + ", which frees the WAL: pgrepctl runs undo " + run.ID}
 	if e.Holds {
 		f.State = "the server on " + e.slotOn() + " runs; the slot has ended with the backup's session, and the next checkpoints free its WAL"
 		f.Hint = "once there is room on " + e.slotOn() + " type: pgrepctl runs resume " + run.ID + "; or type: pgrepctl runs undo " + run.ID

@@ -53,7 +53,7 @@ func (e *AwaitLastWAL) Do(ctx context.Context, env Env) (Output, error) {
 	}
 	if !c.State.Clean() {
 		return nil, &fault.Error{Class: fault.Refused, Host: e.Primary, Op: "look at the shutdown", Err: fmt.Errorf("the server was not shut down cleanly: it is %q", c.State),
-			State: "nobody was promoted", Hint: "pgrepctl runs undo " + env.Run().ID + " starts it again"}
+			State: "nobody was promoted", Hint: "to start it again: pgrepctl runs undo " + env.Run().ID}
 	}
 	s, err := env.SQL(ctx, e.Host)
 	if err != nil {
@@ -74,7 +74,7 @@ func (e *AwaitLastWAL) Do(ctx context.Context, env Env) (Output, error) {
 	}, func() error {
 		return &fault.Error{Class: fault.Failed, Host: e.Host, Op: "wait for the last WAL of " + e.Primary,
 			Err:   fmt.Errorf("the shutdown checkpoint is at %s, and it made no progress for %s", c.CheckpointLSN, e.Timeout),
-			State: "nobody was promoted; " + e.Primary + " is stopped", Hint: "pgrepctl runs undo " + env.Run().ID + " starts " + e.Primary + " again"}
+			State: "nobody was promoted; " + e.Primary + " is stopped", Hint: "to start " + e.Primary + " again: pgrepctl runs undo " + env.Run().ID}
 	})
 	if err != nil {
 		return nil, err

@@ -67,7 +67,7 @@ func (e *Promote) Do(ctx context.Context, env Env) (Output, error) {
 		return len(rec) == 1 && !rec[0].In, err
 	}, func() error {
 		return &fault.Error{Class: fault.Failed, Host: e.Host, Op: "promote", Err: fmt.Errorf("it is still in recovery after %s: it replays what it has received", e.Timeout),
-			State: "it was told to, and will open read-write when it is done", Hint: "wait for it; pgrepctl status shows when"}
+			State: "it was told to, and will open read-write when it is done", Hint: "wait for it; see when: pgrepctl status"}
 	})
 	if err != nil {
 		return nil, err

@@ -73,7 +73,7 @@ func (j *Rejoin) await(ctx context.Context, env Env, name string) error {
 			return false, "", &fault.Error{Class: fault.Failed, Host: name, Op: "stream from " + j.Upstream + " again",
 				Err:   fmt.Errorf("%s has removed the WAL that it needs, from file %s on: it was away for too long", j.Upstream, missing),
 				State: "the standby runs, in recovery, and cannot catch up; its slot is back",
-				Hint:  "it has to be seeded again: pgrepctl runs abandon " + env.Run().ID + ", then pgrepctl standby reseed " + name}
+				Hint:  "it has to be seeded again: pgrepctl runs abandon " + env.Run().ID + "; then: pgrepctl standby reseed " + name}
 		}
 		return false, "", nil
 	}, func() error {
@@ -104,28 +104,6 @@ func (j *Rejoin) missing(ctx context.Context, env Env, name string, up host.SQL)
 	if len(at) != 1 || at[0].Replay == nil {
 		return "", nil
 	}
-	var oldest []struct {
-		Name string `json:"name"`
-		Size uint64 `json:"size"`
-	}
-	// Names sort by timeline first; only the part behind it says how old a file is.
-	q := `select f.name, ` + segmentBytes + ` as size from pg_ls_dir('` + j.Version.WALDir() + `') as f(name)
-		where f.name ~ '^[0-9A-F]{24}$' order by substr(f.name, 9) limit 1`
-	if err := up.Query(ctx, &oldest, q); err != nil {
-		return "", err
-	}
-	if len(oldest) != 1 {
-		return "", nil
-	}
-	need, err := postgres.SegmentName(1, *at[0].Replay, oldest[0].Size)
-	if err != nil {
-		return "", err
-	}
-	if need[8:] >= oldest[0].Name[8:] {
-		return "", nil
-	}
-	return need[8:], nil
+	need, _, err := removed(ctx, up, j.Version, *at[0].Replay)
+	return need, err
 }
-
-// segmentBytes is wal_segment_size in bytes: pg_settings gives 8kB blocks before 11.
-const segmentBytes = `(select setting::int8 * case unit when '8kB' then 8192 else 1 end from pg_settings where name = 'wal_segment_size')`

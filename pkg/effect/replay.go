@@ -227,7 +227,7 @@ func (e *SetReplay) resume(ctx context.Context, env Env, s host.SQL, now replay.
 // AtTarget refuses to resume a server that has a recovery target, where that would
 // end recovery.
 func AtTarget(name, target string) error {
-	return fault.Refuse(name, "pgrepctl replay resume "+name+" --follow makes it follow again; --promote opens it read-write, for good",
+	return fault.Refuse(name, "to make it follow again: pgrepctl replay resume "+name+" --follow; to open it read-write, for good: pgrepctl replay resume "+name+" --promote",
 		untouched{fmt.Errorf("it is held by a recovery target (%s): to resume replay there ends recovery, and promotes the server", target)})
 }
 

@@ -63,7 +63,7 @@ func TestSevereLinesAreAWarningOnceItStreams(t *testing.T) {
 
 func TestSevereLinesArePartOfTheErrorOfAWait(t *testing.T) {
 	t.Parallel()
-	_, in := script(t, call{Do: "connect"}, call{Do: senders}, call{Do: "query select pg_last_wal_replay_lsn() as replay…"}, call{Do: inRecovery, Out: `[{"in_recovery":true}]`}, call{Do: readLog, Out: logText})
+	_, in := script(t, call{Do: "connect"}, call{Do: senders}, call{Do: "query select pg_last_wal_replay_lsn() as replay…"}, call{Do: inRecovery, Out: `[{"in_recovery":true}]`}, call{Do: "query select greatest(…"}, call{Do: readLog, Out: logText})
 	e := await(false)
 	e.LogFrom, e.Timeout = "7", -1
 	_, err := e.Do(t.Context(), in)

@@ -31,7 +31,9 @@ type SQL struct {
 	Undo   *SQL   `json:"undo,omitempty"`
 	// Change is what it does to the facts.
 	Change Change `json:"-"`
-	Hint   string `json:"-"`
+	// Then is what else it makes true, for a preview.
+	Then func(*facts.Host) `json:"-"`
+	Hint string            `json:"-"`
 	// Claims names what it makes: see Claimer.
 	Claims string `json:"-"`
 	// Lost says why it cannot be undone, if something is lost by it.
@@ -78,6 +80,7 @@ func (e *SQL) Predict(w World) {
 	if e.Change.SetRole != nil {
 		h.SetRole(*e.Change.SetRole)
 	}
+	then(h, e.Then)
 }
 
 func (e *SQL) Do(ctx context.Context, env Env) (Output, error) {
@@ -246,7 +249,7 @@ func session(ctx context.Context, env Env, name string, own bool) (host.SQL, err
 // error is given back with the host's name.
 func NoServer(name string, err error) error {
 	if errors.Is(err, host.ErrNoServer) {
-		return &fault.Error{Class: fault.Unreachable, Host: name, Op: "connect to the server", Err: err, Hint: "start the server of " + name + "; pgrepctl status shows what runs"}
+		return &fault.Error{Class: fault.Unreachable, Host: name, Op: "connect to the server", Err: err, Hint: "start the server of " + name + "; see what runs: pgrepctl status"}
 	}
 	return fmt.Errorf("connect to the server of %s: %w", name, err)
 }

@@ -103,7 +103,7 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 		}
 		return false, "", nil
 	}, func() error {
-		return fmt.Errorf("not streaming, and no progress for %s: %s", e.Timeout, last)
+		return stillness{fmt.Errorf("not streaming, and no progress for %s: %s", e.Timeout, last)}
 	})
 	if err != nil {
 		return nil, e.explain(ctx, env, err)
@@ -163,6 +163,7 @@ func (e *AwaitStreaming) severe(ctx context.Context, env Env) []string {
 
 func (e *AwaitStreaming) explain(ctx context.Context, env Env, err error) error {
 	f := &fault.Error{Class: fault.Failed, Host: e.Host, Op: "wait until it streams from " + e.Upstream, Err: err, State: "the standby was left as it is"}
+	gone := ""
 	if ctx.Err() == nil { // the operator ended the wait: no other reason is asked for
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
@@ -174,12 +175,16 @@ func (e *AwaitStreaming) explain(ctx context.Context, env Env, err error) error 
 			return err
 		case unknown == nil:
 			f.State = "the standby runs, in recovery"
+			gone = e.walGone(ctx, env, err)
 		default:
 			f.State = "whether it is in recovery could not be asked"
 		}
 		f.Stderr = host.Tail(strings.Join(e.severe(ctx, env), "\n"), 5)
 	}
-	if e.Log != "" {
+	if gone != "" {
+		f.Err = fmt.Errorf("%w; %s", err, gone)
+		f.Hint = "once this run is undone, or abandoned: pgrepctl standby reseed " + e.Host
+	} else if e.Log != "" {
 		f.Hint = "its walreceiver says why in " + e.Log
 	}
 	return f

@@ -49,7 +49,7 @@ func (e *Engine) ApplyAfter(ctx context.Context, p *plan.Plan, pre *Preview) (*R
 		return nil, err
 	}
 	if open != nil && e.Expect != nil {
-		return nil, openRun(open.Summary)
+		return nil, e.openRun(open.Summary)
 	}
 	if open != nil {
 		return e.resume(ctx, p, open)
@@ -181,7 +181,7 @@ func (r *run) explain(err error) error {
 	if r.unclosed || len(r.left) > 0 {
 		f.State = fmt.Sprintf("%d effects of run %s are done; not all that it held open could be closed, which a resume or an undo does first", len(r.report.Done), r.id)
 	}
-	f.Hint = "pgrepctl runs resume " + r.id + " goes on; pgrepctl runs undo " + r.id + " takes it back"
+	f.Hint = r.e.WaysOut(r.id)
 	return f
 }
 

@@ -35,7 +35,7 @@ func away(failed map[string]error) error {
 		}
 		parts = append(parts, name+": "+strings.TrimPrefix(failed[name].Error(), name+": "))
 	}
-	return &fault.Error{Class: class, Hint: "pgrepctl status shows which hosts answer, and what to try at each of the others",
+	return &fault.Error{Class: class, Hint: "which hosts answer, and what to try at each of the others: pgrepctl status",
 		Err: &Away{names, fmt.Sprintf("%d hosts cannot be asked: %s", len(names), strings.Join(parts, "; "))}}
 }
 

@@ -164,7 +164,7 @@ func TestUndoStopsAtAPointOfNoReturn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"pg1: remove directory /etc/b if it is empty", ": stop at do overwrite"}
+	want := []string{"pg1: remove directory /etc/b if it is empty", "pg1: stop at do overwrite"}
 	if diff := cmp.Diff(want, effects(pre)); diff != "" {
 		t.Errorf("-want +preview:\n%s", diff)
 	}
@@ -188,7 +188,7 @@ func TestNothingIsUndoneThatBuildsOnAPointOfNoReturn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{": stop at do promote"}, effects(pre)); diff != "" {
+	if diff := cmp.Diff([]string{"pg1: stop at do promote"}, effects(pre)); diff != "" {
 		t.Errorf("-want +preview:\n%s", diff)
 	}
 	if _, err := w.engine(nil, nil).Undo(t.Context(), w.found(t)); fault.ClassOf(err) != fault.Refused || !strings.Contains(err.Error(), `"do promote" cannot be undone`) {

@@ -242,6 +242,11 @@ func (e *Engine) List(ctx context.Context) ([]journal.Summary, error) {
 	if err != nil {
 		return nil, err
 	}
+	for i, r := range runs {
+		if busy, err := journal.Busy(r.Path); err == nil && busy && r.Status == journal.Running {
+			runs[i].Status = journal.Going // whatever the primary knows of it
+		}
+	}
 	name := e.Inventory.Primary().Name
 	w := newWorld(e.Cluster)
 	h, err := w.Of(ctx, name)
@@ -326,7 +331,7 @@ func (e *Engine) interrupted(ctx context.Context, w *world, p *plan.Plan) (*Foun
 	}
 	for _, r := range runs {
 		if r.Open() && !sameWork(r, p) {
-			return nil, e.otherWork(ctx, w, r)
+			return nil, e.otherWork(ctx, w, r, p)
 		}
 	}
 	if err := w.prefetch(ctx, p.Nodes); err != nil {
@@ -341,7 +346,7 @@ func (e *Engine) interrupted(ctx context.Context, w *world, p *plan.Plan) (*Foun
 		if h.Server.Holds(c.ID) {
 			return nil, effect.Locked(primary, h.Server.Lock)
 		}
-		return nil, openRun(summary(c, primary))
+		return nil, e.openRun(summary(c, primary))
 	}
 	for _, r := range runs {
 		if !r.Open() {
@@ -368,7 +373,7 @@ func (e *Engine) interrupted(ctx context.Context, w *world, p *plan.Plan) (*Foun
 
 // otherWork refuses to begin beside an open run, unless it was ended elsewhere:
 // then that is said. Without an answer of the primary, it counts as open.
-func (e *Engine) otherWork(ctx context.Context, w *world, r journal.Summary) error {
+func (e *Engine) otherWork(ctx context.Context, w *world, r journal.Summary, p *plan.Plan) error {
 	here, err := e.here(r.ID)
 	if err == nil && here != nil {
 		if f, err := e.withCopy(ctx, w, r.ID, here); err == nil {
@@ -377,7 +382,7 @@ func (e *Engine) otherWork(ctx context.Context, w *world, r journal.Summary) err
 			}
 		}
 	}
-	return openRun(r)
+	return otherOptions(e.openRun(r), r, p)
 }
 
 // alone is asked once the lock is held, and nobody else can begin: no run of
@@ -405,7 +410,7 @@ func (r *run) noOther(ctx context.Context) error {
 	}
 	for _, c := range r.e.elsewhere(h, runs) {
 		if c.ID != r.id {
-			return openRun(summary(c, primary))
+			return r.e.openRun(summary(c, primary))
 		}
 	}
 	for _, c := range h.Runs {

@@ -28,7 +28,7 @@ func (f *Found) refuseNoReturn() error {
 	if !ok {
 		return nil
 	}
-	hint := "go forward instead: pgrepctl runs resume " + f.ID
+	hint := "go forward instead: pgrepctl runs resume " + f.ID + "; to end it and leave what it did as it is: pgrepctl runs abandon " + f.ID
 	if !f.Open() {
 		hint = "what came before it stays, too: the run is over"
 	}

@@ -54,10 +54,10 @@ func pastReturn(recs []journal.Record) bool {
 // owed is an act that was begun and not taken back.
 type owed struct {
 	done
-	node, step, text string
-	bracket          string // that answers for it
-	noReturn         string
-	finished         bool
+	node, host, step, text string
+	bracket                string // that answers for it
+	noReturn               string
+	finished               bool
 	// claims: what cannot be taken back counts from its intent on, done or half
 	// done: data that are being erased, a promotion.
 	claims bool
@@ -72,7 +72,7 @@ func owedInverses(recs []journal.Record) ([]owed, error) {
 	for _, rec := range recs {
 		switch rec.Type {
 		case journal.Intent:
-			o := &owed{done: done{seq: rec.Seq, claim: rec.Claim}, node: rec.Node, bracket: rec.Bracket, step: rec.Step, text: rec.Text, noReturn: rec.NoReturn, claims: rec.Claim != "", unknown: rec.Effect == "service"}
+			o := &owed{done: done{seq: rec.Seq, claim: rec.Claim}, node: rec.Node, host: rec.Host, bracket: rec.Bracket, step: rec.Step, text: rec.Text, noReturn: rec.NoReturn, claims: rec.Claim != "", unknown: rec.Effect == "service"}
 			if rec.Inverse != nil {
 				inv, err := effect.Decode(rec.Inverse)
 				if err != nil {

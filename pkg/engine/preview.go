@@ -166,9 +166,12 @@ func (p *Preview) inverses(list []owed) bool {
 	return true
 }
 
+// StopAt is the verb of an act that an undo does not take back.
+const StopAt = "stop at"
+
 func (p *Preview) inverse(o owed) {
-	d := effect.Description{Verb: "stop at", Subject: o.text, NoReturn: o.noReturn}
-	line := Line{Node: o.node, Step: o.step, Phase: Undo}
+	d := effect.Description{Verb: StopAt, Subject: o.text, NoReturn: o.noReturn}
+	line := Line{Node: o.node, Host: o.host, Step: o.step, Phase: Undo}
 	if o.inverse != nil {
 		d = o.inverse.Describe()
 		line.Host = o.inverse.On()

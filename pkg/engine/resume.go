@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
@@ -17,6 +19,24 @@ func sameWork(r journal.Summary, p *plan.Plan) bool {
 	return r.Run.Plan == p.Name && maps.Equal(r.Vars, p.Vars)
 }
 
+// otherOptions says why a command does not go on with a run of its own plan: to do so
+// takes the same options.
+func otherOptions(err error, r journal.Summary, p *plan.Plan) error {
+	if r.Run.Plan != p.Name || r.Vars["standby"] != p.Vars["standby"] {
+		return err
+	}
+	var differ []string
+	for _, name := range slices.Sorted(maps.Keys(p.Vars)) {
+		if was, is := r.Vars[name], p.Vars[name]; was != is {
+			differ = append(differ, fmt.Sprintf("%s was %s, and is %s now", name, cmp.Or(was, "empty"), cmp.Or(is, "empty")))
+		}
+	}
+	if len(differ) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w: it was begun with other options, with which a resume goes on: %s", err, strings.Join(differ, "; "))
+}
+
 // goesOn is the answer to whom a live run of this machine is in the way.
 func goesOn(r journal.Run) error {
 	return &fault.Error{Class: fault.Locked, Err: fmt.Errorf("run %s (%s, by %s) is still going on, in another process of this machine", r.ID, r.Plan, r.Operator),
@@ -24,7 +44,7 @@ func goesOn(r journal.Run) error {
 		Hint:  "wait for it to end and type the same command again"}
 }
 
-func openRun(r journal.Summary) error {
+func (e *Engine) openRun(r journal.Summary) error {
 	where := ""
 	if r.On != "" {
 		where = ", and was begun on another machine"
@@ -32,7 +52,7 @@ func openRun(r journal.Summary) error {
 	return &fault.Error{Class: fault.Refused, Host: r.On, Op: "start a run",
 		Err:   fmt.Errorf("run %s (%s, by %s, since %s) is not finished%s", r.ID, r.Run.Plan, r.Operator, r.Started.Format("2006-01-02 15:04:05Z"), where),
 		State: "nothing was changed by this command",
-		Hint:  "pgrepctl runs resume " + r.ID + ", or pgrepctl runs undo " + r.ID}
+		Hint:  e.WaysOut(r.ID)}
 }
 
 // notOpen says why there is nothing to go on with. A run that died before its first
@@ -49,7 +69,11 @@ func (e *Engine) planOf(f *Found) (*plan.Plan, error) {
 	if !f.Open() {
 		return nil, notOpen(f)
 	}
-	return plan.Load(f.Run.Plan+" of run "+f.ID, []byte(f.PlanText), e.Inventory, f.Vars)
+	p, err := plan.Load(f.Run.Plan+" of run "+f.ID, []byte(f.PlanText), e.Inventory, f.Vars)
+	if err != nil {
+		return nil, e.unfit(f, err)
+	}
+	return p, nil
 }
 
 // Resume goes on with an interrupted run. Every node is planned again from

@@ -42,7 +42,7 @@ type Saved struct {
 // Save makes a saved plan of a preview.
 func (e *Engine) Save(p *plan.Plan, pre *Preview) (*Saved, error) {
 	if pre.Run != "" {
-		return nil, fault.Refuse("", "pgrepctl runs resume "+pre.Run+", or pgrepctl runs undo "+pre.Run, fmt.Errorf("run %s is not finished, and a saved plan goes on with none", pre.Run))
+		return nil, fault.Refuse("", e.WaysOut(pre.Run), fmt.Errorf("run %s is not finished, and a saved plan goes on with none", pre.Run))
 	}
 	sum, err := fileSum(e.Inventory.File)
 	if err != nil {
@@ -142,7 +142,7 @@ func (e *Engine) Same(pre *Preview) error {
 		return nil
 	}
 	if pre.Run != "" {
-		return fault.Refuse("", "pgrepctl runs resume "+pre.Run+", or pgrepctl runs undo "+pre.Run, fmt.Errorf("run %s is not finished, and a saved plan goes on with none", pre.Run))
+		return fault.Refuse("", e.WaysOut(pre.Run), fmt.Errorf("run %s is not finished, and a saved plan goes on with none", pre.Run))
 	}
 	for _, l := range pre.Lines {
 		if err := differs(l.Host, l.Step, e.saved(l.Node, l.Phase), l.Effects); err != nil {

@@ -22,7 +22,7 @@ func (e *Engine) Undo(ctx context.Context, f *Found) (*Report, error) {
 	if f.Status == journal.UndoneRun {
 		return &Report{Run: f.ID, Plan: f.Run.Plan, Status: f.Status}, nil
 	}
-	if err := errors.Join(e.refuseElsewhere(f), e.laterRun(f.ID), f.refuseNoReturn()); err != nil {
+	if err := e.RefuseUndo(f); err != nil {
 		return nil, err
 	}
 	r, err := e.reopen(ctx, &plan.Plan{Cluster: e.Inventory}, f)
@@ -50,7 +50,7 @@ func (e *Engine) Undo(ctx context.Context, f *Found) (*Report, error) {
 	}
 	r.report.Seconds = e.Now().Sub(start).Seconds()
 	if errors.Is(err, ErrStopped) {
-		err = &fault.Error{Class: fault.Interrupted, Err: err, State: "the run is taken back in part", Hint: "pgrepctl runs undo " + r.id + " goes on"}
+		err = &fault.Error{Class: fault.Interrupted, Err: err, State: "the run is taken back in part", Hint: "to go on: pgrepctl runs undo " + r.id}
 	}
 	err = errors.Join(err, r.end(ctx, r.report.Status, err))
 	r.emit(event.Event{Type: event.RunEnd, Text: string(r.report.Status)})

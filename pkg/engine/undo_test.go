@@ -103,7 +103,7 @@ func TestAnUndoThatIsStoppedIsInterruptedAndGoesOn(t *testing.T) {
 	close(stop)
 	_, err := w.engine(nil, stop).Undo(t.Context(), w.found(t))
 	var f *fault.Error
-	if !errors.As(err, &f) || f.Class != fault.Interrupted || f.Hint != "pgrepctl runs undo run1 goes on" {
+	if !errors.As(err, &f) || f.Class != fault.Interrupted || f.Hint != "to go on: pgrepctl runs undo run1" {
 		t.Errorf("got %v", err)
 	}
 	w.undo(t)

@@ -170,6 +170,7 @@ type Server struct {
 	StartedAt     time.Time        `json:"started_at"`
 	Slots         []Slot           `json:"slots"`
 	Senders       []Sender         `json:"senders"`
+	SyncStandbys  string           `json:"sync_standbys"` // synchronous_standby_names
 	Replay        Replay           `json:"replay"`
 	Tablespaces   []Tablespace     `json:"tablespaces"`
 	// PendingRestart names settings that were changed but need a restart.

@@ -175,7 +175,7 @@ func TestWrongKeyIsAnAuthFaultAndTriedOnce(t *testing.T) {
 		t.Errorf("%d connections", n)
 	}
 	to.IdentityFiles = []string{filepath.Join(t.TempDir(), "none")}
-	mustHint(t, dialError(t, to), fault.Auth, "none")
+	mustHint(t, dialError(t, to), fault.Auth, "none", "correct identity_file in the inventory")
 }
 
 func TestEncryptedKeyNeedsAnAgent(t *testing.T) {

@@ -35,11 +35,10 @@ func transportError(ctx context.Context, t Target, s settings, err error) error 
 	var (
 		dns      *net.DNSError
 		refused  *ssh.OpenChannelError
-		tryIt    = fmt.Sprintf("try: ssh -v -p %d %s@%s", s.port, s.user, s.host)
+		tryIt    = s.tryIt(t)
 		overJump = ""
 	)
-	if s.jump != "" {
-		tryIt = fmt.Sprintf("try: ssh -v -J %s -p %d %s@%s", s.jump, s.port, s.user, s.host)
+	if s.jump != "" && !s.proxied() {
 		overJump = " by way of " + s.jump
 	}
 	switch {
@@ -48,6 +47,8 @@ func transportError(ctx context.Context, t Target, s settings, err error) error 
 			fmt.Errorf("%s%s did not answer within %s: %w", s.addr(), overJump, s.timeout, context.DeadlineExceeded))
 	case ctx.Err() != nil:
 		return connectFault(t, fault.Interrupted, "", context.Cause(ctx))
+	case s.proxied():
+		return proxyStartError(t, s, err)
 	case errors.As(err, &dns):
 		return connectFault(t, fault.Unreachable, "check the address in the inventory", err)
 	case errors.As(err, &refused) && refused.Reason == ssh.Prohibited:
@@ -75,9 +76,14 @@ func handshakeError(ctx context.Context, t Target, s settings, ring *keyring, ra
 	)
 	switch {
 	case errors.As(err, &unknown):
-		return connectFault(t, fault.Auth, unknown.hint(s.jump), unknown)
+		return connectFault(t, fault.Auth, unknown.hint(), unknown)
 	case errors.As(err, &changed):
 		return connectFault(t, fault.Auth, changed.hint(), changed)
+	}
+	if err := proxyError(ctx, t, s, raw, verified, err); err != nil {
+		return err
+	}
+	switch {
 	case timedOut(ctx, err):
 		return connectFault(t, fault.Unreachable, "something accepts connections there but does not speak SSH, or the host is overloaded",
 			fmt.Errorf("%s accepted the connection but the login was not done within %s: %w", s.addr(), s.timeout, context.DeadlineExceeded))
@@ -86,11 +92,6 @@ func handshakeError(ctx context.Context, t Target, s settings, ring *keyring, ra
 	case errors.As(err, &algos):
 		return connectFault(t, fault.Auth, "the recorded host key is of a type the server does not have; compare: ssh-keyscan -p "+fmt.Sprint(s.port)+" "+s.host, err)
 	case dropped(err):
-		if p, ok := raw.(*proxyConn); ok {
-			if said := p.complaint(); said != "" {
-				return connectFault(t, fault.Unreachable, "", fmt.Errorf("proxy command: %s", said))
-			}
-		}
 		return connectFault(t, fault.Unreachable, "see the log of sshd on the host; MaxStartups may be reached",
 			fmt.Errorf("%s ended the connection during the login: %w", s.addr(), err))
 	case verified:
@@ -105,8 +106,8 @@ func authError(t Target, s settings, ring *keyring, err error) error {
 	if errors.As(err, &locked) {
 		return connectFault(t, fault.Auth, locked.hint(), err)
 	}
-	if ring == nil {
-		return connectFault(t, fault.Auth, "", err)
+	if ring == nil { // one that the inventory names
+		return connectFault(t, fault.Auth, "put the private key there, or correct identity_file in the inventory", err)
 	}
 	hint := fmt.Sprintf("offered: %s. Is one of them in authorized_keys of %s?", ring.offered(), s.user)
 	if len(ring.signers) == 0 {

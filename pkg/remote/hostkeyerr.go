@@ -18,6 +18,8 @@ type unknownKeyError struct {
 	name  string // host:port
 	got   ssh.PublicKey
 	files []string
+	// direct: it was reached by its name, neither through another host nor by a proxy.
+	direct bool
 }
 
 func (e *unknownKeyError) Error() string {
@@ -25,8 +27,9 @@ func (e *unknownKeyError) Error() string {
 }
 
 // hint gives the commands that record the key. Only a comparison on the host
-// itself makes it trustworthy, so the fingerprint comes first.
-func (e *unknownKeyError) hint(via string) string {
+// itself makes it trustworthy, so the fingerprint comes first. ssh-keyscan goes by no
+// proxy and no jump host, so there the key that was shown is written down.
+func (e *unknownKeyError) hint() string {
 	host, port, err := net.SplitHostPort(e.name)
 	if err != nil {
 		return ""
@@ -35,16 +38,20 @@ func (e *unknownKeyError) hint(via string) string {
 	if len(e.files) > 0 {
 		file = e.files[0]
 	}
-	scan := "ssh-keyscan -t " + keyscanType(e.got.Type())
-	if port != "22" {
-		scan += " -p " + port
+	key := e.got
+	if cert, ok := key.(*ssh.Certificate); ok {
+		key = cert.Key
 	}
-	scan += " " + host
-	if via != "" {
-		scan = "ssh " + via + " " + scan
+	kind, record := keyscanType(key.Type()), fmt.Sprintf("echo '%s'", knownhosts.Line([]string{e.name}, key))
+	if e.direct {
+		record = "ssh-keyscan -t " + kind
+		if port != "22" {
+			record += " -p " + port
+		}
+		record += " " + host
 	}
-	return fmt.Sprintf("compare the fingerprint with `ssh-keygen -lf /etc/ssh/ssh_host_%s_key.pub` on the host; if it is the same: %s >> %s (then `ssh-keygen -F '%s' -f %s` finds it)",
-		keyscanType(e.got.Type()), scan, file, knownhosts.Normalize(e.name), file)
+	return fmt.Sprintf("compare the fingerprint with `ssh-keygen -lf /etc/ssh/ssh_host_%s_key.pub` on the host; if it is the same (`ssh-keygen -F '%s' -f %s` finds it afterwards): %s >> %s",
+		kind, knownhosts.Normalize(e.name), file, record, file)
 }
 
 func keyscanType(keyType string) string {
@@ -94,7 +101,7 @@ func explainHostKey(err error, name string, got ssh.PublicKey, s settings, origi
 	case !errors.As(err, &key):
 		return err // revoked, or a certificate that is expired or for another name
 	case len(key.Want) == 0:
-		return &unknownKeyError{name: name, got: got, files: s.knownHosts}
+		return &unknownKeyError{name: name, got: got, files: s.knownHosts, direct: s.direct()}
 	}
 	want := slices.Clone(key.Want)
 	for i := range want {

@@ -47,6 +47,9 @@ func (s settings) proxied() bool {
 	return len(s.proxyArgv) > 0 || s.proxyCommand != "" && s.jump == ""
 }
 
+// direct reports that the host is dialed from here, by the name that it is known by.
+func (s settings) direct() bool { return !s.proxied() && s.jump == "" && s.alias == "" }
+
 // door names the sshd that a login goes to, as far as it is known: those by way of a
 // ProxyCommand may all meet at one.
 func (s settings) door() string {

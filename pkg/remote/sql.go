@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -106,7 +107,7 @@ func (c *Conn) openSQL(ctx context.Context, db host.Database) (*session, error) 
 	if errors.As(err, &refused) && strings.HasPrefix(refused.Code, "28") {
 		return nil, &fault.Error{
 			Class: fault.Auth, Host: c.Name(), Op: "open SQL session", Err: err,
-			Hint: fmt.Sprintf("pg_hba.conf must let the OS user in through the socket: local all %s peer", db.User),
+			Hint: socketHint(cmp.Or(db.As, c.user), db.User),
 		}
 	}
 	if err != nil {
@@ -120,6 +121,16 @@ func (c *Conn) openSQL(ctx context.Context, db host.Database) (*session, error) 
 		return nil, errors.Join(fmt.Errorf("prepare SQL session on %s: %w", c.Name(), err), s.Close(ctx))
 	}
 	return s, nil
+}
+
+// socketHint: peer compares names, so an OS user is let in as a role of another name by
+// a map only.
+func socketHint(as, role string) string {
+	if role == as {
+		return fmt.Sprintf("pg_hba.conf must let the OS user in through the socket: local all %s peer", role)
+	}
+	return fmt.Sprintf("superuser in the inventory is %s, and the OS user is %s: correct superuser; or map it, in pg_ident.conf: pgrepctl %s %s, and in pg_hba.conf: local all %s peer map=pgrepctl",
+		role, as, as, role, role)
 }
 
 func (c *Conn) bridgeToServer(ctx context.Context, db host.Database) (*bridged, error) {

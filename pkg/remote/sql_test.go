@@ -145,9 +145,12 @@ func serverErrors(t *testing.T, c host.Host, db host.Database) {
 		t.Errorf("database: got %v", err)
 	}
 	db.Name, db.User = "", "somebody"
-	if _, err := c.SQL(limited(t), db); !errors.As(err, &e) || e.Code != "28000" {
+	_, err := c.SQL(limited(t), db)
+	if !errors.As(err, &e) || e.Code != "28000" {
 		t.Errorf("role: got %v", err)
 	}
+	// peer lets no OS user in under another name.
+	mustHint(t, err, fault.Auth, "correct superuser", "pg_ident.conf: pgrepctl "+db.As+" somebody", "local all somebody peer map=pgrepctl")
 }
 
 func cancelledQuery(t *testing.T, s host.SQL) {

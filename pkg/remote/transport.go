@@ -22,6 +22,7 @@ type proxyConn struct {
 	stderr   *tail
 	once     sync.Once
 	done     chan struct{}
+	killed   bool // by Close
 }
 
 // dialProxy starts a ProxyCommand. The process lives as long as the
@@ -70,6 +71,7 @@ func (p *proxyConn) Close() error {
 			return
 		case <-time.After(200 * time.Millisecond):
 		}
+		p.killed = true
 		if kerr := p.cmd.Process.Kill(); kerr != nil && !errors.Is(kerr, os.ErrProcessDone) {
 			err = errors.Join(err, kerr)
 		}

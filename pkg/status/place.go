@@ -100,7 +100,7 @@ func (f *forest) differences(h *inventory.Host, n *Node) {
 	case h.Role == inventory.Standby && up != nil && up.Name != h.UpstreamName:
 		n.differ(Warning, "other-upstream", fmt.Sprintf("it streams from %s; the inventory says from %s", up.Name, h.UpstreamName), f.moved(h, up))
 	case h.Role == inventory.Standby && n.Slot != h.Slot && h.Slot != "":
-		n.differ(Warning, "other-slot", fmt.Sprintf("it uses %s; the inventory says slot %s", slotName(n.Slot), h.Slot), "pgrepctl standby bootstrap "+h.Name+" --dry-run shows what is not in place")
+		n.differ(Warning, "other-slot", fmt.Sprintf("it uses %s; the inventory says slot %s", slotName(n.Slot), h.Slot), "what is not in place says: pgrepctl standby bootstrap "+h.Name+" --dry-run")
 	}
 }
 

@@ -35,6 +35,7 @@ type census struct {
 	all *inventory.Cluster
 	in  *inventory.Cluster // without those
 	out map[string]Retirement
+	now *inventory.Host // the primary, where the inventory has not been told of it yet: see successor
 }
 
 func take(cl *inventory.Cluster, results map[string]Result, retired map[string]Retirement) census {
@@ -45,6 +46,7 @@ func take(cl *inventory.Cluster, results map[string]Result, retired map[string]R
 		}
 	}
 	if len(c.out) == 0 {
+		c.now = successor(c.in, results)
 		return c
 	}
 	in := *cl
@@ -55,6 +57,7 @@ func take(cl *inventory.Cluster, results map[string]Result, retired map[string]R
 		}
 	}
 	c.in = &in
+	c.now = successor(c.in, results)
 	return c
 }
 
@@ -62,6 +65,8 @@ func stayedOut(h *inventory.Host, r Retirement, own, up *facts.Host) bool {
 	switch {
 	case up != nil && up.Server.Running && senderOf(up, h) != nil:
 		return false
+	case own != nil && own.Data.State == facts.Partial && own.Data.Marker.Run > r.Run:
+		return false // a later run began to make it again; a run's id begins with its time
 	case own == nil || !own.Server.Running:
 		return true
 	case own.Server.InRecovery:

@@ -81,6 +81,14 @@ func TestARetiredStandbyLacksNothing(t *testing.T) {
 			p := &r["pg1"].Facts.Server
 			p.Senders = append(p.Senders, facts.Sender{PID: 8, Application: "pg3", State: "streaming"})
 		}, state: Streaming, slot: SlotActive, notes: []string{"warning:other-upstream"}},
+		"a later run began to make it again": {make: func(_ *inventory.Cluster, r map[string]Result, out map[string]Retirement) {
+			out["pg3"] = Retirement{Run: "20260102T120000Z-aaaa"}
+			r["pg3"].Facts.Data = facts.DataDir{Path: "/data", State: facts.Partial, Marker: facts.Marker{Run: "20260102T120001Z-0000", Source: "pg1"}}
+		}, state: Partial, slot: SlotMissing, notes: []string{"problem:partial-copy"}},
+		"a copy that was broken off before": {make: func(_ *inventory.Cluster, r map[string]Result, out map[string]Retirement) {
+			out["pg3"] = Retirement{Run: "20260102T120000Z-aaaa"}
+			r["pg3"].Facts.Data = facts.DataDir{Path: "/data", State: facts.Partial, Marker: facts.Marker{Run: "20260102T115959Z-0000", Source: "pg1"}}
+		}, state: Retired, notes: []string{"warning:retired"}},
 		"nobody retired it": {make: func(_ *inventory.Cluster, _ map[string]Result, out map[string]Retirement) { delete(out, "pg3") }, state: Down, slot: SlotMissing, notes: []string{"problem:slot-missing", "problem:down"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -169,10 +177,11 @@ func TestAStoppedStandbyWhoseSlotIsOfNoUseHasOneRemedy(t *testing.T) {
 		arch  bool
 		want  string
 	}{
-		"lost":                        {facts.Cluster, func(s *facts.Server) { s.Slots[0].WALStatus = "lost" }, false, "pgrepctl standby reseed pg2, which makes the slot anew too"},
-		"lost, and there are no data": {facts.Empty, func(s *facts.Server) { s.Slots[0].WALStatus = "lost" }, false, "pgrepctl slot drop pg2 --on pg1 --of pg2; then pgrepctl standby bootstrap pg2"},
-		"lost, with an archive":       {facts.Cluster, func(s *facts.Server) { s.Slots[0].WALStatus = "lost" }, true, "pgrepctl slot drop pg2 --on pg1 --of pg2; then pgrepctl standby bootstrap pg2 makes it anew, and the archive gives what is missing"},
-		"missing":                     {facts.Cluster, func(s *facts.Server) { s.Slots = nil }, false, "pgrepctl standby bootstrap pg2 makes it"},
+		"lost":                           {facts.Cluster, func(s *facts.Server) { s.Slots[0].WALStatus = "lost" }, false, "to copy what differs, and make the slot anew: pgrepctl standby reseed pg2"},
+		"lost, and there are no data":    {facts.Empty, func(s *facts.Server) { s.Slots[0].WALStatus = "lost" }, false, "pgrepctl slot drop pg2 --on pg1 --of pg2; then: pgrepctl standby bootstrap pg2"},
+		"lost, with an archive":          {facts.Cluster, func(s *facts.Server) { s.Slots[0].WALStatus = "lost" }, true, "pgrepctl slot drop pg2 --on pg1 --of pg2; then, to make it anew, while the archive gives what is missing: pgrepctl standby bootstrap pg2"},
+		"missing":                        {facts.Cluster, func(s *facts.Server) { s.Slots = nil }, false, "whether its data can go on says: pgrepctl standby reseed pg2 --dry-run; if they can, to make it: pgrepctl standby bootstrap pg2"},
+		"missing, and there are no data": {facts.Empty, func(s *facts.Server) { s.Slots = nil }, false, "pgrepctl standby bootstrap pg2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

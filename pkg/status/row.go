@@ -18,6 +18,8 @@ func build(c census, h *inventory.Host, res Result, all map[string]Result) Row {
 	}
 	cl := c.in
 	row := Row{Host: h.Name, InventoryRole: h.Role, Upstream: h.UpstreamName, Slot: h.Slot}
+	listed := h
+	h = c.asItIs(h, all)
 	if res.Facts == nil {
 		row.State = Unreachable
 		text := "nothing is known of it"
@@ -39,7 +41,7 @@ func build(c census, h *inventory.Host, res Result, all map[string]Result) Row {
 	row.slot(cl, h, res.Facts, up)
 	row.runs(cl, f)
 	if !f.Server.Running {
-		row.withoutServer(h, f, all)
+		row.withoutServer(c, h, f, all)
 		return row
 	}
 	row.Version, row.Timeline, row.LSN = f.Server.Version.String(), f.Server.Timeline, f.Server.LSN.String()
@@ -47,10 +49,10 @@ func build(c census, h *inventory.Host, res Result, all map[string]Result) Row {
 	if f.Server.InRecovery {
 		row.asStandby(cl, h, res, all)
 	} else {
-		row.asPrimary(cl, h, f, all)
+		row.asPrimary(c, h, f, all)
 	}
 	if f.Server.InRecovery || h.Role == inventory.Primary {
-		row.strangeSlots(c, h, f)
+		row.strangeSlots(c, listed, f)
 	}
 	if f.Data.State == facts.Cluster && f.Data.Path != f.Server.DataDirectory && f.Data.PID == 0 {
 		row.note(Problem, "another-server", fmt.Sprintf("the server on port %d has data directory %s, the inventory says %s",
@@ -75,7 +77,7 @@ func (r *Row) runs(cl *inventory.Cluster, f *facts.Host) {
 		case f.Server.Holds(run.ID):
 			r.note(Info, "run-going-on", run.String()+" is going on", "pgrepctl runs show "+run.ID)
 		default:
-			r.note(Warning, "run-interrupted", run.String()+" is not finished", "pgrepctl runs resume "+run.ID+", or pgrepctl runs undo "+run.ID)
+			r.note(Warning, "run-interrupted", run.String()+" is not finished", "pgrepctl runs resume "+run.ID+"; or: pgrepctl runs undo "+run.ID)
 		}
 	}
 }
@@ -96,7 +98,7 @@ func unfinished(all map[string]Result, id string) (open, going bool) {
 	return open, going
 }
 
-func (r *Row) withoutServer(h *inventory.Host, f *facts.Host, all map[string]Result) {
+func (r *Row) withoutServer(c census, h *inventory.Host, f *facts.Host, all map[string]Result) {
 	switch {
 	case f.Data.PID != 0:
 		r.State = Starting
@@ -109,16 +111,12 @@ func (r *Row) withoutServer(h *inventory.Host, f *facts.Host, all map[string]Res
 		}
 		r.note(Problem, "partial-copy", fmt.Sprintf("the copy from %s by run %s did not end", f.Data.Marker.Source, f.Data.Marker.Run),
 			"pgrepctl runs resume "+f.Data.Marker.Run)
+	case f.Data.State == facts.Cluster && c.now != nil && h.Role == inventory.Primary:
+		r.State = Down
+		r.replaced(c, h, f, all[c.now.Name].Facts)
 	case f.Data.State == facts.Cluster:
 		r.State = Down
-		text, hint := "no server runs; its data directory was "+f.Data.Control.State.String(), serviceCommand(h, "start")
-		switch r.SlotState { // whose note has the one thing to type
-		case SlotLost:
-			text, hint = text+"; started as it is it would not follow", ""
-		case SlotMissing:
-			text, hint = text+"; what makes the slot starts it, too", ""
-		}
-		r.note(Problem, "down", text, hint)
+		r.down(h, f, all[h.UpstreamName].Facts)
 	case f.Data.State == facts.Foreign:
 		r.State = Foreign
 		text := f.Data.Path + " is no data directory"
@@ -137,42 +135,52 @@ func (r *Row) withoutServer(h *inventory.Host, f *facts.Host, all map[string]Res
 	}
 }
 
-func (r *Row) asPrimary(cl *inventory.Cluster, h *inventory.Host, f *facts.Host, all map[string]Result) {
+func (r *Row) asPrimary(c census, h *inventory.Host, f *facts.Host, all map[string]Result) {
 	r.Role, r.State = inventory.Primary, Running
 	if h.Role == inventory.Primary {
-		r.superseded(cl, h, f, all)
+		r.superseded(c, h, f, all)
+		r.syncWaits(f)
 		return
 	}
 	r.State = Twin
-	primary := all[cl.Primary().Name].Facts
+	primary := all[c.in.Primary().Name].Facts
 	switch {
+	case primary != nil && !primary.Server.Running && c.now == h:
+		r.note(Problem, "role-differs", fmt.Sprintf("it was promoted, and is the primary by now (timeline %d); the inventory says standby, and primary of %s, which does not run", f.Server.Timeline, primary.Name),
+			c.correct(h.Name))
 	case primary == nil || !primary.Server.Running:
 		r.note(Problem, "role-differs", "it takes writes; the inventory says standby",
-			"if it is the primary now, make it so in the inventory; if not, "+serviceCommand(h, "stop"))
+			"if it is the primary now: "+c.correct(h.Name)+"; if not, "+serviceCommand(h, "stop"))
 	case primary.Server.SystemID != f.Server.SystemID:
 		r.note(Problem, "other-system", fmt.Sprintf("it takes writes, and is another system (%s) than %s (%s)",
 			f.Server.SystemID, primary.Name, primary.Server.SystemID), "correct its address or port in the inventory")
 	case primary.Server.InRecovery:
-		r.note(Problem, "role-differs", "it takes writes, and "+primary.Name+" is in recovery; the inventory says the opposite",
-			"make it the primary in the inventory")
+		r.note(Problem, "role-differs", "it takes writes, and "+primary.Name+" is in recovery; the inventory says the opposite", c.correct(h.Name))
 	default:
-		r.note(Problem, "writable-twin", fmt.Sprintf("it takes writes, and so does %s, of the same system: what is written here (timeline %d) never reaches %s (timeline %d)",
-			primary.Name, f.Server.Timeline, primary.Name, primary.Server.Timeline),
-			"keep writes away, "+serviceCommand(h, "stop")+"; save what was written on it; then "+anew(h))
+		r.twin(c, h, f, primary)
+	}
+	if c.now == h {
+		r.syncWaits(f)
 	}
 }
 
-// superseded says on the primary of the inventory that a standby was promoted
-// beside it: which of the two is right, only people know.
-func (r *Row) superseded(cl *inventory.Cluster, h *inventory.Host, f *facts.Host, all map[string]Result) {
-	for _, s := range cl.Standbys() {
-		other := all[s.Name].Facts
-		if other == nil || !other.Server.Running || other.Server.InRecovery || other.Server.SystemID != f.Server.SystemID || other.Server.Timeline <= f.Server.Timeline {
-			continue
-		}
-		r.note(Problem, "two-primaries", fmt.Sprintf("%s was promoted: it takes writes on timeline %d, this one on %d", s.Name, other.Server.Timeline, f.Server.Timeline),
-			fmt.Sprintf("if %s is the primary now, make it so in the inventory, and %s", s.Name, serviceCommand(h, "stop")))
+// down is of a server that does not run. Where the note of its slot has the one thing to type,
+// it has nothing.
+func (r *Row) down(h *inventory.Host, f, up *facts.Host) {
+	text, hint := "no server runs; its data directory was "+f.Data.Control.State.String(), serviceCommand(h, "start")
+	why := ""
+	if h.Role == inventory.Standby {
+		why = spent(f, up)
 	}
+	switch {
+	case r.SlotState == SlotLost:
+		text, hint = text+"; started as it is it would not follow", ""
+	case why != "":
+		text, hint = text+"; "+why+": it cannot follow", "save what only "+h.Name+" has; then: "+anew(h)
+	case r.SlotState == SlotMissing:
+		text, hint = text+"; what makes the slot starts it, too", ""
+	}
+	r.note(Problem, "down", text, hint)
 }
 
 // strangeSlots names slots that nobody uses and no host of the inventory is to

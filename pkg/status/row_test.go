@@ -408,6 +408,7 @@ func TestRowsSayWhatIsTrue(t *testing.T) {
 			got := want{Host: row.Host, State: row.State, Slot: row.SlotState, Lag: row.LagBytes, Sec: row.LagSeconds}
 			for _, n := range row.Notes {
 				got.Notes = append(got.Notes, string(n.Severity)+":"+n.ID)
+				canBeTyped(t, n.Hint)
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)

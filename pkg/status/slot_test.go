@@ -15,7 +15,7 @@ import (
 func TestALostSlotSaysWhyAndWhatToType(t *testing.T) {
 	t.Parallel()
 	const (
-		renewed = "pgrepctl slot drop pg2 --on pg1 --of pg2, then pgrepctl slot create --for pg2"
+		renewed = "pgrepctl slot drop pg2 --on pg1 --of pg2; then: pgrepctl slot create --for pg2"
 		orElse  = "; if it receives nothing then, its WAL is gone: pgrepctl standby reseed pg2"
 	)
 	start := "; then " + serviceCommand(cluster().Hosts[1], "start")
@@ -31,17 +31,22 @@ func TestALostSlotSaysWhyAndWhatToType(t *testing.T) {
 		damage     func(*inventory.Cluster, map[string]Result)
 		text, hint string
 	}{
-		"before 17":                         {"", nil, "slot pg2 on pg1 has lost WAL that it needs", "pgrepctl standby reseed pg2, which makes the slot anew too"},
-		"over max_slot_wal_keep_size":       {"wal_removed", nil, "(wal_removed)", "pgrepctl standby reseed pg2, which makes the slot anew too"},
+		"before 17":                         {"", nil, "slot pg2 on pg1 has lost WAL that it needs", "to copy what differs, and make the slot anew: pgrepctl standby reseed pg2"},
+		"over max_slot_wal_keep_size":       {"wal_removed", nil, "(wal_removed)", "to copy what differs, and make the slot anew: pgrepctl standby reseed pg2"},
 		"idle":                              {slot.IdleTimeout, nil, "nobody used it for idle_replication_slot_timeout", renewed + orElse},
 		"idle, and there is an archive":     {slot.IdleTimeout, archive, "(idle_timeout)", renewed + orElse},
 		"idle, of a server that is down":    {slot.IdleTimeout, stopped(facts.Cluster, true), "(idle_timeout)", renewed + start + orElse},
 		"idle, of one that does not answer": {slot.IdleTimeout, func(_ *inventory.Cluster, r map[string]Result) { r["pg2"] = Result{} }, "(idle_timeout)", "when pg2 answers: " + renewed + orElse},
-		"idle, of one that is not there":    {slot.IdleTimeout, stopped(facts.Absent, false), "(idle_timeout)", "pgrepctl slot drop pg2 --on pg1 --of pg2; then pgrepctl standby bootstrap pg2"},
-		"idle, of one that was a primary":   {slot.IdleTimeout, stopped(facts.Cluster, false), "(idle_timeout)", "pgrepctl standby reseed pg2, which makes the slot anew too"},
-		"removed, and there is an archive":  {"wal_removed", archive, "(wal_removed)", "pgrepctl slot drop pg2 --on pg1 --of pg2; then pgrepctl standby bootstrap pg2 makes it anew, and the archive gives what is missing"},
-		"removed, of one that is not there": {"wal_removed", stopped(facts.Empty, false), "(wal_removed)", "pgrepctl slot drop pg2 --on pg1 --of pg2; then pgrepctl standby bootstrap pg2"},
-		"for a reason of a version to come": {"other", nil, "was invalidated (other)", "pgrepctl standby reseed pg2, which makes the slot anew too"},
+		"idle, of one that is not there":    {slot.IdleTimeout, stopped(facts.Absent, false), "(idle_timeout)", "pgrepctl slot drop pg2 --on pg1 --of pg2; then: pgrepctl standby bootstrap pg2"},
+		"idle, of one that was a primary":   {slot.IdleTimeout, stopped(facts.Cluster, false), "(idle_timeout)", "to copy what differs, and make the slot anew: pgrepctl standby reseed pg2"},
+		"removed, and there is an archive":  {"wal_removed", archive, "(wal_removed)", "pgrepctl slot drop pg2 --on pg1 --of pg2; then, to make it anew, while the archive gives what is missing: pgrepctl standby bootstrap pg2"},
+		"removed, of one that was a primary": {"wal_removed", func(cl *inventory.Cluster, r map[string]Result) {
+			stopped(facts.Cluster, false)(cl, r)
+			archive(cl, r)
+			r["pg2"].Facts.Data.Control.SystemID = 77
+		}, "(wal_removed)", "to copy what differs, and make the slot anew: pgrepctl standby reseed pg2"},
+		"removed, of one that is not there": {"wal_removed", stopped(facts.Empty, false), "(wal_removed)", "pgrepctl slot drop pg2 --on pg1 --of pg2; then: pgrepctl standby bootstrap pg2"},
+		"for a reason of a version to come": {"other", nil, "was invalidated (other)", "to copy what differs, and make the slot anew: pgrepctl standby reseed pg2"},
 	} {
 		cl, r := cluster(), healthy()
 		s := &r["pg1"].Facts.Server.Slots[0]
@@ -68,10 +73,10 @@ func TestSlotListSaysWhyASlotIsLostAndWhatToType(t *testing.T) {
 			"slot pg2 of pg2 has lost WAL that it needs (wal_removed): pg2 has to be made anew", "pgrepctl standby reseed pg2"},
 		"idle": {facts.Slot{Name: "pg2", Type: "physical", InvalidationReason: slot.IdleTimeout},
 			"slot pg2 of pg2 was invalidated, for nobody used it for idle_replication_slot_timeout (idle_timeout): pg2 cannot stream by it any more",
-			"pgrepctl slot drop pg2 --on pg1 --of pg2, then pgrepctl slot create --for pg2; if it receives nothing then, its WAL is gone: pgrepctl standby reseed pg2"},
+			"pgrepctl slot drop pg2 --on pg1 --of pg2; then: pgrepctl slot create --for pg2; if it receives nothing then, its WAL is gone: pgrepctl standby reseed pg2"},
 		"idle, of a standby that should use another": {facts.Slot{Name: "old", Type: "physical", InvalidationReason: slot.IdleTimeout},
 			"slot old of pg2 was invalidated, for nobody used it for idle_replication_slot_timeout (idle_timeout): pg2 cannot stream by it any more",
-			"pgrepctl standby bootstrap pg2, which has it use the slot of the inventory"},
+			"to have it use the slot of the inventory: pgrepctl standby bootstrap pg2"},
 		"idle, of nobody": {facts.Slot{Name: "older", Type: "physical", InvalidationReason: slot.IdleTimeout},
 			"slot older was invalidated, for nobody used it for idle_replication_slot_timeout (idle_timeout): it keeps no WAL", "pgrepctl slot drop older --on pg1"},
 		"a decoder's": {facts.Slot{Name: "sub", Type: "logical", InvalidationReason: "rows_removed"},

@@ -267,7 +267,7 @@ func (s *SlotSender) lost(r SlotRow, name string, needed bool) {
 	case r.Invalidation != slot.IdleTimeout:
 		s.note(Problem, "slot-lost", text+r.Host+" has to be made anew", "pgrepctl standby reseed "+r.Host)
 	case r.Use == slot.Guest: // the slot that the inventory gives it is another one
-		s.note(Problem, "slot-lost", text+r.Host+" cannot stream by it any more", "pgrepctl standby bootstrap "+r.Host+", which has it use the slot of the inventory")
+		s.note(Problem, "slot-lost", text+r.Host+" cannot stream by it any more", "to have it use the slot of the inventory: pgrepctl standby bootstrap "+r.Host)
 	default:
 		s.note(Problem, "slot-lost", text+r.Host+" cannot stream by it any more", renew(slot.DropCommandOf(s.Host, r.Host, facts.Slot{Name: r.Slot}), r.Host, ""))
 	}
@@ -286,7 +286,7 @@ func (s *SlotSender) missing(cl *inventory.Cluster, h *inventory.Host, w facts.W
 			s.note(Info, "slot-missing", fmt.Sprintf("slot %s of %s does not exist; a copy goes on, at whose end a slot is made", d.Slot, d.Name), "")
 		} else if !ok {
 			s.note(Problem, "slot-missing", fmt.Sprintf("slot %s of %s does not exist: WAL that it needs can go", d.Slot, d.Name),
-				"pgrepctl standby bootstrap "+d.Name+" makes it with the standby; for one that runs: pgrepctl slot create --for "+d.Name)
+				"to make it with the standby: pgrepctl standby bootstrap "+d.Name+"; for one that runs: pgrepctl slot create --for "+d.Name)
 		}
 	}
 }

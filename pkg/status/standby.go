@@ -3,6 +3,7 @@ package status
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
@@ -30,7 +31,7 @@ func (r *Row) asStandby(cl *inventory.Cluster, h *inventory.Host, res Result, al
 	case still:
 		r.State = Stuck
 		r.note(Problem, "receiver-stuck", fmt.Sprintf("it has received nothing for %s, while %s wrote on", since.Round(100*time.Millisecond), h.UpstreamName),
-			"on "+h.Name+": select pg_terminate_backend(pid) from pg_stat_wal_receiver; a new one is started at once")
+			"to have another one started at once, on "+h.Name+": select pg_terminate_backend(pid) from pg_stat_wal_receiver")
 	case r.State == NoReceiver && atTarget(f):
 		// It receives nothing until it is let go; paused tells.
 	case r.State == NoReceiver && h.Role == inventory.Standby && f.ComesOfAge(h.ApplyDelay):
@@ -42,14 +43,13 @@ func (r *Row) asStandby(cl *inventory.Cluster, h *inventory.Host, res Result, al
 			h.UpstreamName, h.ApplyDelay), hint)
 	case r.State == NoReceiver && h.Role == inventory.Standby && !upRuns && cl.Upstream(h) == nil:
 		r.note(Problem, "no-receiver", "it receives nothing: "+h.UpstreamName+", its upstream in the inventory, was taken out of the cluster",
-			"name another upstream for "+h.Name+" in the inventory; then pgrepctl standby bootstrap "+h.Name)
+			"name another upstream for "+h.Name+" in the inventory; then: pgrepctl standby bootstrap "+h.Name)
 	case r.State == NoReceiver && h.Role == inventory.Standby && !upRuns:
 		r.note(Problem, "no-receiver", "it receives nothing: "+h.UpstreamName+" is not there to stream from", "bring "+h.UpstreamName+" back first")
 	case r.State == NoReceiver && h.Role == inventory.Standby && r.SlotState == SlotLost:
 		r.note(Problem, "no-receiver", "it receives nothing from "+h.UpstreamName+", for its slot there is lost", "") // whose note has what to type
 	case r.State == NoReceiver && h.Role == inventory.Standby:
-		r.note(Problem, "no-receiver", "it receives nothing from "+h.UpstreamName,
-			"pgrepctl standby bootstrap "+h.Name+" --dry-run shows what is not in place; the server log of "+h.Name+" says why")
+		r.note(Problem, "no-receiver", "it receives nothing from "+h.UpstreamName, r.nothingComes(h))
 	case r.State == Streaming && sender == nil && upRuns:
 		r.note(Warning, "not-recognised", "it streams, and "+up.Name+" shows no walsender by its name",
 			"set application_name="+h.Name+" in its primary_conninfo: pgrepctl standby bootstrap "+h.Name)
@@ -62,12 +62,46 @@ func (r *Row) asStandby(cl *inventory.Cluster, h *inventory.Host, res Result, al
 	if h.Synchronous && sender != nil && sender.SyncState == "async" {
 		r.note(Warning, "not-synchronous", "the inventory says synchronous, and no commit of "+h.UpstreamName+" waits for it", "pgrepctl standby bootstrap "+h.Name)
 	}
-	if h.ApplyDelay > 0 {
-		r.note(Info, "delayed", "it replays "+h.ApplyDelay.String()+" late, as the inventory says", "")
-	}
+	r.delayed(h, f)
 	if from := f.Server.Replay.SenderHost; from != "" && otherAddress(cl, h, from) {
 		r.note(Warning, "other-upstream", fmt.Sprintf("it streams from %s, the inventory says %s", from, h.UpstreamName), "pgrepctl topology")
 	}
+}
+
+// nothingComes is what to type for a standby that receives nothing, though its upstream is
+// there: nothing more where another note has it.
+func (r *Row) nothingComes(h *inventory.Host) string {
+	if r.noted("diverged") || r.noted("other-system") {
+		return ""
+	}
+	look := "why says the server log of " + h.Name
+	if !r.noted("slot-missing") {
+		look += "; whether its data can go on: " + anew(h) + " --dry-run"
+	}
+	return look + "; what is not in place: pgrepctl standby bootstrap " + h.Name + " --dry-run"
+}
+
+func (r *Row) noted(id string) bool {
+	return slices.ContainsFunc(r.Notes, func(n Note) bool { return n.ID == id })
+}
+
+// delayed says how late a standby is to be, and what speaks against it. What its server has in
+// recovery_min_apply_delay is not read here, and cannot be told from what it has replayed: a
+// bootstrap sets the delay when it streams (12+), and an abort waits for none (9.4 to 18).
+func (r *Row) delayed(h *inventory.Host, f *facts.Host) {
+	if h.ApplyDelay <= 0 {
+		return
+	}
+	text, hint := "the inventory says that it replays "+h.ApplyDelay.String()+" late", ""
+	age := f.Server.Replay.LastReplayAge
+	switch {
+	case atTarget(f):
+		text += "; a server with a recovery target may have another delay, or none"
+	case age != nil && *age < h.ApplyDelay.Seconds():
+		text += fmt.Sprintf(", and the last transaction that it has replayed is of %s ago", time.Duration(*age*float64(time.Second)).Round(time.Second))
+		hint = "whether its server has that delay says: pgrepctl doctor " + h.Name + "; to set it: pgrepctl standby bootstrap " + h.Name
+	}
+	r.note(Info, "delayed", text, hint)
 }
 
 // otherAddress compares only what can be compared without a name service.
@@ -118,10 +152,8 @@ const forgotten = time.Hour
 // paused says why replay is paused, as far as it is known: PostgreSQL does not
 // tell who asked for it, nor when. It is a problem when nobody is known to want it.
 func (r *Row) paused(cl *inventory.Cluster, res Result, all map[string]Result) {
-	for _, n := range r.Notes {
-		if n.ID == "limits-too-low" {
-			return // it was the server itself
-		}
+	if r.noted("limits-too-low") {
+		return // it was the server itself
 	}
 	if atTarget(res.Facts) {
 		r.note(Warning, "at-target", "it stands at its recovery target ("+res.Facts.Server.Replay.Target+"): to resume replay there promotes it", "when it is no longer wanted: pgrepctl replay resume "+r.Host+" --follow")
@@ -131,7 +163,7 @@ func (r *Row) paused(cl *inventory.Cluster, res Result, all map[string]Result) {
 		r.note(Info, "replay-paused", "replay is paused, while "+run.String()+" is going on", "")
 		return
 	} else if run != nil {
-		r.note(Problem, "replay-paused", "replay is paused since "+run.String()+", which is not finished", "pgrepctl runs resume "+run.ID+", or pgrepctl runs undo "+run.ID)
+		r.note(Problem, "replay-paused", "replay is paused since "+run.String()+", which is not finished", "pgrepctl runs resume "+run.ID+"; or: pgrepctl runs undo "+run.ID)
 		return
 	}
 	if p := res.Pause; p != nil {
@@ -218,7 +250,7 @@ func (r *Row) compare(h *inventory.Host, res, upRes Result) {
 	}
 	here := Position(f)
 	diverged := func(format string, a ...any) {
-		r.note(Problem, "diverged", fmt.Sprintf(format, a...), "save what only "+h.Name+" has; then "+anew(h))
+		r.note(Problem, "diverged", fmt.Sprintf(format, a...), "save what only "+h.Name+" has; then: "+anew(h))
 	}
 	tl, upTL := f.Server.Timeline, up.Server.Timeline
 	if tl == upTL {
@@ -239,7 +271,7 @@ func (r *Row) compare(h *inventory.Host, res, upRes Result) {
 		r.note(Info, "other-timeline", fmt.Sprintf("it is on timeline %d until it has replayed the promotion of %s, which is on %d, %s late as it should", tl, up.Name, upTL, h.ApplyDelay), "")
 		return
 	}
-	r.note(Problem, "other-timeline", fmt.Sprintf("it is on timeline %d, %s is on %d", tl, up.Name, upTL), "if it stays so, "+anew(h))
+	r.note(Problem, "other-timeline", fmt.Sprintf("it is on timeline %d, %s is on %d", tl, up.Name, upTL), "if it stays so: "+anew(h))
 }
 
 // forkOf is where the history of a server leaves a timeline.

@@ -274,7 +274,7 @@ func stranger(n *Node, server *inventory.Host, up *facts.Host, who *inventory.Ho
 	program := programOf(n.Name)
 	switch held, _ := up.Server.Slot(n.Slot); {
 	case who != nil:
-		n.differ(Warning, "second-connection", "a second connection of "+who.Name+", or an old one that has not ended yet", "pgrepctl topology, a minute later")
+		n.differ(Warning, "second-connection", "a second connection of "+who.Name+", or an old one that has not ended yet", "a minute later: pgrepctl topology")
 	case held.Type == "logical":
 		n.differ(Info, "logical-client", "a logical subscriber, which is not in the inventory", "")
 	case program != "":

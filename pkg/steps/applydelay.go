@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -99,13 +100,7 @@ func settleStandby(name string, v postgres.Version, edits []effect.Effect) []Set
 		if !ok {
 			continue
 		}
-		before, after := conf.Parse(w.Before.Data), conf.Parse(w.Data)
-		for _, s := range append(upstreamSettings(), applyDelay, "standby_mode", "recovery_target_timeline") {
-			a, had := before.Get(s)
-			b, has := after.Get(s)
-			if had == has && a.Value == b.Value {
-				continue
-			}
+		for _, s := range changedIn(w.Before.Data, w.Data, append(upstreamSettings(), applyDelay, "standby_mode", "recovery_target_timeline")) {
 			// 13 reloads the conninfo and the slot, only 14 the restore_command.
 			reloads := v.UsesSignalFiles()
 			switch s {
@@ -128,6 +123,16 @@ func settleStandby(name string, v postgres.Version, edits []effect.Effect) []Set
 		return []Settle{{Host: name, Why: strings.Join(reload, ", ")}}
 	}
 	return nil
+}
+
+// changedIn are those of the settings that an edit gives another value.
+func changedIn(before, after []byte, names []string) []string {
+	was, is := conf.Parse(before), conf.Parse(after)
+	return slices.DeleteFunc(names, func(name string) bool {
+		a, had := was.Get(name)
+		b, has := is.Get(name)
+		return had == has && a.Value == b.Value
+	})
 }
 
 // delayOf is a host's apply_delay as PostgreSQL has it, "" for none.

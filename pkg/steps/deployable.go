@@ -192,7 +192,7 @@ func (in In) rolls(ctx context.Context, x *inventory.Host) error {
 	case delay > 0:
 		return refuse("keep readers away from it (traffic: none in the inventory)", "it replays %s late, and has readers: replay would take the lock at once and free it %s later", delay, delay)
 	case r.Paused:
-		return refuse("pgrepctl replay resume "+x.Name+", when whoever paused it agrees", "its replay is paused already, by somebody else")
+		return refuse("when whoever paused it agrees: pgrepctl replay resume "+x.Name, "its replay is paused already, by somebody else")
 	case r.ReceiverStatus != "streaming":
 		return refuse("pgrepctl status", "it does not stream")
 	case h.Server.Timeline != primary.Server.Timeline && h.Server.Timeline != 0:
@@ -300,7 +300,7 @@ func (in In) readsApart(ctx context.Context, groups []*inventory.Host) error {
 				return err
 			}
 			now := lb.Balances(b.Server(x))
-			why, hint := "", "let it serve at every balancer, or keep all reads away from it: pgrepctl traffic restore, or drain, "+x.Name
+			why, hint := "", "let it serve at every balancer: pgrepctl traffic restore "+x.Name+"; or keep all reads away from it: pgrepctl traffic drain "+x.Name
 			switch {
 			case now.Sessions > 0 && now.State != facts.Serving:
 				why, hint = "still has "+countOf(now.Sessions, "session"), "wait until they have left, or let it serve at every balancer: pgrepctl traffic restore "+x.Name

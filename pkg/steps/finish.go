@@ -117,7 +117,7 @@ func (s *Wait) Plan(ctx context.Context, in In) (Planned, error) {
 		p := noop("it replays what it has, %s late as it should, and streams from %s after that", in.Self.ApplyDelay, up.Name)
 		if in.Run.Changed(in.Self.Name) {
 			p.Held = []Held{{What: "whether it streams from " + up.Name + " is not proven: it replays what it has first, " + in.Self.ApplyDelay.String() + " late as it should",
-				Hint: "pgrepctl standby verify " + in.Self.Name + ", when that is done", Note: true}}
+				Hint: "when that is done: pgrepctl standby verify " + in.Self.Name, Note: true}}
 		}
 		return p, nil
 	}

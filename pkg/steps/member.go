@@ -50,7 +50,7 @@ func (*Member) Plan(ctx context.Context, in In) (Planned, error) {
 		return Planned{}, err
 	}
 	if target != "" {
-		return Planned{}, fault.Refuse(in.Self.Name, "pgrepctl replay resume "+in.Self.Name+" --follow, when it is no longer wanted; then type the same command again",
+		return Planned{}, fault.Refuse(in.Self.Name, "when it is no longer wanted: pgrepctl replay resume "+in.Self.Name+" --follow; then type the same command again",
 			fmt.Errorf("it was started with a recovery target (%s), and does not follow until that is taken away", target))
 	}
 	return noop("a standby, of the system of %s", primary.Name), nil
@@ -63,7 +63,7 @@ func primaryMember(in In, h *facts.Host) (Planned, error) {
 	case !h.Server.Running:
 		return Planned{}, &fault.Error{Class: fault.Unreachable, Host: in.Self.Name, Err: errors.New("the server of the primary does not run"), Hint: "start it, or, if another host is the primary now, say so in the inventory"}
 	case h.Server.InRecovery:
-		return Planned{}, fault.Refuse(in.Self.Name, "make the host that takes writes the primary in the inventory; pgrepctl status shows which does",
+		return Planned{}, fault.Refuse(in.Self.Name, "make the host that takes writes the primary in the inventory; see which does: pgrepctl status",
 			errors.New("it is in recovery, and the primary in the inventory"))
 	}
 	return noop("the primary, system %s", h.Server.SystemID), nil

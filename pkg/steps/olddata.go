@@ -199,7 +199,7 @@ func (in In) refuseDropped(ctx context.Context, h, uf *facts.Host) error {
 			return fmt.Errorf("look at %s on %s: %w", link, h.Name, err)
 		}
 		files := path.Join(to, fmt.Sprintf("PG_%s_%d", uf.Server.Version.Major(), cmp.Or(h.Data.Control.CatalogVersion, uf.Data.Control.CatalogVersion)))
-		return fault.Refuse(in.Self.Name, fmt.Sprintf("if nobody needs them, stop the server, rm -r %s, rm %s, then type the same command again; or: pgrepctl standby reseed %s --keep-old, which keeps the link, too", files, link, in.Self.Name),
+		return fault.Refuse(in.Self.Name, fmt.Sprintf("if nobody needs them, stop the server, rm -r %s, rm %s, then type the same command again; or, to keep the link, too: pgrepctl standby reseed %s --keep-old", files, link, in.Self.Name),
 			fmt.Errorf("%s leads to %s, and %s has no such tablespace: its files there would stay, and nothing would lead to them", link, to, uf.Name))
 	}
 	return nil

@@ -28,7 +28,10 @@ func (*Preflight) Plan(ctx context.Context, in In) (Planned, error) {
 	// the most dangerous one too.
 	done, reason, unfit := in.seeded(ctx)
 	if done {
-		return noop("%s", reason), nil
+		p := noop("%s", reason)
+		var err error
+		p.Held, err = in.refuseWALGone(ctx)
+		return p, err
 	}
 	h, err := in.self(ctx)
 	if err != nil {

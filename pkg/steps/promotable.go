@@ -80,11 +80,11 @@ func (s *Promotable) beside(ctx context.Context, in In, h *facts.Host) (Planned,
 	}
 	for _, r := range p.Runs {
 		if r.Cluster == in.Cluster.Name && r.ID != in.Run.ID() {
-			return Planned{}, fault.Refuse(old.Name, "pgrepctl runs resume "+r.ID+", or pgrepctl runs undo "+r.ID, fmt.Errorf("%s is not finished", r))
+			return Planned{}, fault.Refuse(old.Name, "pgrepctl runs resume "+r.ID+"; or: pgrepctl runs undo "+r.ID, fmt.Errorf("%s is not finished", r))
 		}
 	}
 	if _, streams := p.Server.Sender(applicationName(in.Self)); p.Server.Running && !streams && in.Self.UpstreamName == old.Name {
-		return Planned{}, fault.Refuse(in.Self.Name, "pgrepctl status shows why", fmt.Errorf("it does not stream from %s: it would not get what is written last", old.Name))
+		return Planned{}, fault.Refuse(in.Self.Name, "see why: pgrepctl status", fmt.Errorf("it does not stream from %s: it would not get what is written last", old.Name))
 	}
 	return noop("it may become the primary"), nil
 }
@@ -101,7 +101,7 @@ func (s *Promotable) fit(ctx context.Context, in In, h *facts.Host) error {
 	case err != nil:
 		return err
 	case target != "":
-		return fault.Refuse(in.Self.Name, "pgrepctl replay resume "+in.Self.Name+" --follow, when it is no longer wanted; then type the same command again",
+		return fault.Refuse(in.Self.Name, "when it is no longer wanted: pgrepctl replay resume "+in.Self.Name+" --follow; then type the same command again",
 			fmt.Errorf("it was started with a recovery target (%s), and does not follow until that is taken away", target))
 	case h.Server.Replay.Paused:
 		return fault.Refuse(in.Self.Name, "pgrepctl replay resume "+in.Self.Name+"; then type the same command again", errors.New("replay is paused there"))

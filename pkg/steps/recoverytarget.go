@@ -178,7 +178,7 @@ func (s *RecoveryTarget) without(ctx context.Context, in In, h *facts.Host, e *r
 	case s.ApplyDelay != "" && s.ApplyDelay != "inventory":
 		delay = s.ApplyDelay
 	case in.Self.ApplyDelay == 0:
-		return Planned{}, fault.Refuse(in.Self.Name, "pgrepctl runs undo RUN, of the run that set the target; or name the delay: pgrepctl replay resume "+in.Self.Name+" --follow --apply-delay 4h (0 for none)",
+		return Planned{}, fault.Refuse(in.Self.Name, "undo the run that set the target: pgrepctl runs undo RUN; or name the delay: pgrepctl replay resume "+in.Self.Name+" --follow --apply-delay 4h (0 for none)",
 			errors.New("its apply delay is not known: the inventory gives none, and without one it replays at once what it was kept from"))
 	}
 	for _, name := range append(e.version.RecoveryTargets(), "recovery_target_inclusive", "recovery_target_action") {
@@ -266,7 +266,7 @@ func (in In) refuseOtherTarget(ctx context.Context, h *facts.Host, e *recoveryEd
 	for _, name := range e.version.RecoveryTargets() {
 		have, ok := e.file.Get(name)
 		if ok && have.Value != "" && (name != ours || have.Value != value) {
-			return fault.Refuse(in.Self.Name, "pgrepctl replay resume "+in.Self.Name+" --follow takes it away",
+			return fault.Refuse(in.Self.Name, "to take it away: pgrepctl replay resume "+in.Self.Name+" --follow",
 				fmt.Errorf("it has a recovery target already: %s = %s in %s:%d", name, have.Value, e.before.Path, have.Line))
 		}
 	}
@@ -300,7 +300,7 @@ func (in In) refusePassed(h *facts.Host, t replay.Target, standsAt postgres.LSN,
 		last = nil
 	}
 	if t.Kind == replay.Name && standsAt == 0 {
-		return fault.Refuse(in.Self.Name, "pgrepctl replay until "+in.Self.Name+" --name "+strconv.Quote(t.Name)+" looks for it in the WAL of the standby",
+		return fault.Refuse(in.Self.Name, "to look for it in the WAL of the standby: pgrepctl replay until "+in.Self.Name+" --name "+strconv.Quote(t.Name),
 			errors.New("where the restore point stands is not known: if replay is past it, the standby would replay all that there is"))
 	}
 	if err := t.Passed(replayed, last, standsAt); err != nil {

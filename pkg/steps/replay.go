@@ -76,7 +76,7 @@ func (s *Replay) Plan(ctx context.Context, in In) (Planned, error) {
 		if r.Paused {
 			return noop("replay is paused already (%s), at %s", r.PauseState, h.Server.LSN), nil
 		}
-		e.Why = "(it goes on receiving, and its disk fills; waits until the pause holds)"
+		e.Why = "(" + in.fills(h) + "; waits until the pause holds)"
 		return Planned{Effects: []effect.Effect{e}}, nil
 	}
 	if s.Gate > 0 {
@@ -124,6 +124,19 @@ func (in In) replaying(ctx context.Context) (*facts.Host, error) {
 // pauseTimeout is how long a pause may take to hold: replay that waits for a reader
 // looks at the request only when it goes on (max_standby_streaming_delay, 30s).
 const pauseTimeout = 30 * time.Second
+
+// fills says where the WAL is that a paused standby does not replay. One without a
+// walreceiver gets none: its slot keeps it where it comes from.
+func (in In) fills(h *facts.Host) string {
+	up := in.Cluster.Upstream(in.Self)
+	switch {
+	case h.Server.Replay.ReceiverStatus != "" || up == nil:
+		return "it goes on receiving, and its disk fills"
+	case in.Self.Slot == "":
+		return "it receives nothing now, and no slot keeps on " + up.Name + " what it lacks"
+	}
+	return "it receives nothing now: its slot keeps what it lacks on " + up.Name + ", whose disk fills"
+}
 
 func (in In) setReplay(h *facts.Host, pause bool, timeout time.Duration) *effect.SetReplay {
 	if timeout == 0 {

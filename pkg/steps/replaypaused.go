@@ -115,7 +115,7 @@ func (s *ReplayPaused) pause(ctx context.Context, in In) (*effect.LeashReplay, *
 		return nil, nil, fault.Refuse(in.Self.Name, "install PostgreSQL's client programs there", errors.New("it has no psql, with which the host resumes replay by itself when nobody else can"))
 	}
 	pause := in.setReplay(h, true, orElse(s.Timeout, holdsTimeout))
-	pause.Why = "(it goes on receiving, and its disk fills; waits until the pause holds)"
+	pause.Why = "(" + in.fills(h) + "; waits until the pause holds)"
 	if s.DDL {
 		if pause.Quiet, err = s.Quiet.list(); err != nil {
 			return nil, nil, err

@@ -62,7 +62,7 @@ func (m moves) there(in In) Planned {
 
 func (m moves) unproven(in In) Held {
 	return Held{What: "whether it streams from " + m.to.Name + " is not proven: it replays what it has first, " + in.Self.ApplyDelay.String() + " late as it should",
-		Hint: "pgrepctl standby verify " + in.Self.Name + ", when that is done", Note: true}
+		Hint: "when that is done: pgrepctl standby verify " + in.Self.Name, Note: true}
 }
 
 // refuseCutOff: WAL that a delayed standby has not received, while it has no walreceiver, is

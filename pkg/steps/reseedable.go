@@ -133,7 +133,7 @@ func (s *Reseedable) refuseOther(ctx context.Context, in In, h, uf *facts.Host) 
 func refuseNeedless(in In, h, uf *facts.Host) error {
 	text, hint := "it does not stream, and neither its files nor "+uf.Name+" say why: read its log", "mend what it says there; or, if it is to be seeded again all the same: pgrepctl standby reseed "+in.Self.Name+" --force"
 	if sender, ok := uf.Server.Sender(applicationName(in.Self)); ok && sender.State == "streaming" {
-		text, hint = "nothing is wrong with it: it streams from "+uf.Name, "pgrepctl standby reseed "+in.Self.Name+" --force, if its data are damaged"
+		text, hint = "nothing is wrong with it: it streams from "+uf.Name, "if its data are damaged: pgrepctl standby reseed "+in.Self.Name+" --force"
 	} else if h.Data.PID == 0 {
 		text, hint = "nothing says that it could not go on: its server does not run", "start it; or, if its data are damaged: pgrepctl standby reseed "+in.Self.Name+" --force"
 	}

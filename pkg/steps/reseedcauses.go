@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
@@ -151,18 +152,27 @@ var walFile = regexp.MustCompile(`^[0-9A-F]{24}$`)
 // oldestWAL is the oldest WAL file of a directory, without its timeline: only the part
 // behind that says how old a file is.
 func oldestWAL(ctx context.Context, h *facts.Host, as, dir string) (string, error) {
+	files, err := listWAL(ctx, h, as, dir)
+	if err != nil || len(files) == 0 {
+		return "", err
+	}
+	return slices.Min(files), nil
+}
+
+// listWAL is the WAL files of a directory, without their timelines.
+func listWAL(ctx context.Context, h *facts.Host, as, dir string) ([]string, error) {
 	entries, err := h.List(ctx, as, dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+		return nil, nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("list %s on %s: %w", dir, h.Name, err)
+		return nil, fmt.Errorf("list %s on %s: %w", dir, h.Name, err)
 	}
-	oldest := ""
+	var out []string
 	for _, e := range entries {
-		if walFile.MatchString(e.Name) && (oldest == "" || e.Name[8:] < oldest) {
-			oldest = e.Name[8:]
+		if walFile.MatchString(e.Name) {
+			out = append(out, e.Name[8:])
 		}
 	}
-	return oldest, nil
+	return out, nil
 }

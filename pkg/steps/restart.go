@@ -43,7 +43,7 @@ func (s *Restart) Validate() error {
 	return nil
 }
 
-const rollingHint = "pgrepctl apply --restart=rolling restarts one server at a time"
+const rollingHint = "one server at a time: pgrepctl apply --restart=rolling"
 
 // Plan asks for the order of the whole tree, and does this host's part of it.
 func (s *Restart) Plan(ctx context.Context, in In) (Planned, error) {
@@ -67,7 +67,7 @@ func (s *Restart) Plan(ctx context.Context, in In) (Planned, error) {
 	r := mine[0]
 	if earlier, ok := t.earlier(s.Turn); ok {
 		return Planned{Noop: "not restarted", Held: []Held{{What: strings.Join(m.changes(r.Values), ", ") + ": waits for the restart of " + earlier.Node,
-			Hint: "pgrepctl apply --restart=rolling, once that is done"}}}, nil
+			Hint: "once that is done: pgrepctl apply --restart=rolling"}}}, nil
 	}
 	if held, wait := m.behind(in, r); wait {
 		return Planned{Noop: "not restarted", Held: []Held{held}}, nil
@@ -141,7 +141,7 @@ func (m *member) behind(in In, r order.Restart) (Held, bool) {
 	for _, name := range slices.Sorted(maps.Keys(r.Values)) {
 		if least := controlValue(m.facts.Data.Control, name); r.Values[name] < least || now && r.Values[name] < m.runs[name] {
 			return Held{What: fmt.Sprintf("%s %d to %d: it has not replayed the lower value of %s yet, and would not start", name, m.runs[name], r.Values[name], primary),
-				Hint: "pgrepctl apply --restart=rolling, once it has"}, true
+				Hint: "once it has: pgrepctl apply --restart=rolling"}, true
 		}
 	}
 	return Held{}, false
@@ -196,7 +196,7 @@ func (in In) refuseGap(t *restarts) error {
 			continue
 		}
 		if sender, ok := t.members[up.Name].facts.Server.Sender(applicationName(h)); !ok || sender.State != "streaming" {
-			return fault.Refuse(h.Name, "pgrepctl status shows why; then type the same command again", fmt.Errorf("it does not stream from %s: no server is restarted while a standby lags behind", up.Name))
+			return fault.Refuse(h.Name, "see why: pgrepctl status; then type the same command again", fmt.Errorf("it does not stream from %s: no server is restarted while a standby lags behind", up.Name))
 		}
 	}
 	return nil

@@ -40,7 +40,7 @@ func (s *Role) Plan(ctx context.Context, in In) (Planned, error) {
 		return s.create(in, h, pw)
 	}
 	if !pw.IsZero() && !role.Verifier.IsZero() && !postgres.VerifierMatches(role.Verifier.Reveal(), s.Name, pw) {
-		return Planned{}, fault.Refuse(in.Self.Name, "put the role's password into the inventory, or change the role's on "+in.Self.Name+" once every standby has the new one",
+		return Planned{}, fault.Refuse(in.Self.Name, "put the role's password into the inventory; or, to change it, first on "+in.Self.Name+" (\\password "+s.Name+" in psql; standbys that stream stay logged in), then in the inventory, then: pgrepctl apply",
 			fmt.Errorf("role %s exists with another password than the inventory's", s.Name))
 	}
 	if role.Login && (role.Replication || role.Superuser || !s.Replication) {

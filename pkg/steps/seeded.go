@@ -101,7 +101,7 @@ func (in In) refuseUnsynced(ctx context.Context, h *facts.Host) error {
 	}
 	hint := effect.FreshCopy(in.Self.Name, in.Run.ID())
 	if h.Data.Marker.Run != in.Run.ID() {
-		hint = "boot " + in.Self.Name + ", then type the same command again, which compares what its disks have; or copy into fresh files: pgrepctl standby reseed " + in.Self.Name + " --wipe"
+		hint = "boot " + in.Self.Name + ", then, to compare what its disks have, type the same command again; or copy into fresh files: pgrepctl standby reseed " + in.Self.Name + " --wipe"
 	}
 	return fault.Refuse(in.Self.Name, hint,
 		fmt.Errorf("%s holds a copy of which not all could be written to disk (as %s or the journal says), and the kernel tells of that once: to compare it may read the page cache and not the disk, so only a fresh copy is safe", h.Data.Path, effect.UnsyncedMark))

@@ -103,7 +103,7 @@ func (s *Slot) Plan(ctx context.Context, in In) (Planned, error) {
 		hint := "drop it: " + drop + "; then type the same command again"
 		if in.Standby != nil {
 			if done, _, err := in.seeded(ctx); err == nil && done { // it needs more than a slot
-				hint = "pgrepctl standby reseed " + in.Standby.Name + ", which makes the slot anew too"
+				hint = "to make the slot anew, too: pgrepctl standby reseed " + in.Standby.Name
 			}
 		}
 		return Planned{}, fault.Refuse(in.Self.Name, hint, fmt.Errorf("slot %s has lost its WAL", s.Name))

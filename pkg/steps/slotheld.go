@@ -48,7 +48,7 @@ func (in In) holds(up *facts.Host) bool {
 func (s *Slot) keep(in In, h *facts.Host) (Planned, error) {
 	if !in.holds(h) {
 		return Planned{}, &fault.Error{Class: fault.Failed, Host: in.Self.Name, Err: fmt.Errorf("slot %s, which kept the WAL for the copy, is gone", s.Name),
-			State: "the copy cannot start; what was copied stays", Hint: "pgrepctl runs resume " + in.Run.ID() + ", which makes the slot anew and copies what has changed"}
+			State: "the copy cannot start; what was copied stays", Hint: "to make the slot anew, and copy what has changed: pgrepctl runs resume " + in.Run.ID()}
 	}
 	v := h.Server.BackupVersion()
 	undo, err := dropSlot(in.Self.Name, v, s.Name)

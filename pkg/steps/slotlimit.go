@@ -98,7 +98,7 @@ func (s *SlotLimit) refuseAbove(in In, h *facts.Host) error {
 		if owner.Host != "" {
 			whose += " of " + owner.Host
 		}
-		return fault.Refuse(in.Self.Name, "choose a greater limit, or let its receiver catch up; pgrepctl slot list shows what each slot keeps",
+		return fault.Refuse(in.Self.Name, "choose a greater limit, or let its receiver catch up; see what each slot keeps: pgrepctl slot list",
 			fmt.Errorf("%s keeps %s of WAL already, more than %s: it would lose that at the next checkpoint", whose, kept, s.Size))
 	}
 	return nil

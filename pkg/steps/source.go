@@ -59,7 +59,7 @@ func (in In) refuseSource(src *inventory.Host, sf *facts.Host, up *inventory.Hos
 	case s.InRecovery && s.Timeline != u.Timeline:
 		return no("", "it is on timeline %d, and %s on %d", s.Timeline, up.Name, u.Timeline)
 	case s.Replay.Paused:
-		return no("pgrepctl replay resume "+src.Name+", or copy from another host", "its replay is paused: it would never have what the copy must have")
+		return no("copy from another host; or: pgrepctl replay resume "+src.Name, "its replay is paused: it would never have what the copy must have")
 	case src.ApplyDelay > 0:
 		return no("", "it replays %s late: the copy would need WAL that %s has no longer", src.ApplyDelay, up.Name)
 	case sf.Machine.Tools["rsync"] == "":

@@ -126,6 +126,9 @@ func (s *StandbyConfig) recoveryConf(in In, h *facts.Host, before host.File, wan
 		return nil
 	}
 	e := s.signal(in, before, "(it makes the server start as a standby: standby_mode, primary_conninfo, primary_slot_name)")
+	if changed := settingsChanged(before, f.Bytes()); before.Exists && len(changed) > 0 && !slices.Contains(changed, "standby_mode") {
+		e.Why = "(" + strings.Join(changed, ", ") + ")"
+	}
 	e.Data, e.Sensitive = f.Bytes(), sensitive(f.Bytes(), before.Data)
 	e.Image = in.image(h.Machine.OSUserHome, "recovery.conf")
 	p.Effects = append(p.Effects, e)
@@ -181,7 +184,9 @@ func (s *StandbyConfig) autoConf(ctx context.Context, in In, done bool, wanted m
 		return nil
 	}
 	why := "(primary_conninfo, primary_slot_name)"
-	switch {
+	switch changed := settingsChanged(before, auto.Bytes()); {
+	case before.Exists && len(changed) > 0:
+		why = "(" + strings.Join(changed, ", ") + ")"
 	case wanted == nil:
 		why = "(as on " + up.Name + ")"
 	case wanted["restore_command"] != "":
@@ -190,6 +195,11 @@ func (s *StandbyConfig) autoConf(ctx context.Context, in In, done bool, wanted m
 	p.Effects = append(p.Effects, &effect.WriteFile{Host: in.Self.Name, As: as, Path: before.Path, Before: before, Data: auto.Bytes(), Mode: 0o600,
 		Image: in.image(h.Machine.OSUserHome, "postgresql.auto.conf"), Why: why, Sensitive: sensitive(auto.Bytes(), before.Data)})
 	return nil
+}
+
+// settingsChanged are those that this step sets or takes out, and that an edit changes.
+func settingsChanged(before host.File, after []byte) []string {
+	return changedIn(before.Data, after, append(recoverySettings(), "standby_mode", syncSetting))
 }
 
 // sensitive: a conninfo that others wrote may hold a password.

@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres/conf"
 )
@@ -22,12 +24,9 @@ var _ Step = (*Synchronous)(nil)
 
 const syncSetting = "synchronous_standby_names"
 
-// Plan leaves the setting alone where the inventory says nothing.
+// Plan leaves the setting alone where the inventory says nothing, and tells what it is.
 func (*Synchronous) Plan(ctx context.Context, in In) (Planned, error) {
 	rule := in.Cluster.Replication.Synchronous
-	if rule.Number == 0 {
-		return noop("the inventory has no synchronous standby"), nil
-	}
 	h, err := in.self(ctx)
 	if err != nil {
 		return Planned{}, err
@@ -37,6 +36,9 @@ func (*Synchronous) Plan(ctx context.Context, in In) (Planned, error) {
 		return Planned{}, err
 	}
 	now, _ := settings.Lookup(syncSetting)
+	if rule.Number == 0 {
+		return in.syncUnwanted(h, now.Value), nil
+	}
 	have, err := postgres.ParseSyncStandbys(now.Value)
 	if err != nil {
 		return Planned{}, err
@@ -80,10 +82,14 @@ func (*Synchronous) Plan(ctx context.Context, in In) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
+	then, err := predictSync(ctx, in, value)
+	if err != nil {
+		return Planned{}, err
+	}
 	set := "ALTER SYSTEM SET " + syncSetting + " = "
 	return Planned{Effects: []effect.Effect{
 		&effect.SQL{Host: in.Self.Name, Verb: "set", What: syncSetting + " = " + value, Why: "(from the reload on a commit waits for them)",
-			Statements: []string{set + literal(value)},
+			Statements: []string{set + literal(value)}, Then: then,
 			// At once, and not at the end of an undo: the standby is stopped next,
 			// and commits would wait for it.
 			Undo: &effect.SQL{Host: in.Self.Name, Verb: "set", What: syncSetting + " as it was", Why: "and reload",
@@ -103,13 +109,44 @@ func inFiles(v postgres.Version, name, value string) string {
 	return "exists (select from pg_file_settings where name = " + literal(name) + " and setting = " + literal(value) + ")"
 }
 
+// predictSync is what a preview knows of both acts: a plan comes back here for each
+// standby, and finds the setting and ALTER SYSTEM's file as they are by then.
+func predictSync(ctx context.Context, in In, value string) (func(*facts.Host), error) {
+	h, err := in.self(ctx)
+	if err != nil {
+		return nil, err
+	}
+	reloaded, err := predictSetting(ctx, h, syncSetting, value)
+	if err != nil {
+		return nil, err
+	}
+	f, err := autoConfOf(ctx, in, h)
+	if err != nil {
+		return nil, err
+	}
+	auto := conf.Parse(f.Data)
+	if err := auto.Set(syncSetting, value); err != nil {
+		return nil, fmt.Errorf("set %s: %w", syncSetting, err)
+	}
+	f.Exists, f.Data = true, auto.Bytes()
+	return func(h *facts.Host) {
+		reloaded(h)
+		h.SetFile(in.Self.Postgres.OSUser, f)
+	}, nil
+}
+
+// autoConfOf is the file that ALTER SYSTEM writes.
+func autoConfOf(ctx context.Context, in In, h *facts.Host) (host.File, error) {
+	return h.File(ctx, in.Self.Postgres.OSUser, path.Join(h.Server.DataDirectory, "postgresql.auto.conf"))
+}
+
 // formerSync is the statement that puts back what ALTER SYSTEM's file has now.
 func formerSync(ctx context.Context, in In) (string, error) {
 	h, err := in.self(ctx)
 	if err != nil {
 		return "", err
 	}
-	f, err := h.File(ctx, in.Self.Postgres.OSUser, path.Join(h.Server.DataDirectory, "postgresql.auto.conf"))
+	f, err := autoConfOf(ctx, in, h)
 	if err != nil {
 		return "", err
 	}

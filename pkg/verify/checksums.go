@@ -80,5 +80,5 @@ func checkPages(ctx context.Context, h host.Host, f *facts.Host, program []strin
 	if first := oneLine(exit.Stderr, 2); first != "" {
 		said = strings.TrimPrefix(said+"; "+first, "; ")
 	}
-	return Check{Result: Failed, Detail: said, Hint: "make it anew from its upstream"}, nil
+	return Check{Result: Failed, Detail: said, Hint: anew(f.Name)}, nil
 }

@@ -152,7 +152,7 @@ func (r *run) compare(ctx context.Context, p pair, t table) Check {
 			c.Detail = fmt.Sprintf("differs at %s: %s on both, not the same ones", lsn, rows(a.Rows))
 		}
 		c.Detail += held
-		c.Hint = "make the standby anew from its upstream, and look for the cause first"
+		c.Hint = "look for the cause first; then: " + anew(r.Standby.Name)
 	default:
 		c.Result, c.Rows, c.Detail = OK, &a.Rows, fmt.Sprintf("%s equal at %s%s", rows(a.Rows), lsn, held)
 	}

@@ -82,7 +82,6 @@ const (
 	threeA   = `[{"rows":3,"hash":"1:2"}]`
 	threeB   = `[{"rows":3,"hash":"1:3"}]`
 	twoA     = `[{"rows":2,"hash":"1:2"}]`
-	corrupt  = "XX001"
 	strange  = `[{"schema":"a b","name":"c\"d"}]`
 	strangeQ = `"a b"."c""d"`
 )
@@ -114,7 +113,7 @@ func TestTableWhoseRowsAreOthersFails(t *testing.T) {
 		c := compareTables(150000, items).locking(itemsQ, nil).mark("0/5000").replayed("0/5000")
 		c.on1(c.hash(nil, threeA)).on2(c.hash(nil, standby)).release()
 		r := c.run(t, patient)
-		if got := find(t, r, itemsQ); r.OK || got.Result != Failed || !strings.HasPrefix(got.Detail, says) || got.Hint == "" {
+		if got := find(t, r, itemsQ); r.OK || got.Result != Failed || !strings.HasPrefix(got.Detail, says) || !strings.HasSuffix(got.Hint, ": pgrepctl standby reseed pg2 --force") {
 			t.Errorf("%+v", r)
 		}
 	}
@@ -144,13 +143,24 @@ func TestTableThatIsNotComparedIsSaidAndTheNextOneIs(t *testing.T) {
 
 func TestTableThatTheStandbyCannotReadFails(t *testing.T) {
 	t.Parallel()
-	for _, code := range []string{corrupt, noTable, noRight} {
+	// Damage is mended by other data, whatever else the standby does well.
+	const again = "pgrepctl standby reseed pg2 --force"
+	for code, hint := range map[string]string{damaged: again, damagedIndex: again, noFile: again, noTable: "", noRight: ""} {
 		c := compareTables(150000, items).locking(itemsQ, nil).mark("0/5000").replayed("0/5000")
 		c.on1(c.hash(nil, threeA)).on2(c.hash(&host.SQLError{Code: code, Message: "invalid page in block 0"}, "")).release()
 		r := c.run(t, patient)
-		if got := find(t, r, itemsQ); r.OK || got.Result != Failed || !strings.HasPrefix(got.Detail, "pg2: invalid page in block 0 (SQLSTATE "+code+"); writes waited") {
+		if got := find(t, r, itemsQ); r.OK || got.Result != Failed || !strings.HasPrefix(got.Detail, "pg2: invalid page in block 0 (SQLSTATE "+code+"); writes waited") || got.Hint != hint {
 			t.Errorf("%+v", r)
 		}
+	}
+}
+
+// A copy of what is damaged is damaged: the standby is not to be seeded from there.
+func TestDamageOfThePrimaryNamesNoReseed(t *testing.T) {
+	t.Parallel()
+	r := &run{Subject: Subject{Primary: Server{Name: "pg1"}, Standby: Server{Name: "pg2"}}}
+	if res, _, hint := r.judge(&side{false, &host.SQLError{Code: damaged}}); res != Failed || hint != "" {
+		t.Errorf("%s, %q", res, hint)
 	}
 }
 

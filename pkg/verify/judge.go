@@ -16,7 +16,15 @@ const (
 	noTable      = "42P01"
 	limitReached = "54000" // a row whose text is longer than a gigabyte
 	noRight      = "42501"
+	// damaged is what a page gives that is not what was written, and damagedIndex such an index.
+	damaged      = "XX001"
+	damagedIndex = "XX002"
+	noFile       = "58P01" // of a relation
 )
+
+// anew is how a standby gets data that are its upstream's. It may stream all the same, and
+// only --force says that it needs them.
+func anew(name string) string { return "pgrepctl standby reseed " + name + " --force" }
 
 func code(err error) string {
 	var e *host.SQLError
@@ -50,6 +58,8 @@ func (r *run) judge(err error) (res Result, detail, hint string) {
 		return NotPossible, "not compared: " + err.Error(), ""
 	case c == noTable && primary:
 		return NotPossible, "not compared: it was dropped meanwhile", ""
+	case !primary && (c == damaged || c == damagedIndex || c == noFile):
+		hint = anew(on)
 	}
-	return Failed, on + ": " + err.Error(), ""
+	return Failed, on + ": " + err.Error(), hint
 }

@@ -35,7 +35,7 @@ func TestLoginIsProvedAgainstTheServerNotTheFile(t *testing.T) {
 echo 'hostssl replication replicator 10.77.0.12/32 scram-sha-256' >> /tmp/good
 { echo 'host replication all all reject'; cat /tmp/good; } > $config/pg_hba.conf
 as psql -XAtqc "select pg_reload_conf()" >/dev/null
-until grep -q "reloading configuration" $log; do sleep 0.02; done
+until as psql -XAtq "host=127.0.0.1 dbname=postgres replication=true" -c IDENTIFY_SYSTEM 2>&1 | grep -q "rejects replication"; do sleep 0.02; done
 cat /tmp/good > $config/pg_hba.conf; rm /tmp/good`)
 	was := s.before(t, lenient)
 	o.call("standby", "bootstrap", "h2", "--yes").exits(4).says("h2", "log in for replication to h1", "pg_hba.conf", "state:", "runs resume "+o.runID(), "runs undo "+o.runID())

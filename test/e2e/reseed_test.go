@@ -177,7 +177,7 @@ func TestReseedAfterItsSlotWasLost(t *testing.T) {
 	apply(t, o, "h2")
 	s.loseSlot(t, "h2")
 	s.startServer(t, "h2")
-	o.call("status").says("has lost WAL that it needs", "standby reseed h2, which makes the slot anew")
+	o.call("status").says("has lost WAL that it needs", "to copy what differs, and make the slot anew")
 	reseed(t, o, "h2")
 	s.streams(t, "h2")
 	s.sameTables(t, "h2")

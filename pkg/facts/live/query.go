@@ -32,6 +32,7 @@ func stateQuery(v postgres.Version) string {
 		"pg_postmaster_start_time() as started_at",
 		rows(slots(v, upTo(v, v.CurrentWAL()))) + " as slots",
 		rows(senders(v)) + " as senders",
+		"current_setting('synchronous_standby_names') as sync_standbys",
 		firstRow(replay(v)) + " as replay",
 		rows(tablespaces) + " as tablespaces",
 		pendingRestart(v) + " as pending_restart",
