@@ -20,6 +20,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // pulls is a standby's host on which each rsync is played by of.
@@ -99,10 +100,10 @@ func (s server) SQL(context.Context, host.Database) (host.SQL, error) { return s
 func (s server) Exec(context.Context, string) error                   { return nil }
 func (s server) Lost() <-chan struct{}                                { return nil }
 func (s server) Close(context.Context) error                          { return nil }
-func (s server) Query(_ context.Context, rows any, sql string, args ...any) error {
+func (s server) Query(_ context.Context, rows any, sql string, _ ...any) error {
 	time.Sleep(time.Millisecond)
-	if s.oldest != nil && strings.Contains(sql, "pg_ls_dir") && len(args) == 1 && args[0] == "/data/pg_wal" {
-		return json.Unmarshal(fmt.Appendf(nil, `[{"oldest":%q}]`, s.oldest()), rows)
+	if s.oldest != nil && strings.Contains(sql, "pg_ls_dir('pg_wal')") {
+		return json.Unmarshal(fmt.Appendf(nil, `[{"name":"00000003%s","size":%d}]`, s.oldest(), 16<<20), rows)
 	}
 	if !strings.Contains(sql, "txid_current") {
 		return nil
@@ -411,7 +412,7 @@ func TestACopyIsGivenUpWhenTheWALThatItBeganWithIsRemoved(t *testing.T) {
 				}}
 				_, _, err := pull(t, p, func(e *effect.Copy, s *server) {
 					e.Unkept, e.Backup = c.unkept, "2/F000028"
-					e.WAL.Dir, e.WAL.Segment = "/data/pg_wal", 16<<20
+					e.Version = postgres.MakeVersion(15)
 					s.oldest = func() string {
 						if time.Since(began) < 30*time.Second {
 							return "0000000200000001"

@@ -145,28 +145,18 @@ func (e *Copy) walGone(ctx context.Context, env Env, _ *governor) error {
 	if err != nil {
 		return nil //nolint:nilerr // see watch
 	}
-	began, err := postgres.SegmentName(0, start, uint64(e.WAL.Segment))
-	if err != nil {
-		return nil //nolint:nilerr // see watch
-	}
 	s, err := env.SQL(ctx, e.slotOn())
 	if err != nil {
 		return nil //nolint:nilerr // see watch
 	}
-	var rows []struct {
-		Oldest string `json:"oldest"`
-	}
-	q := "select coalesce(min(substr(name, 9)), '') as oldest from pg_ls_dir($1) as name where name ~ '^[0-9A-F]{24}$'"
-	if err := s.Query(ctx, &rows, q, e.WAL.Dir); err != nil || len(rows) != 1 {
+	need, oldest, err := removed(ctx, s, e.Version, start)
+	if err != nil || need == "" {
 		return nil //nolint:nilerr // see watch
 	}
-	if place := began[8:]; rows[0].Oldest > place {
-		return &fault.Error{Class: fault.Failed, Host: e.slotOn(),
-			Err: fmt.Errorf("it has removed the WAL that this copy began with (file …%s; the oldest is …%s), and neither a slot nor an archive keeps it", place, rows[0].Oldest),
-			Hint: "let a slot keep it (slots: true in the inventory), or more wal_keep_size (13) or wal_keep_segments on " + e.slotOn() +
-				"; then, to go on from what is there: pgrepctl runs resume " + env.Run().ID}
-	}
-	return nil
+	return &fault.Error{Class: fault.Failed, Host: e.slotOn(),
+		Err: fmt.Errorf("it has removed the WAL that this copy began with (file …%s; the oldest is …%s), and neither a slot nor an archive keeps it", need, oldest),
+		Hint: "let a slot keep it (slots: true in the inventory), or more wal_keep_size (13) or wal_keep_segments on " + e.slotOn() +
+			"; then, to go on from what is there: pgrepctl runs resume " + env.Run().ID}
 }
 
 func (e *Copy) watchSpace(ctx context.Context, env Env, cancel context.CancelCauseFunc) {
