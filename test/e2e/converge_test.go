@@ -119,7 +119,7 @@ func TestPlanAndApplyMakeTheHostsWhatTheInventorySays(t *testing.T) {
 	t.Run("saved plan", func(t *testing.T) {
 		o := inventory(t, strings.Replace(first, "9MB", "7MB", 1))
 		file := filepath.Join(t.TempDir(), "saved.plan")
-		shown := o.call("plan", "--out", file, "-o", "json").exits(0).says("work_mem = 7MB", "pgrepctl apply "+file).pending()
+		shown := o.call("plan", "--out", file, "-o", "json").exits(0).says("work_mem = 7MB", " apply "+file).pending()
 		info, err := os.Stat(file)
 		s.do(t, err)
 		if text := string(read(t, file)); info.Mode().Perm() != 0o600 || strings.Contains(text, s.password(t)) || strings.Contains(text, "SCRAM-SHA-256") {

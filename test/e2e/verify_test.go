@@ -36,7 +36,7 @@ func TestStandbyUnderLoadIsVerifiedRowByRow(t *testing.T) {
 	s.unchanged(t, was, strict)
 
 	s.sql(t, "h2", "postgres", "select pg_wal_replay_pause()")
-	o.call("standby", "verify", "h2", "--level", "all,hashes").exits(3).says("replay is paused", "pgrepctl replay resume h2", "amcheck bench")
+	o.call("standby", "verify", "h2", "--level", "all,hashes").exits(3).says("replay is paused", " replay resume h2", "amcheck bench")
 	s.sql(t, "h2", "postgres", "select pg_wal_replay_resume()")
 }
 
