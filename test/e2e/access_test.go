@@ -62,7 +62,7 @@ func TestHostsThatCannotBeTrustedOrReachedAreLeftAlone(t *testing.T) {
 		},
 		"standby that hangs": {
 			break_: func(t *testing.T, s *site, o *operator) { s.do(t, s.lab.Freeze(t.Context(), "h2")) },
-			code:   5, says: []string{"h2", "login was not done"},
+			code:   5, says: []string{"h2", "no login to"},
 		},
 		"primary whose server is stopped": {
 			break_: func(t *testing.T, s *site, o *operator) { s.at(t, "h1", "as $bin/pg_ctl -s -D $data -m fast stop") },
