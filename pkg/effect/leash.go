@@ -16,7 +16,8 @@ import (
 
 // LeashReplay leaves a process on a standby that resumes replay there: at once when
 // its connection ends, after the leash's silence when nobody tells it, and after
-// Longest whatever happens. It lives as long as the bracket that holds it, and must be
+// Longest whatever happens; each second anew while the server has no connection to give,
+// for ten minutes. It lives as long as the bracket that holds it, and must be
 // armed before the pause. A server that has a recovery target by then, or was promoted,
 // is left as it is.
 type LeashReplay struct {

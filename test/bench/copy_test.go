@@ -57,3 +57,15 @@ func TestTablesReplaceThoseOfThePageAndNothingElse(t *testing.T) {
 		t.Error("a page without the second line was written")
 	}
 }
+
+// What is in the cache of files is not free: to count it as free would fill the cache with holes
+// in place of the source.
+func TestFreeMemoryIsThatInWhichNothingIs(t *testing.T) {
+	got, err := parseMemFree("MemTotal:       24000000 kB\nMemFree:         2000000 kB\nMemAvailable:   20000000 kB\n")
+	if err != nil || got != 2000000<<10 {
+		t.Errorf("%d bytes, %v", got, err)
+	}
+	if _, err := parseMemFree("MemTotal:       24000000 kB\n"); err == nil {
+		t.Error("a machine that does not say it has some")
+	}
+}
