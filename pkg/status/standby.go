@@ -118,17 +118,8 @@ func isAddress(s string) bool {
 // senderOf finds the walsender of a standby: by its application_name, which is
 // the host's name, else by the slot that it holds.
 func senderOf(up *facts.Host, h *inventory.Host) *facts.Sender {
-	if s, ok := up.Server.Sender(h.Name); ok {
+	if s, ok := up.Server.SenderOf(h.Name, h.Slot); ok {
 		return &s
-	}
-	slot, ok := up.Server.Slot(h.Slot)
-	if !ok || !slot.Active {
-		return nil
-	}
-	for _, s := range up.Server.Senders {
-		if s.PID == slot.ActivePID {
-			return &s
-		}
 	}
 	return nil
 }

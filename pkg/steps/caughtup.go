@@ -9,9 +9,10 @@ import (
 )
 
 // CaughtUp waits for standbys that are far behind before a rollout: a pause would add to
-// that, and a standby without readers would keep them waiting for as long. It is a step of
-// its own, for after such a wait nothing is as it was read: what may refuse the rollout
-// comes after it, and looks anew.
+// that, and a standby without readers would keep them waiting for as long. Before a
+// promotion it waits for the one that becomes the primary: nobody can write while that
+// replays what it lacks. It is a step of its own, for after such a wait nothing is as it
+// was read: what may refuse comes after it, and looks anew.
 type CaughtUp struct {
 	Standbys hostList `yaml:"standbys"` // hosts, with commas between
 }
@@ -36,6 +37,11 @@ func (s *CaughtUp) Plan(ctx context.Context, in In) (Planned, error) {
 	list, err := s.Standbys.of(in.Cluster)
 	if err != nil {
 		return Planned{}, err
+	}
+	for _, x := range list {
+		if h, err := in.Facts.Of(ctx, x.Name); err == nil && h.Server.Running && !h.Server.InRecovery {
+			return noop("%s is a primary", x.Name), nil // a promotion that goes on: the old one may be gone by now
+		}
 	}
 	primary, err := in.self(ctx)
 	if err != nil {

@@ -2,8 +2,10 @@ package steps
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"slices"
+	"strconv"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
@@ -25,19 +27,20 @@ var _ Step = (*Login)(nil)
 // Validate is called when a plan file is read.
 func (s *Login) Validate() error { return onlyUpstream("to", s.To) }
 
-// Plan is a noop once the standby is one: then its walreceiver proves it, but for a
-// channel binding that its conninfo does not ask for yet.
+// Plan is a noop once the standby is one: then its walreceiver proves it, but for another
+// upstream than the one that it follows, and for a channel binding that its conninfo does
+// not ask for yet.
 func (s *Login) Plan(ctx context.Context, in In) (Planned, error) {
 	if s.Anew && in.replaced() {
 		return noop("this run has proved it, and brought the new data"), nil
 	}
 	if !s.Anew {
 		done, reason, err := in.seeded(ctx)
-		bound := false
+		asked := false
 		if err == nil && done {
-			bound, err = in.bound(ctx)
+			asked, err = in.asked(ctx)
 		}
-		if err != nil || bound {
+		if err != nil || asked {
 			return noop("%s", reason), err
 		}
 	}
@@ -52,28 +55,42 @@ func (s *Login) Plan(ctx context.Context, in In) (Planned, error) {
 	return Planned{Effects: []effect.Effect{&effect.ProveLogin{Host: in.Self.Name, Upstream: up.Name, SystemID: h.Server.SystemID, Login: l}}}, nil
 }
 
-// bound reports whether the standby's conninfo asks for the channel binding that it
-// shall have. If it does not, standby-config is about to write it, and a walreceiver
-// that cannot be bound is refused for ever.
-func (in In) bound(ctx context.Context) (bool, error) {
-	if in.Cluster.Replication.Binding != inventory.BindingRequire {
-		return true, nil
-	}
+// asked reports whether the standby's conninfo is one by which its walreceiver logs in to
+// its upstream of the inventory, with the channel binding that it shall have. If it is not,
+// standby-config is about to write another, and a walreceiver that is refused there is
+// refused for ever.
+func (in In) asked(ctx context.Context) (bool, error) {
+	up := in.Cluster.Upstream(in.Self)
 	h, err := in.self(ctx)
 	if err != nil {
 		return false, err
 	}
-	f, err := h.File(ctx, in.Self.Postgres.OSUser, path.Join(in.Self.Postgres.DataDirectory, "postgresql.auto.conf"))
+	v, err := postgres.ParseVersion(in.Self.Postgres.Version)
+	if err != nil {
+		return false, fmt.Errorf("version of %s: %w", in.Self.Name, err)
+	}
+	name := "postgresql.auto.conf"
+	if !v.UsesSignalFiles() {
+		name = v.RecoveryFile()
+	}
+	f, err := h.File(ctx, in.Self.Postgres.OSUser, path.Join(in.Self.Postgres.DataDirectory, name))
 	if err != nil {
 		return false, err
 	}
-	have, _ := conf.Parse(f.Data).Get("primary_conninfo")
+	have, there := conf.Parse(f.Data).Get("primary_conninfo")
+	if !there && in.Cluster.Replication.Binding != inventory.BindingRequire {
+		return true, nil // it is in a file of somebody else's, if at all
+	}
 	params, err := postgres.ParseConninfo(have.Value)
 	if err != nil {
 		return false, nil // it is written anew
 	}
+	has := func(key, value string) bool { return slices.Contains(params, postgres.Param{Key: key, Value: value}) }
+	if there && !(has("host", up.Address) && has("port", strconv.Itoa(up.Postgres.Port))) {
+		return false, nil
+	}
 	// From 16 on require_auth is written too, and asks for nothing more.
-	return slices.Contains(params, postgres.Param{Key: "channel_binding", Value: "require"}), nil
+	return in.Cluster.Replication.Binding != inventory.BindingRequire || has("channel_binding", "require"), nil
 }
 
 // login is how a host logs in to another for replication.

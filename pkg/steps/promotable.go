@@ -46,6 +46,9 @@ func (s *Promotable) Plan(ctx context.Context, in In) (Planned, error) {
 	if h.Server.Running && !h.Server.InRecovery {
 		return noop("it is the primary, on timeline %d", h.Server.Timeline), nil
 	}
+	if err := s.only(ctx, in); err != nil {
+		return Planned{}, err
+	}
 	if err := s.fit(ctx, in, h); err != nil {
 		return Planned{}, err
 	}
@@ -59,6 +62,39 @@ func (s *Promotable) Plan(ctx context.Context, in In) (Planned, error) {
 	p, err := s.beside(ctx, in, h)
 	p.Held = held
 	return p, err
+}
+
+// only refuses while another operator promotes another standby. Each of the two has the lock
+// of the host that it promotes before it looks at the others, so at least one sees the other.
+func (s *Promotable) only(ctx context.Context, in In) error {
+	for _, x := range in.Cluster.Hosts {
+		if x == in.Standby || x == in.Cluster.Primary() {
+			continue
+		}
+		h, err := in.Facts.Of(ctx, x.Name)
+		switch {
+		case err != nil:
+			continue // a step of its own refuses, or the user has left it out
+		case h.Server.Lock != nil:
+			return effect.Locked(x.Name, h.Server.Lock)
+		case h.Server.Running && !h.Server.InRecovery && !s.leavesOut(x):
+			return fault.Refuse(x.Name, "pgrepctl status", errors.New("it takes writes: it was promoted already, or is no standby of this cluster"))
+		}
+		if err := unfinished(in, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unfinished refuses while another run of the cluster has its journal on that host.
+func unfinished(in In, h *facts.Host) error {
+	for _, r := range h.Runs {
+		if r.Cluster == in.Cluster.Name && r.ID != in.Run.ID() {
+			return fault.Refuse(h.Name, "pgrepctl runs resume "+r.ID+"; or: pgrepctl runs undo "+r.ID, fmt.Errorf("%s is not finished", r))
+		}
+	}
+	return nil
 }
 
 // beside looks at the old primary.
@@ -78,13 +114,16 @@ func (s *Promotable) beside(ctx context.Context, in In, h *facts.Host) (Planned,
 	if l := p.Server.Lock; l != nil {
 		return Planned{}, effect.Locked(old.Name, l)
 	}
-	for _, r := range p.Runs {
-		if r.Cluster == in.Cluster.Name && r.ID != in.Run.ID() {
-			return Planned{}, fault.Refuse(old.Name, "pgrepctl runs resume "+r.ID+"; or: pgrepctl runs undo "+r.ID, fmt.Errorf("%s is not finished", r))
-		}
+	if err := unfinished(in, p); err != nil {
+		return Planned{}, err
 	}
-	if _, streams := p.Server.Sender(applicationName(in.Self)); p.Server.Running && !streams && in.Self.UpstreamName == old.Name {
-		return Planned{}, fault.Refuse(in.Self.Name, "see why: pgrepctl status", fmt.Errorf("it does not stream from %s: it would not get what is written last", old.Name))
+	if p.Server.Running {
+		if err := s.sendsAll(ctx, in, p); err != nil {
+			return Planned{}, err
+		}
+		if err := s.unrecognized(in, p); err != nil {
+			return Planned{}, err
+		}
 	}
 	return noop("it may become the primary"), nil
 }
@@ -105,9 +144,14 @@ func (s *Promotable) fit(ctx context.Context, in In, h *facts.Host) error {
 			fmt.Errorf("it was started with a recovery target (%s), and does not follow until that is taken away", target))
 	case h.Server.Replay.Paused:
 		return fault.Refuse(in.Self.Name, "pgrepctl replay resume "+in.Self.Name+"; then type the same command again", errors.New("replay is paused there"))
-	case in.Self.ApplyDelay > 0:
+	}
+	delay, err := in.applyDelay(ctx, h)
+	if err != nil {
+		return err
+	}
+	if delay = max(delay, in.Self.ApplyDelay); delay > 0 {
 		return fault.Refuse(in.Self.Name, "promote another standby, or take apply_delay out of the inventory and the server",
-			fmt.Errorf("it stays %s behind on purpose: promoted, it would replay what somebody may want to stop before", in.Self.ApplyDelay))
+			fmt.Errorf("it stays %s behind on purpose: promoted, it would replay what somebody may want to stop before", delay))
 	}
 	return nil
 }
@@ -209,8 +253,9 @@ func position(h *facts.Host) postgres.LSN {
 // followers are the standbys that stream from the primary of the inventory and can
 // be reached, but for the one that the plan is about.
 func (s *Promotable) followers(in In) []*inventory.Host {
-	without := strings.FieldsFunc(s.Without, func(r rune) bool { return r == ',' || r == ' ' })
-	return slices.DeleteFunc(in.Cluster.Downstreams(in.Cluster.Primary()), func(h *inventory.Host) bool {
-		return h == in.Standby || slices.Contains(without, h.Name)
-	})
+	return slices.DeleteFunc(in.Cluster.Downstreams(in.Cluster.Primary()), func(h *inventory.Host) bool { return h == in.Standby || s.leavesOut(h) })
+}
+
+func (s *Promotable) leavesOut(h *inventory.Host) bool {
+	return slices.Contains(strings.FieldsFunc(s.Without, func(r rune) bool { return r == ',' || r == ' ' }), h.Name)
 }

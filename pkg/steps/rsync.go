@@ -265,7 +265,7 @@ func (s *Rsync) transport(in In, self, uf *facts.Host, up *inventory.Host, t tre
 	}
 	argv := append(oneHeap(), "ssh", "-F", "/dev/null", "-i", keyFile(dir, t), "-p", strconv.Itoa(port), "-l", uf.Machine.LoginUser, "-c", ciphers)
 	for _, o := range []string{"IdentitiesOnly=yes", "IdentityAgent=none", "BatchMode=yes", "StrictHostKeyChecking=yes", "HostKeyAlias=" + hostKeyAlias,
-		"UserKnownHostsFile=" + path.Join(dir, "known_hosts"), "GlobalKnownHostsFile=/dev/null", "UpdateHostKeys=no", "KexAlgorithms=^curve25519-sha256",
+		"UserKnownHostsFile=" + path.Join(dir, "known_hosts"), "GlobalKnownHostsFile=/dev/null", "UpdateHostKeys=no", "KexAlgorithms=" + keyExchanges,
 		"Compression=no", "ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=4", "ForwardAgent=no", "ClearAllForwardings=yes"} {
 		argv = append(argv, "-o", o)
 	}
@@ -275,6 +275,11 @@ func (s *Rsync) transport(in In, self, uf *facts.Host, up *inventory.Host, t tre
 	}
 	return line, nil
 }
+
+// keyExchanges begins with the cheapest. They are named one by one: to put one before ssh's
+// own list ("^") is of 8.1, and 8.0 (RHEL 8) refuses to start. The last ones are for hosts
+// that are held to FIPS.
+const keyExchanges = "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521,diffie-hellman-group-exchange-sha256,diffie-hellman-group14-sha256"
 
 // oneHeap is for the ssh that rsync starts. It makes the buffer of a channel a little larger with
 // each packet that does not fit, up to 2 MiB and more (sshbuf.c of 9.2), and glibc would map
