@@ -90,8 +90,8 @@ func (a *app) deployment(ctx context.Context, s *session, file string, text []by
 		r, err := ddl.Choose(p, ddl.Mode(o.mode), pool)
 		if err == nil && p.Class == ddl.Rewrite && !o.allowRewrite {
 			err = fmt.Errorf("it may write a table anew: %s", p.Why)
-		} else if takes := d.rewriteTime(p); err == nil && takes > o.maxStale {
-			err = fmt.Errorf("to write it anew may take %s, and the standbys that serve may be %s late (--max-stale)", ui.Span(takes), ui.Span(o.maxStale))
+		} else if err == nil {
+			err = d.tooLong(p)
 		}
 		if err != nil {
 			st := p.Statements[0]
@@ -128,27 +128,50 @@ func (d *deployment) otherWay(p ddl.Part) string {
 	return look + " says more; --allow-rewrite, --mode and --first change what is done"
 }
 
-// rewriteTime is how long a part may take that writes tables anew: a cautious guess.
-func (d *deployment) rewriteTime(p ddl.Part) time.Duration {
+// tooLong refuses a part that writes tables anew for longer than the standbys that serve may
+// be late: by a cautious guess. Each table counts once for each statement that does.
+func (d *deployment) tooLong(p ddl.Part) error {
 	var bytes int64
 	for _, st := range p.Statements {
 		for _, rel := range d.relations {
-			if st.Class == ddl.Rewrite && slices.ContainsFunc(st.Targets, func(n ddl.Name) bool { return n == rel.As }) {
-				bytes += rel.Bytes
+			if st.Class != ddl.Rewrite || !names(st, rel) {
+				continue
 			}
+			if rel.Bytes < 0 {
+				return fmt.Errorf("how long it takes to write %s anew is not known: somebody has locked it, so that its size cannot be read%s", rel.As, lockedBy(rel))
+			}
+			bytes += rel.Bytes
 		}
 	}
+	if takes := rewriteTime(bytes); takes > d.o.maxStale {
+		return fmt.Errorf("to write it anew may take %s, and the standbys that serve may be %s late (--max-stale)", ui.Span(takes), ui.Span(d.o.maxStale))
+	}
+	return nil
+}
+
+// rewriteTime is how long it may take to write so many bytes anew.
+func rewriteTime(bytes int64) time.Duration {
 	return time.Duration(float64(bytes) / rewriteRate * float64(time.Second))
+}
+
+// names reports whether a statement names the relation, and does not mean one that the
+// script makes under that name.
+func names(st ddl.Statement, rel live.Relation) bool {
+	return slices.ContainsFunc(st.Targets, func(n ddl.Name) bool { return !n.Made && n.Is(rel.As) })
+}
+
+func lockedBy(rel live.Relation) string {
+	if who := heldBy(rel.Holders); who != "" {
+		return " (" + who + ")"
+	}
+	return ""
 }
 
 // quiet are the relations that a part names, as oids with commas between.
 func (d *deployment) quiet(p ddl.Part) string {
 	var out []string
 	for _, rel := range d.relations {
-		named := slices.ContainsFunc(p.Statements, func(st ddl.Statement) bool {
-			return slices.ContainsFunc(st.Targets, func(n ddl.Name) bool { return n == rel.As })
-		})
-		if named && rel.Exists {
+		if rel.Exists && slices.ContainsFunc(p.Statements, func(st ddl.Statement) bool { return names(st, rel) }) {
 			out = append(out, strconv.FormatInt(rel.OID, 10))
 			if rel.Table != 0 { // an index is locked with its table
 				out = append(out, strconv.FormatInt(rel.Table, 10))

@@ -6,12 +6,56 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/pgrepctl/pgrepctl/pkg/ddl"
+	"github.com/pgrepctl/pgrepctl/pkg/ddl/live"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 )
+
+// deploying is a part of a script whose relations are all as large, or as unknown, as that.
+func deploying(t *testing.T, script string, size int64) (*deployment, ddl.Part) {
+	t.Helper()
+	s, err := ddl.Parse("change.sql", []byte(script), 150000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &deployment{o: rollout{maxStale: time.Minute}}
+	var seen []string
+	for _, st := range s.Statements {
+		for _, n := range st.Targets {
+			if !n.Made && !slices.Contains(seen, n.String()) { // as live.Relations does
+				seen = append(seen, n.String())
+				d.relations = append(d.relations, live.Relation{As: n, Exists: true, OID: int64(16384 + len(seen)), Bytes: size, Holders: []live.Holder{{PID: 7, User: "ann", Mode: "AccessExclusiveLock"}}})
+			}
+		}
+	}
+	parts := s.Parts()
+	return d, parts[len(parts)-1]
+}
+
+func TestATableThatIsWrittenAnewCountsHoweverItIsNamedBefore(t *testing.T) {
+	t.Parallel()
+	const script = "alter table if exists items add column a int;\nalter table items alter column b type bigint;"
+	d, p := deploying(t, script, 1<<40)
+	if err := d.tooLong(p); err == nil || !strings.Contains(err.Error(), "--max-stale") {
+		t.Errorf("a TiB within a minute: %v", err)
+	}
+	if got := d.quiet(p); got != "16385" {
+		t.Errorf("looked for readers of %q", got)
+	}
+	d, p = deploying(t, script, 1<<20)
+	if err := d.tooLong(p); err != nil {
+		t.Errorf("a MiB: %v", err)
+	}
+	d, p = deploying(t, script, -1)
+	if err := d.tooLong(p); err == nil || !strings.Contains(err.Error(), "is not known: somebody has locked it") || !strings.Contains(err.Error(), "ann") {
+		t.Errorf("of unknown size: %v", err)
+	}
+}
 
 // doors are hosts by their names; one that is not among them does not answer.
 type doors map[string]host.Host

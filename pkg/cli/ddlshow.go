@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,7 +65,7 @@ func (r *ddlReport) relation(n ddl.Name) (live.Relation, bool) {
 		return live.Relation{}, false
 	}
 	for _, rel := range r.Relations {
-		if rel.As.Schema == n.Schema && rel.As.Name == n.Name {
+		if rel.As.Is(n) {
 			return rel, true
 		}
 	}
@@ -191,7 +192,7 @@ func (a *app) showRelations(r *ddlReport) error {
 			size = ui.Bytes(rel.Bytes)
 		}
 		if r.rewritten(rel) && rel.Bytes >= 0 {
-			estimate = ui.Span(max(time.Duration(float64(rel.Bytes)/rewriteRate*float64(time.Second)), time.Second))
+			estimate = ui.Span(max(rewriteTime(rel.Bytes), time.Second))
 		}
 		rows = append(rows, ui.Row(rel.Named(), rel.Kind, size, count, estimate, heldBy(rel.Holders)))
 	}
@@ -203,15 +204,7 @@ func (a *app) showRelations(r *ddlReport) error {
 
 // rewritten: a statement may write the relation anew.
 func (r *ddlReport) rewritten(rel live.Relation) bool {
-	for i := range r.Statements {
-		st := &r.Statements[i]
-		for _, n := range st.Targets {
-			if st.Class == ddl.Rewrite && n.Schema == rel.As.Schema && n.Name == rel.As.Name {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.Statements, func(st ddl.Statement) bool { return st.Class == ddl.Rewrite && names(st, rel) })
 }
 
 // heldBy names the sessions with locks, the oldest first: a change waits for those.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -26,11 +27,9 @@ func (a *app) inventoryCommand() *cobra.Command {
 			if err != nil {
 				return &fault.Error{Class: fault.Refused, Op: "write an example inventory", Err: err, Hint: "name another file: pgrepctl inventory init FILE"}
 			}
-			if _, err := f.Write(inventory.Example()); err != nil {
-				return fmt.Errorf("write %s: %w", name, err)
-			}
-			if err := f.Close(); err != nil {
-				return fmt.Errorf("write %s: %w", name, err)
+			_, err = f.Write(inventory.Example())
+			if err = errors.Join(err, f.Close()); err != nil {
+				return fmt.Errorf("write %s: %w", name, errors.Join(err, os.Remove(name)))
 			}
 			_, err = fmt.Fprintf(a.Err, "wrote %s; edit it, then: pgrepctl -i %s inventory validate\n", name, name)
 			return err

@@ -35,7 +35,9 @@ func part(s string) string {
 	return s
 }
 
-func (n Name) is(o Name) bool { return n.Schema == o.Schema && n.Name == o.Name }
+// Is reports whether the two are written alike; not whether one is made by the script, or
+// may be missing.
+func (n Name) Is(o Name) bool { return n.Schema == o.Schema && n.Name == o.Name }
 
 // made is what the statements before have made. Whoever reads cannot have opened it
 // when that was in the same transaction.
@@ -60,7 +62,7 @@ func (m *made) add(o object) {
 
 // forget: the name is gone, or means something else.
 func (m *made) forget(n Name) {
-	gone := func(o object) bool { return o.name.is(n) }
+	gone := func(o object) bool { return o.name.Is(n) }
 	m.here, m.ever = slices.DeleteFunc(m.here, gone), slices.DeleteFunc(m.ever, gone)
 }
 
@@ -69,7 +71,7 @@ func (m *made) commit() { m.here = nil }
 
 func find(in []object, n Name) (object, bool) {
 	for _, o := range in {
-		if o.name.is(n) {
+		if o.name.Is(n) {
 			return o, true
 		}
 	}

@@ -1,6 +1,7 @@
 package effect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+	"github.com/pgrepctl/pgrepctl/pkg/shell"
 )
 
 // Control is how one server is started and stopped: the commands of the service
@@ -434,7 +436,11 @@ func (e *Service) halt(ctx context.Context, h host.Host, f *fault.Error) error {
 	c := e.Control.Stop
 	if err := h.Run(context.WithoutCancel(ctx), host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{}); err != nil {
 		f.State = "IT IS STILL RUNNING, AND WRITABLE: stopping it failed: " + err.Error()
-		f.Hint = "stop it now: " + fmt.Sprint(c.Argv)
+		f.Err = errors.Join(f.Err, err)
+		f.Hint = "stop it now"
+		if line, err := shell.Quote(c.Argv...); err == nil {
+			f.Hint += ", on " + e.Host + " as " + cmp.Or(c.As, "the user who logs in there") + ": " + line
+		}
 	}
 	return f
 }

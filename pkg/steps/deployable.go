@@ -19,7 +19,6 @@ import (
 type Deployable struct {
 	First  hostList `yaml:"first"`  // drained before
 	Second hostList `yaml:"second"` // paused
-	Not    hostList `yaml:"not"`    // left alone
 	// Role is who runs it, empty for the user that connects.
 	Role string `yaml:"role"`
 	// Pause is the longest time that one of Second may be paused.
