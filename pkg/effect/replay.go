@@ -49,6 +49,9 @@ type SetReplay struct {
 	// run's DDL locks, in Database, before replay goes on. 0 does not wait.
 	Gate     time.Duration `json:"gate,omitempty"`
 	Database string        `json:"database,omitempty"`
+	// Asked: somebody has asked for the pause already, and it may not hold yet. It is waited
+	// for, and has no inverse: to take it back would end his pause.
+	Asked bool `json:"asked,omitempty"`
 	// Undo: it is an inverse, and harmless when there is nothing to undo.
 	Undo bool `json:"undo,omitempty"`
 }
@@ -78,6 +81,8 @@ func (e *SetReplay) Describe() Description {
 	case e.Promote:
 		return Description{Verb: "end", Subject: "recovery at the recovery target", Detail: e.Why,
 			NoReturn: e.Host + " becomes a primary of its own, on a new timeline"}
+	case e.Asked: // nothing that changes until the pause holds: a preview and the run say the same
+		return Description{Verb: "wait until", Subject: "the pause of replay holds", Detail: "(replay is paused already, as asked for before)"}
 	case e.Pause:
 		return Description{Verb: "pause", Subject: "replay", Detail: e.Why}
 	default:
@@ -86,7 +91,7 @@ func (e *SetReplay) Describe() Description {
 }
 
 func (e *SetReplay) Inverse() Effect {
-	if e.Promote {
+	if e.Promote || e.Asked {
 		return nil
 	}
 	return &SetReplay{Host: e.Host, Pause: !e.Pause, Version: e.Version, Timeout: e.Timeout, Data: e.Data, As: e.As, Why: "(as it was before)", Undo: true,

@@ -92,9 +92,21 @@ func lowerDelay(auto *conf.File, want string) error {
 }
 
 // settleStandby is what a running standby owes when the files that make it one
-// were edited: a restart for what its version does not reload.
+// were edited.
 func settleStandby(name string, v postgres.Version, edits []effect.Effect) []Settle {
-	var reload, restart []string
+	reload, restart := settingsEdited(v, edits)
+	switch {
+	case len(restart) > 0:
+		return []Settle{{Host: name, Restart: true, Why: strings.Join(restart, ", ")}}
+	case len(reload) > 0:
+		return []Settle{{Host: name, Why: strings.Join(reload, ", ")}}
+	}
+	return nil
+}
+
+// settingsEdited are the settings that such edits change, by what a running server needs
+// for them: a restart for those that its version does not reload.
+func settingsEdited(v postgres.Version, edits []effect.Effect) (reload, restart []string) {
 	for _, e := range edits {
 		w, ok := e.(*effect.WriteFile)
 		if !ok {
@@ -116,13 +128,7 @@ func settleStandby(name string, v postgres.Version, edits []effect.Effect) []Set
 			}
 		}
 	}
-	switch {
-	case len(restart) > 0:
-		return []Settle{{Host: name, Restart: true, Why: strings.Join(restart, ", ")}}
-	case len(reload) > 0:
-		return []Settle{{Host: name, Why: strings.Join(reload, ", ")}}
-	}
-	return nil
+	return reload, restart
 }
 
 // changedIn are those of the settings that an edit gives another value.

@@ -13,6 +13,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres/conf"
+	"github.com/pgrepctl/pgrepctl/pkg/replay"
 )
 
 // Replay pauses replay on a standby, or lets it go on. Undoing it brings back the
@@ -73,8 +74,12 @@ func (s *Replay) Plan(ctx context.Context, in In) (Planned, error) {
 		}
 	}
 	if s.State == "paused" {
-		if r.Paused {
+		switch {
+		case r.Paused && pauseHolds(h):
 			return noop("replay is paused already (%s), at %s", r.PauseState, h.Server.LSN), nil
+		case r.Paused:
+			e.Asked = true
+			return Planned{Effects: []effect.Effect{e}}, nil
 		}
 		e.Why = "(" + in.fills(h) + "; waits until the pause holds)"
 		return Planned{Effects: []effect.Effect{e}}, nil
@@ -102,6 +107,19 @@ func (s *Replay) Plan(ctx context.Context, in In) (Planned, error) {
 		e.Promote, e.Why = true, "("+target+"; it opens read-write)"
 	}
 	return Planned{Effects: []effect.Effect{e}}, nil
+}
+
+// pauseHolds reports whether a pause that was asked for is known to hold. From 14 on the
+// server says so. Before, a request looks the same: there replay stands for sure when it
+// has all that a walreceiver brings, for the request counts before the next record. WAL
+// from an archive is not in what was received. A delayed standby stands still while its
+// pause is only requested, which the facts do not tell: that is looked at again.
+func pauseHolds(h *facts.Host) bool {
+	r := h.Server.Replay
+	if h.Server.Version.AtLeast(14) {
+		return r.PauseState == replay.Paused
+	}
+	return r.Paused && r.ReceiverStatus == "streaming" && r.Receive != nil && r.Replay != nil && *r.Receive == *r.Replay
 }
 
 // replaying is the facts of a server that is in recovery.

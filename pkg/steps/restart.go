@@ -75,6 +75,9 @@ func (s *Restart) Plan(ctx context.Context, in In) (Planned, error) {
 	if held, wait := t.unseen(in, m, r); wait {
 		return Planned{Noop: "not restarted", Held: []Held{held}}, nil
 	}
+	if err := in.refusePaused(t); err != nil {
+		return Planned{}, err
+	}
 	if err := in.refuseGap(t); err != nil {
 		return Planned{}, err
 	}

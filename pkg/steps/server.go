@@ -88,6 +88,9 @@ func (s *Server) settle(ctx context.Context, in In, h *facts.Host) (Planned, err
 			fmt.Errorf("the server refuses its configuration: %s:%d: %s", bad[0].File, bad[0].Line, bad[0].Message))
 	}
 	if len(restart) > 0 {
+		if err := in.refusePausedBy(ctx, h); err != nil {
+			return Planned{}, err
+		}
 		e, err := s.restart(in, h)
 		if err != nil {
 			return Planned{}, err

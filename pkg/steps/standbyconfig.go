@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -24,8 +25,9 @@ import (
 // copy, so that no moment exists in which the copy could start as anything else.
 type StandbyConfig struct {
 	Slot string `yaml:"slot"` // primary_slot_name; empty is none
-	// Restart no: a server that runs, and reads primary_conninfo only when it starts
-	// (before 13), is left as it is.
+	// Restart no: of a server that runs, what it reads only when it starts is left as it
+	// is: primary_conninfo and primary_slot_name before 13, restore_command before 14,
+	// everything before 12. Rolling: it is restarted for that, by a step that follows.
 	Restart string `yaml:"restart"`
 }
 
@@ -68,33 +70,80 @@ func (s *StandbyConfig) Plan(ctx context.Context, in In) (Planned, error) {
 		}
 	}
 	var p Planned
-	signal, err := h.File(ctx, in.Self.Postgres.OSUser, path.Join(in.Self.Postgres.DataDirectory, v.RecoveryFile()))
+	edits, err := s.edits(ctx, in, done, wanted, nil)
 	if err != nil {
 		return Planned{}, err
+	}
+	if _, restart := settingsEdited(h.Server.Version, edits); h.Server.Running && s.Restart == "no" && len(restart) > 0 {
+		// A file that has what the server does not run with would come into force at the
+		// next accident.
+		p.Held = append(p.Held, Held{What: strings.Join(restart, ", ") + ": needs a restart", Hint: rollingHint})
+		if edits, err = s.edits(ctx, in, done, wanted, restart); err != nil {
+			return Planned{}, err
+		}
+	}
+	if done && v.UsesSignalFiles() {
+		held, err := s.slotElsewhere(ctx, in, h)
+		if err != nil {
+			return Planned{}, err
+		}
+		p.Held = append(p.Held, held...)
+	}
+	switch {
+	case len(edits) == 0 && len(p.Held) > 0:
+		p.Noop = "not changed"
+		return p, nil
+	case len(edits) == 0:
+		return noop("%s is there, and primary_conninfo names %s", v.RecoveryFile(), up.Name), nil
+	}
+	p.Effects = edits
+	if h.Server.Running {
+		p.Settles = settleStandby(in.Self.Name, h.Server.Version, edits)
+	}
+	if s.Restart == "rolling" && slices.ContainsFunc(p.Settles, func(x Settle) bool { return x.Restart }) {
+		return p, in.refusePausedBy(ctx, h) // here already, so that no file is changed
+	}
+	return p, nil
+}
+
+// edits make the files what they shall be, but for the settings to keep, which stay as
+// they are.
+func (s *StandbyConfig) edits(ctx context.Context, in In, done bool, wanted map[string]string, keep []string) ([]effect.Effect, error) {
+	h, err := in.self(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, uf, err := in.upstream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v := uf.Server.Version
+	wanted = maps.Clone(wanted)
+	if !v.UsesSignalFiles() {
+		wanted["standby_mode"] = "on"
+		// Before 12 a standby stays on the timeline of its backup unless it is told.
+		wanted["recovery_target_timeline"] = "latest"
+	}
+	for _, name := range keep {
+		delete(wanted, name)
+	}
+	var p Planned
+	signal, err := h.File(ctx, in.Self.Postgres.OSUser, path.Join(in.Self.Postgres.DataDirectory, v.RecoveryFile()))
+	if err != nil {
+		return nil, err
 	}
 	if v.UsesSignalFiles() {
 		if !signal.Exists {
 			p.Effects = append(p.Effects, s.signal(in, signal, "(it makes the server start as a standby)"))
 		}
 	} else {
-		if err := s.recoveryConf(in, h, signal, wanted, &p); err != nil {
-			return Planned{}, err
+		if err := s.recoveryConf(in, h, signal, wanted, keep, &p); err != nil {
+			return nil, err
 		}
 		wanted = nil // it is all in recovery.conf
 	}
-	if err := s.autoConf(ctx, in, done, wanted, &p); err != nil {
-		return Planned{}, err
-	}
-	if len(p.Effects) == 0 {
-		return noop("%s is there, and primary_conninfo names %s", v.RecoveryFile(), up.Name), nil
-	}
-	if h.Server.Running && s.Restart == "no" && !h.Server.Version.PrimaryConninfoReloads() {
-		return Planned{Noop: "not changed", Held: []Held{{What: "primary_conninfo or primary_slot_name: needs a restart", Hint: rollingHint}}}, nil
-	}
-	if h.Server.Running {
-		p.Settles = settleStandby(in.Self.Name, h.Server.Version, p.Effects)
-	}
-	return p, nil
+	err = s.autoConf(ctx, in, done, wanted, keep, &p)
+	return p.Effects, err
 }
 
 // signal writes the file that makes a server a standby.
@@ -105,7 +154,7 @@ func (s *StandbyConfig) signal(in In, before host.File, why string) *effect.Writ
 
 // recoveryConf is that file before 12, with the settings in it. What else is in one
 // that exists stays, unless it would end recovery: a writable twin.
-func (s *StandbyConfig) recoveryConf(in In, h *facts.Host, before host.File, wanted map[string]string, p *Planned) error {
+func (s *StandbyConfig) recoveryConf(in In, h *facts.Host, before host.File, wanted map[string]string, keep []string, p *Planned) error {
 	f := conf.Parse(before.Data)
 	for _, name := range []string{"recovery_target", "recovery_target_name", "recovery_target_time", "recovery_target_xid", "recovery_target_lsn", "trigger_file"} {
 		if have, ok := f.Get(name); ok && have.Value != "" {
@@ -113,12 +162,10 @@ func (s *StandbyConfig) recoveryConf(in In, h *facts.Host, before host.File, wan
 				fmt.Errorf("%s = %s in %s would end recovery: the standby would open read-write", name, have.Value, before.Path))
 		}
 	}
-	wanted["standby_mode"] = "on"
-	// Before 12 a standby stays on the timeline of its backup unless it is told.
-	wanted["recovery_target_timeline"] = "latest"
-	if _, ok := wanted[applyDelay]; !ok {
+	if _, ok := wanted[applyDelay]; !ok && !slices.Contains(keep, applyDelay) {
 		f.Unset(applyDelay) // the inventory is the one that says
 	}
+	unsetUnwanted(f, wanted, keep)
 	if err := set(f, wanted, append(append([]string{"standby_mode"}, upstreamSettings()...), "recovery_target_timeline", applyDelay)...); err != nil {
 		return err
 	}
@@ -137,7 +184,7 @@ func (s *StandbyConfig) recoveryConf(in In, h *facts.Host, before host.File, wan
 
 // autoConf gives the standby its upstream's postgresql.auto.conf, without what made
 // that a standby itself, and with the settings wanted.
-func (s *StandbyConfig) autoConf(ctx context.Context, in In, done bool, wanted map[string]string, p *Planned) error {
+func (s *StandbyConfig) autoConf(ctx context.Context, in In, done bool, wanted map[string]string, keep []string, p *Planned) error {
 	h, err := in.self(ctx)
 	if err != nil {
 		return err
@@ -172,6 +219,9 @@ func (s *StandbyConfig) autoConf(ctx context.Context, in In, done bool, wanted m
 			auto.Unset(syncSetting)
 		}
 	}
+	if done && wanted != nil {
+		unsetUnwanted(auto, wanted, keep)
+	}
 	if err := set(auto, wanted, upstreamSettings()...); err != nil {
 		return err
 	}
@@ -180,7 +230,7 @@ func (s *StandbyConfig) autoConf(ctx context.Context, in In, done bool, wanted m
 			return err
 		}
 	}
-	if before.Exists && bytes.Equal(auto.Bytes(), before.Data) {
+	if bytes.Equal(auto.Bytes(), before.Data) && (before.Exists || len(keep) > 0) {
 		return nil
 	}
 	why := "(primary_conninfo, primary_slot_name)"

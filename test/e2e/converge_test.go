@@ -152,6 +152,13 @@ func TestPlanAndApplyMakeTheHostsWhatTheInventorySays(t *testing.T) {
 		if d := cmp.Diff(before, s.settings(t)); d != "" {
 			t.Errorf("it did something without being allowed to:\n%s", d)
 		}
+		// A restart would end a pause that somebody wants.
+		o.call("replay", "pause", "h3", "--yes").exits(0)
+		o.call("apply", "--restart", "rolling", "--yes").exits(6).says("h3", "paused", "replay resume h3")
+		if d := cmp.Diff(before, s.settings(t)); d != "" {
+			t.Errorf("it restarted beside a pause:\n%s", d)
+		}
+		o.call("replay", "resume", "h3", "--yes").exits(0)
 		shown := o.call("plan", "--restart", "rolling", "-o", "json").exits(0).pending()
 		rep := converge(t, o, "--restart", "rolling")
 		if d := cmp.Diff(shown, rep.Done[1:len(rep.Done)-1]); d != "" {

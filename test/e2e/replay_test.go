@@ -75,7 +75,11 @@ func pauseWaitResume(t *testing.T, s *site, o *operator) {
 	if *r.Replay != at || r.State != replay.Paused || r.BehindSeconds == nil || *r.BehindBytes < *r.HeldBytes || r.FreeBytes == nil {
 		t.Errorf("paused at %s: %+v", at, r)
 	}
-	o.call("replay", "pause", "h2", "--yes").exits(0).says("nothing to do")
+	again := "nothing to do"
+	if !s.version().AtLeast(14) { // which does not say whether a pause that was asked for holds
+		again = "wait until the pause of replay holds"
+	}
+	o.call("replay", "pause", "h2", "--yes").exits(0).says(again)
 	o.call("replay", "wait", "h2", "--primary-now", "--timeout", "60s").exits(1).says("replay is paused", "replay resume h2")
 	o.call("replay", "resume", "h2", "--yes").exits(0).says("done")
 	o.call("replay", "wait", "h2", "--primary-now", "--timeout", "60s").exits(0).says("h2 has replayed")
