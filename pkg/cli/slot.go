@@ -30,7 +30,7 @@ standby, on the upstream that the inventory gives it, and NAME is not needed. Wi
 --for it is for a receiver that the inventory does not know: "slot list" calls it an
 orphan, and "slot prune" drops it while nobody uses it.
 
-The slot keeps WAL from the moment on that it is made, until somebody uses it or drops it.`,
+The slot keeps WAL from its creation on, until somebody uses it or drops it.`,
 		Example: `  pgrepctl slot create --for pg3 --dry-run
   pgrepctl slot create --for pg3
   pgrepctl slot create receiver --on pg1`,
@@ -111,8 +111,10 @@ func (a *app) slotPruneCommand() *cobra.Command {
 		Use:   "prune",
 		Short: "Drop every physical slot that no host of the inventory has and nobody uses",
 		Long: `Drop all orphans, on every host of the inventory or on one: physical slots that no host
-of the inventory is to stream by, and that nobody uses now. What is in use, logical or
-temporary stays, and so does the slot of a standby that is down.
+of the inventory is to stream by or is set to, and that nobody uses now. What is in use,
+logical or temporary stays, and so does the slot of a standby that is down: while a
+standby of the inventory cannot be read, every slot that may be its own stays, and the
+plan names that standby. "slot drop" drops one by its name.
 
 A receiver that the inventory does not know, and that is away for a while, loses its slot.
 The plan names each slot before it asks.`,

@@ -14,7 +14,7 @@ import (
 )
 
 // AwaitStreaming waits until a standby streams: its upstream shows its
-// walsender as "streaming", and it has replayed (received, when it is delayed)
+// walsender as "streaming", by its name or by its slot, and it has replayed (received, when it is delayed)
 // a position that was taken from the upstream after that.
 type AwaitStreaming struct {
 	Host        string        `json:"host"`
@@ -77,34 +77,17 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 		State string `json:"state"`
 		Mark  string `json:"mark"` // moves with the positions
 	}
-	var replayed []struct {
-		Replay   *postgres.LSN `json:"replay"`
-		Writable bool          `json:"writable"`
-	}
-	last := "no walsender for it"
+	w := &walsenderWait{e: e, up: up, sb: sb, last: "no walsender for it"}
 	err = pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
 		if err := up.Query(ctx, &senders, e.Version.SenderProgress(), e.Application); err != nil {
 			return false, "", err
 		}
-		if len(senders) > 0 {
-			last = "its walsender is in state " + senders[0].State
-			return len(senders) == 1 && senders[0].State == "streaming", senders[0].Mark, nil
+		if len(senders) == 0 {
+			return w.unnamed(ctx)
 		}
-		// What it fetches from an archive no walsender shows.
-		last = "no walsender for it"
-		if err := sb.Query(ctx, &replayed, "select "+e.Version.LastReplay()+" as replay, not pg_is_in_recovery() as writable"); err != nil {
-			return false, "", err
-		}
-		if len(replayed) == 1 && replayed[0].Writable {
-			return false, "", errWritable
-		}
-		if len(replayed) == 1 && replayed[0].Replay != nil {
-			return false, replayed[0].Replay.String(), nil
-		}
-		return false, "", nil
-	}, func() error {
-		return stillness{fmt.Errorf("not streaming, and no progress for %s: %s", e.Timeout, last)}
-	})
+		w.found("its walsender is in state " + senders[0].State)
+		return len(senders) == 1 && senders[0].State == "streaming", senders[0].Mark, nil
+	}, w.expired)
 	if err != nil {
 		return nil, e.explain(ctx, env, err)
 	}
@@ -184,6 +167,8 @@ func (e *AwaitStreaming) explain(ctx context.Context, env Env, err error) error 
 	if gone != "" {
 		f.Err = fmt.Errorf("%w; %s", err, gone)
 		f.Hint = "once this run is undone, or abandoned: pgrepctl standby reseed " + e.Host
+	} else if errors.As(err, &misnamed{}) {
+		f.Hint = e.naming()
 	} else if e.Log != "" {
 		f.Hint = "its walreceiver says why in " + e.Log
 	}

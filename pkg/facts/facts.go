@@ -259,7 +259,7 @@ type Replay struct {
 	SenderPort     int    `json:"sender_port"`
 	SlotName       string `json:"slot_name"`
 	// ConfiguredSlot is primary_slot_name, also while nothing is received;
-	// empty before 12, where it stands in recovery.conf.
+	// empty before 12, where it stands in recovery.conf: Data.PrimarySlotName.
 	ConfiguredSlot string        `json:"configured_slot"`
 	Receive        *postgres.LSN `json:"receive"`
 	Replay         *postgres.LSN `json:"replay"`
@@ -369,6 +369,12 @@ type DataDir struct {
 	History   []postgres.Fork `json:"history,omitempty"`
 	// Note says why a directory is Foreign when its names do not.
 	Note string `json:"note,omitempty"`
+	// PrimarySlotName is primary_slot_name in the files of a standby: before 12 in
+	// recovery.conf, which SQL does not tell; from 12 on of one whose server does not
+	// run, for a running one tells what it is set to (Replay.ConfiguredSlot).
+	PrimarySlotName string `json:"primary_slot_name,omitempty"`
+	// PrimarySlotUnread is why those files do not tell.
+	PrimarySlotUnread string `json:"primary_slot_unread,omitempty"`
 }
 
 // Overwrites reports whether what is there is older than any copy of ours, and is being

@@ -13,8 +13,8 @@ type Use string
 const (
 	// Needed: a standby of the inventory streams from this sender by it.
 	Needed Use = "standby"
-	// Guest: a host of the inventory uses it now, or is set to, and the
-	// inventory says another slot or another upstream.
+	// Guest: a host of the inventory uses it now, or is set to, whether its server
+	// runs or not, and the inventory says another slot or another upstream.
 	Guest Use = "guest"
 	// Orphan: a physical slot that no host of the inventory uses. It keeps
 	// WAL for ever, or somebody whom the inventory does not know uses it.
@@ -34,8 +34,9 @@ type Owner struct {
 // OwnerOf is the one rule of ownership: s is a slot on sender, which may be the
 // primary or a standby. A name alone says nothing: the slot of a standby that has
 // moved to another upstream is an orphan where it was. peers are the facts of other
-// hosts, as far as they are known: a standby whose link is cut just now, and that is
-// set to another slot than the inventory says, is found only there.
+// hosts, as far as they are known: a standby whose link is cut just now, or whose server
+// does not run, and that is set to another slot than the inventory says, is found only
+// there.
 func OwnerOf(cl *inventory.Cluster, sender *inventory.Host, s facts.Slot, peers ...*facts.Host) Owner {
 	switch {
 	case s.Type == "logical":
@@ -52,7 +53,7 @@ func OwnerOf(cl *inventory.Cluster, sender *inventory.Host, s facts.Slot, peers 
 	}
 	for _, p := range peers {
 		d, ok := cl.Host(p.Name)
-		if ok && d.UpstreamName == sender.Name && p.Server.InRecovery && p.Server.Replay.ConfiguredSlot == s.Name {
+		if ok && d.UpstreamName == sender.Name && setTo(p, s.Name) {
 			return Owner{Use: Guest, Host: d.Name}
 		}
 	}

@@ -45,6 +45,7 @@ func TestOneRuleSaysWhoseASlotIs(t *testing.T) {
 		f.Server.InRecovery, f.Server.Replay.ConfiguredSlot = true, name
 		return []*facts.Host{facts.New("pg9", nil), f}
 	}
+	stopped := func(host, name string) []*facts.Host { return []*facts.Host{down(host, name)} }
 	for name, c := range map[string]struct {
 		on      string
 		slot    facts.Slot
@@ -67,6 +68,9 @@ func TestOneRuleSaysWhoseASlotIs(t *testing.T) {
 		"a standby is set to it, whose link is cut":              {"pg1", physical("old"), set("pg2", "old"), slot.Owner{Use: slot.Guest, Host: "pg2"}, false},
 		"a standby of another host is set to that name":          {"pg1", physical("old"), set("pg3", "old"), slot.Owner{Use: slot.Orphan}, true},
 		"a standby is set to another":                            {"pg1", physical("old"), set("pg2", "older"), slot.Owner{Use: slot.Orphan}, true},
+		"a standby whose server is stopped is set to it":         {"pg1", physical("old"), stopped("pg2", "old"), slot.Owner{Use: slot.Guest, Host: "pg2"}, false},
+		"a stopped standby of another host is set to that name":  {"pg1", physical("old"), stopped("pg3", "old"), slot.Owner{Use: slot.Orphan}, true},
+		"a stopped standby is set to another":                    {"pg1", physical("old"), stopped("pg2", "second"), slot.Owner{Use: slot.Orphan}, true},
 		"a copy of the primary's logical one":                    {"pg2", facts.Slot{Name: "sub", Type: "logical", Synced: true}, nil, slot.Owner{Use: slot.Logical}, false},
 		"of a base backup":                                       {"pg1", facts.Slot{Name: "b", Type: "physical", Temporary: true, Active: true}, nil, slot.Owner{Use: slot.Temporary}, false},
 	} {

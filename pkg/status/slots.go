@@ -85,6 +85,22 @@ type SlotRow struct {
 	LostSeconds   *float64 `json:"lost_seconds"`
 	// Drop is the command that drops it, of one that nobody uses.
 	Drop string `json:"drop,omitempty"`
+	// MayUse are standbys that may come back to it, of one that seems to be nobody's: what
+	// they are set to is not known.
+	MayUse []string `json:"may_use,omitempty"`
+}
+
+// doubted says so, after what is said of a slot that nobody uses.
+func (r SlotRow) doubted() string {
+	const few = 3
+	names := r.MayUse
+	if len(names) == 0 {
+		return ""
+	}
+	if len(names) > few {
+		names = append(slices.Clone(names[:few]), fmt.Sprintf("one of %d more", len(names)-few))
+	}
+	return ", unless " + strings.Join(names, " or ") + " comes back to it, which is not known"
 }
 
 const (
@@ -186,6 +202,8 @@ func (s *SlotSender) add(c census, h *inventory.Host, x facts.Slot, sample Sampl
 		SafeWALSize: x.SafeWALSize, RetainedBytes: slot.Kept(sample.After, x), Growth: f.Growth, FullSeconds: f.Full, LostSeconds: f.Lost}
 	if c.strange(h, x, peers...) {
 		row.Drop = c.drop(h, x)
+		doubt := slot.DoubtOf(c.in, h, x, peers...)
+		row.MayUse = slices.Concat(doubt.Unread, doubt.Down)
 	}
 	if f.Full != nil && (s.FullSeconds == nil || *f.Full < *s.FullSeconds) {
 		s.FullSeconds = f.Full
@@ -219,7 +237,7 @@ func (s *SlotSender) judge(r SlotRow, late bool) {
 	case r.WALStatus == "lost":
 		s.lost(r, name, needed)
 	case r.Drop != "":
-		s.note(Warning, "strange-slot", name+" is used by nobody, and keeps WAL until the disk is full", "if nobody needs it: "+r.Drop)
+		s.note(Warning, "strange-slot", name+" is used by nobody, and keeps WAL until the disk is full"+r.doubted(), "if nobody needs it: "+r.Drop)
 	case r.Use == slot.Orphan:
 		who := "a session"
 		if r.Client != "" {
@@ -243,10 +261,15 @@ func (s *SlotSender) judge(r SlotRow, late bool) {
 	}
 	hint := "bring its receiver back"
 	switch {
+	case r.Drop != "" && r.doubted() != "":
+		hint = "if nobody needs it: " + r.Drop
 	case r.Drop != "":
 		hint = r.Drop
 	case r.Host != "":
 		hint = "bring " + r.Host + " back; to give it up, for the sake of this server: " + slot.DropCommandOf(s.Host, r.Host, facts.Slot{Name: r.Slot})
+		if r.Active { // its standby is slower than what is written
+			hint = "let " + r.Host + " catch up; to give it up, for the sake of this server: " + slot.DropCommandOf(s.Host, r.Host, facts.Slot{Name: r.Slot}) + " --terminate"
+		}
 	case r.Use == slot.Orphan:
 		hint += "; to give it up: " + slot.DropCommand(s.Host, facts.Slot{Name: r.Slot}) + " --terminate"
 	}

@@ -145,7 +145,9 @@ func TestASlotThatFillsTheDiskHasTheCommandThatDropsIt(t *testing.T) {
 	t.Parallel()
 	own := facts.Slot{Name: "pg2", Type: "physical", RestartLSN: at(1600), WALStatus: "reserved"}
 	receiver := facts.Slot{Name: "old", Type: "physical", RestartLSN: at(1500), WALStatus: "reserved", Active: true, Client: "pg_receivewal"}
+	slow := facts.Slot{Name: "pg2", Type: "physical", RestartLSN: at(1500), WALStatus: "reserved", Active: true, Client: "pg2"}
 	for x, want := range map[*facts.Slot]string{
+		&slow:     "let pg2 catch up; to give it up, for the sake of this server: pgrepctl slot drop pg2 --on pg1 --of pg2 --terminate",
 		&own:      "bring pg2 back; to give it up, for the sake of this server: pgrepctl slot drop pg2 --on pg1 --of pg2",
 		&receiver: "bring its receiver back; to give it up: pgrepctl slot drop old --on pg1 --terminate",
 	} {
@@ -154,6 +156,44 @@ func TestASlotThatFillsTheDiskHasTheCommandThatDropsIt(t *testing.T) {
 		if i < 0 || r.Hosts[0].Notes[i].Hint != want {
 			t.Errorf("%s: %+v", x.Name, r.Hosts[0].Notes)
 		}
+	}
+}
+
+// A standby that is away may be set to a slot of any name.
+func TestASlotThatAStandbyMayComeBackToIsNotSaidToBeNobodys(t *testing.T) {
+	t.Parallel()
+	orphan := facts.Slot{Name: "old", Type: "physical", RestartLSN: at(1500), WALStatus: "reserved"}
+	stopped := func(name string) *facts.Host {
+		f := facts.New(name, nil)
+		f.Data = facts.DataDir{State: facts.Cluster, Standby: true, Version: "15", PrimarySlotName: "old"}
+		return f
+	}
+	for name, c := range map[string]struct {
+		damage      func(r map[string]Result)
+		note, full  string
+		drop, owner string
+	}{
+		"all are read": {func(map[string]Result) {}, "slot old is used by nobody, and keeps WAL until the disk is full",
+			"pgrepctl slot drop old --on pg1", "pgrepctl slot drop old --on pg1", ""},
+		"one does not answer": {func(r map[string]Result) { r["pg3"] = Result{Err: errors.New("pg3: gone")} },
+			"slot old is used by nobody, and keeps WAL until the disk is full, unless pg3 comes back to it, which is not known",
+			"if nobody needs it: pgrepctl slot drop old --on pg1", "pgrepctl slot drop old --on pg1", ""},
+		"one that is stopped may not have moved": {func(r map[string]Result) { r["pg3"] = Result{Facts: stopped("pg3")} },
+			"slot old is used by nobody, and keeps WAL until the disk is full, unless pg3 comes back to it, which is not known",
+			"if nobody needs it: pgrepctl slot drop old --on pg1", "pgrepctl slot drop old --on pg1", ""},
+		"one that is stopped is set to it": {func(r map[string]Result) { r["pg2"] = Result{Facts: stopped("pg2")} },
+			"pg2 streams by slot old, or is set to, and the inventory does not say so",
+			"bring pg2 back; to give it up, for the sake of this server: pgrepctl slot drop old --on pg1 --of pg2", "", "pg2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			results := healthy()
+			c.damage(results)
+			h := slotsOf(cluster(), results, idle(orphan).writes(1*mb)).Hosts[0]
+			if len(h.Notes) < 2 || h.Notes[0].Text != c.note || h.Notes[1].Hint != c.full || h.Slots[0].Drop != c.drop || h.Slots[0].Host != c.owner {
+				t.Errorf("%+v\n%+v", h.Slots, h.Notes)
+			}
+		})
 	}
 }
 

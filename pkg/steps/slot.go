@@ -116,7 +116,13 @@ func (s *Slot) Plan(ctx context.Context, in In) (Planned, error) {
 		return Planned{}, err
 	}
 	ours := in.Run.Claimed(claim) || done
-	if have.Type == "physical" && ours && (!have.Active || have.Client == "" || have.Client == applicationName(in.Standby)) {
+	mine := !have.Active || have.Client == "" || have.Client == applicationName(in.Standby)
+	if done && !mine {
+		if mine, err = in.streamsBy(ctx, h, have); err != nil {
+			return Planned{}, err
+		}
+	}
+	if have.Type == "physical" && ours && mine {
 		if done {
 			return noop("slot %s exists; %s", s.Name, reason), nil
 		}

@@ -41,18 +41,13 @@ func (s *Slot) absent(ctx context.Context, in In) (Planned, error) {
 }
 
 // ownerOf asks the standbys of the host too, those that answer, before it calls a
-// slot that nobody uses an orphan.
+// slot that nobody uses an orphan. Of one that is named by who drops it, that will do.
 func (in In) ownerOf(ctx context.Context, have facts.Slot) slot.Owner {
 	owner := slot.OwnerOf(in.Cluster, in.Self, have)
 	if owner.Use != slot.Orphan || have.Active {
 		return owner
 	}
-	var peers []*facts.Host
-	for _, d := range in.Cluster.Downstreams(in.Self) {
-		if f, err := in.Facts.Of(ctx, d.Name); err == nil {
-			peers = append(peers, f)
-		}
-	}
+	peers, _ := in.peers(ctx, in.Cluster.Downstreams(in.Self))
 	return slot.OwnerOf(in.Cluster, in.Self, have, peers...)
 }
 

@@ -141,6 +141,13 @@ func TestSlotsAreListedMadeDroppedPrunedAndLimited(t *testing.T) {
 		s.do(t, s.lab.Kill(t.Context(), "h3"))
 		o.call("slot", "prune", "--dry-run", "--connect-timeout", "3s").exits(5)
 		o.call("slot", "prune", "--on", "h1", "--yes", "--connect-timeout", "3s").exits(0)
+		// A slot of nobody may be that of the standby that cannot be asked.
+		s.sql(t, "h1", "postgres", "select pg_create_physical_replication_slot('other')")
+		o.call("slot", "prune", "--on", "h1", "--yes", "--connect-timeout", "3s").exits(0).says("which slot h3 uses is not known", "slot drop other --on h1")
+		if got := s.slotNames(t, "h1"); got != "h2 h3 other" {
+			t.Errorf("slots after a prune without h3: %s", got)
+		}
+		o.call("slot", "drop", "other", "--on", "h1", "--yes", "--connect-timeout", "3s").exits(0)
 	})
 
 	t.Run("limit is set by a reload, and not below what a slot keeps", func(t *testing.T) {

@@ -99,6 +99,9 @@ func (g *Gatherer) gather(ctx context.Context, r reach) (*facts.Host, *scan, err
 	if err != nil {
 		return nil, nil, fmt.Errorf("read server of %s: %w", g.h.Name(), err)
 	}
+	if err := g.readPrimarySlot(ctx, out); err != nil {
+		return nil, nil, fmt.Errorf("read primary_slot_name of %s: %w", g.h.Name(), err)
+	}
 	return out, s, nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres/conf"
 )
 
 // errTorn is a control file that was read while the server wrote it.
@@ -105,6 +106,9 @@ func parseData(r record, pg inventory.Postgres, df space) (facts.DataDir, error)
 	d.HasConfig = r.has("main_config")
 	d.HistoryOf, d.History = parseHistory(r)
 	d.Standby = isStandby(r, d.Version, pg.Version)
+	if d.Standby {
+		d.PrimarySlotName = slotSetting(conf.Parse([]byte(r.get("primary_slot"))))
+	}
 	control, err := parseControlHex(r.get("control"))
 	switch {
 	case r.has("file:" + postgres.RunMarker):

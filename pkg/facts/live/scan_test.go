@@ -79,6 +79,14 @@ func TestGatherTellsWhatADirectoryIs(t *testing.T) {
 			files: map[string]string{"data/PG_VERSION": "9.6\n", "data/recovery.conf": " Standby_Mode 'true' # x\n"},
 			want:  facts.DataDir{State: facts.Foreign, Version: "9.6", Standby: true, Sample: []string{"PG_VERSION", "recovery.conf"}, HasData: true}, note: true,
 		},
+		"recovery.conf with a slot": {
+			files: map[string]string{"data/PG_VERSION": "11\n", "data/recovery.conf": "standby_mode = on\n#primary_slot_name = 'no'\n Primary_Slot_Name 'pg3_old' # x\nprimary_conninfo = 'password=x primary_slot_name=no'\n"},
+			want:  facts.DataDir{State: facts.Foreign, Version: "11", Standby: true, PrimarySlotName: "pg3_old", Sample: []string{"PG_VERSION", "recovery.conf"}, HasData: true}, note: true,
+		},
+		"recovery.conf of no standby, with a slot": {
+			files: map[string]string{"data/PG_VERSION": "11\n", "data/recovery.conf": "primary_slot_name = 'pg3_old'\n"},
+			want:  facts.DataDir{State: facts.Foreign, Version: "11", Sample: []string{"PG_VERSION", "recovery.conf"}, HasData: true}, note: true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

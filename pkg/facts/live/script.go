@@ -51,7 +51,8 @@ if cd -P "$dir" 2>/dev/null; then
 	where=${text%%"$nl"*}
 	[ -f global/pg_control ] && kv control "$(od -An -v -tx1 -N512 global/pg_control 2>/dev/null)"
 	[ -f standby.signal ] && kv standby_signal yes
-	[ -f recovery.conf ] && grep -Eiqs "^[[:space:]]*standby_mode[[:space:]]*[= ][[:space:]]*'?(on|t|tr|tru|true|y|ye|yes|1)'?[[:space:]]*(#|\$)" recovery.conf && kv recovery_conf yes
+	[ -f recovery.conf ] && grep -Eiqs "^[[:space:]]*standby_mode[[:space:]]*[= ][[:space:]]*'?(on|t|tr|tru|true|y|ye|yes|1)'?[[:space:]]*(#|\$)" recovery.conf && kv recovery_conf yes &&
+		kv primary_slot "$(grep -Ei '^[[:space:]]*primary_slot_name' recovery.conf 2>/dev/null)"
 	[ -f postgresql.conf ] && kv main_config yes
 	h=
 	for f in pg_wal/*.history pg_xlog/*.history; do [ -f "$f" ] && h=$f; done
