@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -41,8 +42,15 @@ type WriteFile struct {
 	// Own: the file is this tool's alone. It is replaced whatever it holds,
 	// and undoing removes it.
 	Own bool `json:"own,omitempty"`
-	// Sensitive: no diff is shown, and no hash leaves the host.
+	// Was is what a file of our own held, of an earlier run above all, and holds no
+	// secret: undoing writes it back.
+	Was string `json:"-"`
+	// Sensitive: no diff is shown, and no hash leaves the host. The hash of one in which
+	// something looks like a secret does not leave it either.
 	Sensitive bool `json:"sensitive"`
+	// Lines: the file is not this tool's alone, and these are its lines in it. Undoing
+	// its making takes them out, and leaves what others have added.
+	Lines *Passfile `json:"-"`
 	// ReloadBack: once the old bytes are restored, the server reads them at once.
 	ReloadBack bool `json:"-"`
 	// What is the subject shown, default the path.
@@ -72,10 +80,22 @@ func (e *WriteFile) Describe() Description {
 		d.Verb = "edit"
 	}
 	if !e.Sensitive {
-		d.Diff = udiff.Unified(e.Path, e.Path, string(e.Before.Data), string(e.Data))
+		// Beside the line that is edited there may be one with a password.
+		d.Diff = udiff.Unified(e.Path, e.Path, string(facts.MaskSecrets(e.Before.Data)), string(facts.MaskSecrets(e.Data)))
 	}
 	return d
 }
+
+// secret reports whether a hash of the file could give a secret away.
+func (e *WriteFile) secret() bool {
+	return e.Sensitive || facts.HoldsSecret(e.Before.Data) || facts.HoldsSecret(e.Data)
+}
+
+// editedAs begins the key of a note: that a run was about to change a file of which the
+// journal has no hash, and where the bytes from before are.
+const editedAs = "edited:"
+
+func editedKey(host, p string) string { return editedAs + host + ":" + p }
 
 func (e *WriteFile) Do(ctx context.Context, env Env) (Output, error) {
 	if e.Before.Exists && !e.Own && e.Image == "" {
@@ -95,6 +115,13 @@ func (e *WriteFile) Do(ctx context.Context, env Env) (Output, error) {
 		f.Mode, f.UID, f.GID = e.Before.Mode, e.Before.UID, e.Before.GID
 		if err := e.keepImage(ctx, files); err != nil {
 			return nil, err
+		}
+		if e.secret() {
+			// Should somebody take the image away, an undo could not tell this from an
+			// edit that never began.
+			if err := env.Note(ctx, Output{editedKey(e.Host, e.Path): e.Image}); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if e.SetMode {
@@ -138,18 +165,21 @@ func (e *WriteFile) putBack(ctx context.Context, files host.Files, now host.File
 }
 
 func (e *WriteFile) Inverse() Effect {
+	if e.Own && e.Was != "" {
+		return &RestoreFile{Host: e.Host, As: e.As, Path: e.Path, Was: e.Was, AfterSHA: sum(e.Data)}
+	}
 	if e.Own {
 		return &RemoveFile{Host: e.Host, As: e.As, Path: e.Path, What: e.What, Own: e.Inert()}
 	}
 	if e.Before.Exists {
-		inv := &RestoreFile{Host: e.Host, As: e.As, Path: e.Path, Image: e.image(), Mode: e.Before.Mode, Sensitive: e.Sensitive, Reload: e.ReloadBack}
-		if !e.Sensitive {
+		inv := &RestoreFile{Host: e.Host, As: e.As, Path: e.Path, Image: e.image(), Mode: e.Before.Mode, Sensitive: e.secret(), Reload: e.ReloadBack}
+		if !inv.Sensitive {
 			inv.BeforeSHA, inv.AfterSHA = sum(e.Before.Data), sum(e.Data)
 		}
 		return inv
 	}
-	inv := &RemoveFile{Host: e.Host, As: e.As, Path: e.Path, What: e.What}
-	if !e.Sensitive { // a hash of a short secret could be guessed from the journal
+	inv := &RemoveFile{Host: e.Host, As: e.As, Path: e.Path, What: e.What, Lines: e.Lines}
+	if !e.secret() { // a hash of a short secret could be guessed from the journal
 		inv.IfSHA = sum(e.Data)
 	}
 	return inv
@@ -175,16 +205,23 @@ func then(h *facts.Host, f func(*facts.Host)) {
 // sweep removes what a writing of p that was cut off has left beside it
 // (host.Files.Write): when the tool is killed nobody else will.
 func sweep(ctx context.Context, files host.Files, p string) error {
-	entries, err := files.List(ctx, path.Dir(p))
+	return sweepNames(ctx, files, path.Dir(p), tempPrefix(p))
+}
+
+func tempPrefix(p string) string { return "." + path.Base(p) + ".pgrepctl-" }
+
+// sweepNames removes the files of a directory whose names begin with one of prefixes.
+func sweepNames(ctx context.Context, files host.Files, dir string, prefixes ...string) error {
+	entries, err := files.List(ctx, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("list %s: %w", path.Dir(p), err)
+		return fmt.Errorf("list %s: %w", dir, err)
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name, "."+path.Base(p)+".pgrepctl-") {
-			if err := files.Remove(ctx, path.Join(path.Dir(p), e.Name)); err != nil {
+		if slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(e.Name, prefix) }) {
+			if err := files.Remove(ctx, path.Join(dir, e.Name)); err != nil {
 				return fmt.Errorf("remove %s: %w", e.Name, err)
 			}
 		}

@@ -2,8 +2,12 @@ package effect
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"path"
 	"slices"
 	"time"
 
@@ -96,15 +100,44 @@ func (e *HealthFile) Do(ctx context.Context, env Env) (Output, error) {
 	if e.Serve {
 		err = files.Remove(ctx, e.Path)
 	} else {
-		err = files.Write(ctx, e.file(), nil)
+		err = e.make(ctx, files)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e.Path, err)
 	}
 	// Of a try that was cut off. Reads do not wait for it: who may make the file there need
 	// not be allowed to list what is beside it.
-	_ = sweep(ctx, files, e.Path)
+	_ = sweepNames(ctx, files, path.Dir(e.Path), tempPrefix(e.Path), "."+tempPrefix(e.Path))
 	return nil, nil
+}
+
+// make gives the file its name by a rename, which puts it there and not where a symlink
+// leads: others may write in its directory, /tmp for one, and the OS user of the database
+// would write for them over a file of its own. For the same reason nobody can tell before
+// under which name it is written first.
+func (e *HealthFile) make(ctx context.Context, files host.Files) error {
+	is, err := files.Stat(ctx, e.Path)
+	if err == nil && is.Mode&fs.ModeSymlink != 0 {
+		return fault.Refuse(e.Host, "find out who has made it (ls -l "+e.Path+"), and remove it; or name a file in a directory that nobody else may write to in the inventory; then type the same command again",
+			untouched{errors.New("it is a symbolic link, and would be followed to a file that may be of somebody else; reads were not kept away")})
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look at it: %w", err)
+	}
+	f := e.file()
+	f.Path = path.Join(path.Dir(e.Path), tempPrefix(e.Path)+rand.Text())
+	if err := files.Write(ctx, f, nil); err != nil {
+		return err
+	}
+	err = files.Rename(ctx, f.Path, e.Path)
+	if err == nil {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	if left, lerr := host.Exists(ctx, files, f.Path); lerr == nil && !left {
+		return nil // only the fsync of a directory that cannot be read: no step counts on it
+	}
+	return errors.Join(err, files.Remove(ctx, f.Path))
 }
 
 // othersServe refuses a drain that would leave too few standbys to read from.

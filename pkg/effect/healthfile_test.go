@@ -122,3 +122,90 @@ func TestTheWaitForACheckEndsWithItsTimeOrTheRun(t *testing.T) {
 		t.Errorf("it is shown as %q", d)
 	}
 }
+
+// Everybody may make a name in /tmp, and the OS user of the database may write where
+// another one may not.
+func TestAHealthFileIsNotWrittenThroughASymlink(t *testing.T) {
+	t.Parallel()
+	const link, target = "/tmp/drained", "/var/lib/postgresql/15/main/PG_VERSION"
+	for name, there := range map[string]bool{"to a file": true, "to nothing": false} {
+		fs := hosttest.NewFS("/tmp", "/var/lib/postgresql/15/main")
+		if there {
+			fs.Put(target, "postgres", 0o600, "15\n")
+		}
+		if err := fs.Files("").Symlink(t.Context(), target, link); err != nil {
+			t.Fatal(err)
+		}
+		start := fs.Dump("/")
+		e := &effect.HealthFile{Host: "pg2", As: "postgres", Path: link, Text: "run1\n"}
+		_, err := e.Do(t.Context(), newEnv(hosttest.NewScript(t, "pg2", fs)))
+		if fault.ClassOf(err) != fault.Refused || !errors.Is(err, effect.ErrUntouched) || !strings.Contains(err.Error(), "/tmp/drained: ") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if now := fs.Dump("/"); now != start {
+			t.Errorf("%s: it was written:\n%s", name, now)
+		}
+	}
+}
+
+// One that is made in the moment between the look and the write is replaced, and not followed.
+func TestASymlinkThatComesBetweenIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	const link, target = "/tmp/drained", "/var/lib/postgresql/15/main/PG_VERSION"
+	fs := hosttest.NewFS("/tmp")
+	fs.Put(target, "postgres", 0o600, "15\n")
+	made := false
+	fs.OnChange(func(string, bool) error {
+		if made {
+			return nil
+		}
+		made = true
+		return fs.Files("").Symlink(t.Context(), target, link)
+	})
+	do(t, &effect.HealthFile{Host: "pg2", As: "postgres", Path: link, Text: "run1\n"}, newEnv(hosttest.NewScript(t, "pg2", fs)))
+	if got, _ := fs.Get(target); got != "15\n" {
+		t.Errorf("the file that it led to has %q", got)
+	}
+	if got, _ := fs.Get(link); got != "run1\n" {
+		t.Errorf("the health file has %q", got)
+	}
+}
+
+// A tool that is killed, or a rename that is not allowed, leaves nothing behind for long.
+func TestAHealthFileThatBrokeOffAnywhereIsTakenBack(t *testing.T) {
+	t.Parallel()
+	for k, more := 1, true; more; k++ {
+		fs := hosttest.NewFS("/run")
+		start, n, broken := fs.Dump("/"), 0, errors.New("connection lost")
+		fs.OnChange(func(string, bool) error {
+			if n++; n >= k {
+				return broken
+			}
+			return nil
+		})
+		e := &effect.HealthFile{Host: "pg2", As: "postgres", Path: "/run/drained", Text: "run1\n"}
+		in := newEnv(hosttest.NewScript(t, "pg2", fs))
+		_, err := e.Do(t.Context(), in)
+		more = err != nil
+		fs.OnChange(nil)
+		do(t, e.Inverse(), in)
+		if now := fs.Dump("/"); now != start {
+			t.Errorf("broken off at %d, it left:\n%s", k, now)
+		}
+	}
+}
+
+// The file beside is written by way of another one beside that.
+func TestWhatTheWritingOfAHealthFileHasLeftIsSwept(t *testing.T) {
+	t.Parallel()
+	fs := hosttest.NewFS()
+	fs.Dir("/run", "postgres", 0o755)
+	start := fs.Dump("/")
+	fs.Put("/run/.drained.pgrepctl-A", "postgres", 0o644, "run1\n")
+	fs.Put("/run/..drained.pgrepctl-A.pgrepctl-B", "postgres", 0o600, "ru")
+	e := &effect.HealthFile{Host: "pg2", As: "postgres", Path: "/run/drained", Text: "run1\n"}
+	do(t, e.Inverse(), newEnv(hosttest.NewScript(t, "pg2", fs)))
+	if now := fs.Dump("/"); now != start {
+		t.Errorf("it left:\n%s", now)
+	}
+}

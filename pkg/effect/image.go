@@ -37,7 +37,7 @@ func (e *WriteFile) keepImage(ctx context.Context, files host.Files) error {
 		}
 		return nil
 	}
-	if !e.Sensitive {
+	if !e.secret() {
 		return keep(image, e.Before.Data)
 	}
 	written, err := readSums(ctx, files, image)
@@ -62,7 +62,7 @@ func readSums(ctx context.Context, files host.Files, image string) ([]string, er
 
 // image is where the bytes before are kept.
 func (e *WriteFile) image() string {
-	if e.Sensitive {
+	if e.secret() {
 		return e.Image
 	}
 	return e.Image + "." + sum(e.Before.Data)[:8]

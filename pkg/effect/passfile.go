@@ -37,8 +37,8 @@ func (p *Passfile) line(e PassEntry, pw secret.Value) (string, error) {
 	return l.Reveal(), err
 }
 
-// ours reports whether a line is for one of the servers, whatever the password.
-func (p *Passfile) ours(line []byte) (bool, error) {
+// Ours reports whether a line is for one of the servers, whatever the password.
+func (p *Passfile) Ours(line []byte) (bool, error) {
 	for _, e := range p.Entries {
 		const any = "x"
 		l, err := p.line(e, secret.New(any))
@@ -102,7 +102,7 @@ func (e *RemovePassfile) Do(ctx context.Context, env Env) (Output, error) {
 	err = editLines(ctx, env, e.Host, e.As, e.Path, 0, func(now host.File) ([]byte, bool) {
 		var keep []byte
 		for l := range bytes.Lines(now.Data) {
-			ours, err := e.ours(l)
+			ours, err := e.Ours(l)
 			wrong = errors.Join(wrong, err)
 			if !ours {
 				keep = append(keep, l...)
@@ -160,7 +160,7 @@ func (e *WritePassfile) Do(ctx context.Context, env Env) (Output, error) {
 		}
 	} else {
 		for l := range bytes.Lines(now.Data) {
-			ours, err := e.ours(l)
+			ours, err := e.Ours(l)
 			if err != nil {
 				return nil, fmt.Errorf("passfile: %w", err)
 			}

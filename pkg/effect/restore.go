@@ -28,6 +28,8 @@ type RestoreFile struct {
 	// Reload: the server reads it at once, before what was done earlier is taken
 	// back too.
 	Reload bool `json:"reload,omitempty"`
+	// Was is what a file of our own held; it needs no image. See WriteFile.
+	Was string `json:"was,omitempty"`
 }
 
 func (e *RestoreFile) Kind() string    { return "restore-file" }
@@ -63,6 +65,9 @@ func (e *RestoreFile) restore(ctx context.Context, env Env) (Output, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", e.Path, err)
 	}
+	if e.Was != "" {
+		return nil, e.ownBack(ctx, env, files, now)
+	}
 	if !now.Exists {
 		// Gone with all that was beside it: a copy that came later in the run filled the
 		// directory, and was taken back before this. One file that is missing from among
@@ -79,7 +84,7 @@ func (e *RestoreFile) restore(ctx context.Context, env Env) (Output, error) {
 	have := sum(now.Data)
 	switch {
 	case k.image == nil && e.Sensitive && !slices.Contains(k.after, have):
-		return nil, nil // the image comes first: without it nothing was written
+		return nil, e.refuseWithoutImage(env)
 	case have == k.before && now.Exists && (e.Mode == 0 || e.Mode == now.Mode):
 		return nil, nil
 	case !now.Exists || have != k.before && !slices.Contains(k.after, have):
@@ -97,6 +102,35 @@ func (e *RestoreFile) restore(ctx context.Context, env Env) (Output, error) {
 		return nil, fmt.Errorf("restore %s: %w", e.Path, err)
 	}
 	return nil, nil
+}
+
+// refuseWithoutImage: the image comes first, so without it nothing was written; unless it
+// was, and the image was taken away since: a retire does that, for it may hold a password.
+func (e *RestoreFile) refuseWithoutImage(env Env) error {
+	if _, edited := env.Known(editedKey(e.Host, e.Path)); !edited {
+		return nil
+	}
+	return &fault.Error{Class: fault.Refused, Host: e.Host, Op: "restore " + e.Path, State: "the file was left as it is",
+		Err:  fmt.Errorf("the run has edited it, and %s, with the bytes from before, is gone (standby retire removes what may hold a replication password)", e.Image),
+		Hint: "look at " + e.Path + " on " + e.Host + ", and mend by hand what is wrong in it; then: pgrepctl runs abandon " + env.Run().ID}
+}
+
+// ownBack writes back what a file of our own held, unless what we wrote is gone: with its
+// directory, or because somebody else wrote his own since, and has the say there.
+func (e *RestoreFile) ownBack(ctx context.Context, env Env, files host.Files, now host.File) error {
+	if !now.Exists || string(now.Data) == e.Was {
+		return nil
+	}
+	if sum(now.Data) != e.AfterSHA {
+		env.Warn(e.Host, e.Path+" was left as it is: it is of another run by now (see pgrepctl status)")
+		return nil
+	}
+	f := now
+	f.Data = []byte(e.Was)
+	if err := files.Write(ctx, f, &now); err != nil {
+		return fmt.Errorf("restore %s: %w", e.Path, err)
+	}
+	return nil
 }
 
 // kept is what an edit can be taken back by: the bytes before, nil when they are
@@ -126,6 +160,9 @@ func (e *RestoreFile) kept(ctx context.Context, files host.Files) (kept, error) 
 // DropImage removes the bytes kept from before, once an undo is complete, and
 // the run's directory with the last of them.
 func (e *RestoreFile) DropImage(ctx context.Context, env Env) error {
+	if e.Image == "" {
+		return nil
+	}
 	names := []string{e.Image}
 	if e.Sensitive {
 		names = append(names, e.Image+sumsSuffix)
@@ -170,6 +207,8 @@ type RemoveFile struct {
 	Own bool `json:"own,omitempty"`
 	// Sync makes the removal durable before anything else is done.
 	Sync bool `json:"sync,omitempty"`
+	// Lines: only these are removed, and the file with the last line in it.
+	Lines *Passfile `json:"lines,omitempty"`
 
 	Then func(*facts.Host) `json:"-"`
 }
@@ -185,7 +224,11 @@ func (e *RemoveFile) Inert() bool { return e.Own }
 func (e *RemoveFile) Known() bool { return true }
 
 func (e *RemoveFile) Describe() Description {
-	return Description{Verb: "remove", Subject: cmp.Or(e.What, e.Path), Detail: e.Why, NoReturn: e.NoReturn}
+	d := Description{Verb: "remove", Subject: cmp.Or(e.What, e.Path), Detail: e.Why, NoReturn: e.NoReturn}
+	if e.Lines != nil {
+		d.Subject, d.Detail = "the replication password from "+e.Path, "(other lines stay)"
+	}
+	return d
 }
 
 func (e *RemoveFile) Predict(w World) {
@@ -196,6 +239,9 @@ func (e *RemoveFile) Predict(w World) {
 }
 
 func (e *RemoveFile) Do(ctx context.Context, env Env) (Output, error) {
+	if e.Lines != nil {
+		return (&RemovePassfile{Passfile: *e.Lines}).Do(ctx, env)
+	}
 	h, err := env.Host(ctx, e.Host)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -116,16 +117,42 @@ func (e *SQL) Do(ctx context.Context, env Env) (Output, error) {
 			if i > 0 { // the session may be left inside our transaction
 				_ = s.Exec(context.WithoutCancel(ctx), "ROLLBACK")
 			}
-			// What the server itself refused has not happened, if it was
-			// the first statement or all of them are one transaction.
 			var refused *host.SQLError
-			if errors.As(err, &refused) && (i <= settings || run[settings] == "BEGIN") {
+			if errors.As(err, &refused) && nothingHappened(run, settings, i, refused.Code) {
 				err = untouched{err}
 			}
 			return nil, &fault.Error{Class: fault.Failed, Host: e.Host, Op: e.Verb + " " + e.What, Err: err, Hint: e.Hint}
 		}
 	}
 	return nil, nil
+}
+
+// nothingHappened reports whether the statements up to i have changed nothing, of which
+// the server itself refused the last: either all of them are one transaction that was not
+// committed, or it is the first one behind the settings, refused before it did its work.
+func nothingHappened(run []string, settings, i int, code string) bool {
+	switch {
+	case i < settings:
+		return true
+	case run[settings] != "BEGIN":
+		return i == settings && !mayComeAfter(code)
+	case slices.Contains(run[settings:i], "COMMIT"):
+		return false
+	}
+	return run[i] != "COMMIT" || !mayComeAfter(code)
+}
+
+// mayComeAfter reports whether an error of this SQLSTATE may be raised when the work is
+// done already. A function that makes a slot, and the record of a COMMIT, are not rolled
+// back: one that waited for an fsync is told of its cancellation (57014), or of the end of
+// its session (57P01), when it has come back from it. So are errors of the disk, of memory
+// and of the server's own, for the slot is written more than once.
+func mayComeAfter(code string) bool {
+	if code == "53300" || code == "53400" {
+		return false // no connection, or no slot, is left: that is looked at first
+	}
+	class := code[:min(len(code), 2)]
+	return slices.Contains([]string{"", "08", "40", "53", "57", "58", "F0", "XX"}, class)
 }
 
 // inUse (55006) is what dropping a slot gives while its walsender still ends:

@@ -433,3 +433,56 @@ type hostWithFiles struct {
 }
 
 func (h hostWithFiles) Files(as string) host.Files { return h.fs.Files(as) }
+
+// TestAnErrorThatMayComeAfterTheWorkLeavesTheOutcomeOpen: a slot is made outside of any
+// transaction, and its statement can be cancelled when it is there.
+func TestAnErrorThatMayComeAfterTheWorkLeavesTheOutcomeOpen(t *testing.T) {
+	t.Parallel()
+	slot := []string{"SET a = 0", "select pg_create_physical_replication_slot('pg2')"}
+	role := []string{"SET a = 0", "BEGIN", "CREATE ROLE r", "COMMIT"}
+	both := []string{"BEGIN", "CREATE ROLE r", "COMMIT", "select pg_create_physical_replication_slot('pg2')"}
+	for _, c := range []struct {
+		code      string
+		list      []string
+		fails     int
+		untouched bool
+	}{
+		{"57014", slot, 1, false},
+		{"57P01", slot, 1, false},
+		{"57P02", slot, 1, false},
+		{"08006", slot, 1, false},
+		{"58030", slot, 1, false},
+		{"53100", slot, 1, false},
+		{"53200", slot, 1, false},
+		{"40001", slot, 1, false},
+		{"XX000", slot, 1, false},
+		{"", slot, 1, false},
+		{"42710", slot, 1, true},
+		{"42501", slot, 1, true},
+		{"53400", slot, 1, true},
+		{"55000", slot, 1, true},
+		{"57014", slot, 0, true},
+		{"57014", role, 1, true},
+		{"57014", role, 2, true},
+		{"57P01", role, 3, false},
+		{"23505", role, 3, true},
+		{"42710", both, 3, false},
+	} {
+		calls := []call{{Do: "connect"}}
+		for i, q := range c.list[:c.fails+1] {
+			x := call{Do: "exec " + q}
+			if i == c.fails {
+				x.Err = &host.SQLError{Code: c.code}
+			}
+			calls = append(calls, x)
+		}
+		if c.fails > 0 {
+			calls = append(calls, call{Do: "exec ROLLBACK"})
+		}
+		_, in := script(t, calls...)
+		_, err := (&effect.SQL{Host: "pg1", Statements: c.list}).Do(t.Context(), in)
+		if err == nil || errors.Is(err, effect.ErrUntouched) != c.untouched {
+			t.Errorf("%q of %q: %v, nothing was changed: %t", c.code, c.list[c.fails], err, errors.Is(err, effect.ErrUntouched))
+		}
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -140,13 +139,10 @@ func (h *Host) sawFile(as string, f host.File) {
 	h.sawThing(Thing{Kind: "file", Name: f.Path, As: as}, value)
 }
 
-// password is that of a conninfo, or of an LDAP server in pg_hba.conf.
-var password = regexp.MustCompile(`(?im)^[^#\n]*passw(or)?d\s*=`)
-
 // holdsPassword: the hash of a file that is known but for a short secret would give
 // the secret away.
 func holdsPassword(f host.File) bool {
-	return strings.HasSuffix(path.Base(f.Path), ".pgpass") || password.Match(f.Data)
+	return strings.HasSuffix(path.Base(f.Path), ".pgpass") || HoldsSecret(f.Data)
 }
 
 // sawSettings notes those that somebody gave. A conninfo or a command may hold a

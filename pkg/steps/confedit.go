@@ -40,7 +40,7 @@ func (c *config) edits(in In, h *facts.Host, set []string) []effect.Effect {
 	if len(c.unset) > 0 {
 		e := in.edit(h, in.Self, c.autoWas, c.auto.Bytes())
 		e.Why = "(without " + strings.Join(c.unset, ", ") + ", which ALTER SYSTEM has set)"
-		e.Sensitive = sensitive(c.autoWas.Data)
+		e.Sensitive = e.Sensitive || sensitive(c.autoWas.Data)
 		out = append(out, e)
 	}
 	return out

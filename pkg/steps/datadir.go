@@ -88,6 +88,8 @@ func (s *DataDirectory) fence(ctx context.Context, in In, h *facts.Host) (Planne
 	}
 	if gone, err := in.controlGone(ctx, h); err != nil {
 		return Planned{}, err
+	} else if !gone && h.Data.Overwrites() {
+		add(in.controlAside()) // it may be the one of data of which nothing is overwritten yet
 	} else if h.Data.State == facts.Partial && !gone {
 		add(&effect.RemoveFile{Host: in.Self.Name, As: as, Path: path.Join(dir, postgres.ControlFile), Why: "(without it no server starts)", Sync: true})
 	}
@@ -99,7 +101,17 @@ func (s *DataDirectory) fence(ctx context.Context, in In, h *facts.Host) (Planne
 		return Planned{}, fmt.Errorf("marker: %w", err)
 	}
 	name := path.Join(dir, postgres.RunMarker)
-	add(&effect.WriteFile{Host: in.Self.Name, As: as, Path: name, Data: append(b, '\n'), Mode: 0o600, Own: true, Sensitive: true,
+	was := ""
+	if h.Data.State == facts.Partial {
+		// Of an earlier run, mostly: without any marker its copy would be nobody's, and no
+		// run would touch the directory again.
+		f, err := h.File(ctx, as, name)
+		if err != nil {
+			return Planned{}, err
+		}
+		was = string(f.Data)
+	}
+	add(&effect.WriteFile{Host: in.Self.Name, As: as, Path: name, Data: append(b, '\n'), Was: was, Mode: 0o600, Own: true, Sensitive: true,
 		What: "marker " + name, Why: "(names this run until the copy can start)",
 		Then: func(h *facts.Host) { h.Data.State, h.Data.Marker = facts.Partial, marker }})
 	if wal := in.Self.Postgres.WALDirectory; wal != "" {

@@ -238,6 +238,8 @@ func details(e effect.Effect) []string {
 		return out
 	case *effect.AddLine:
 		return []string{e.Line}
+	case *effect.RemovePassfile:
+		return e.Images
 	case *effect.SyncCopy:
 		return []string{"as " + e.As + ": " + strings.Join(e.Argv, " ")}
 	case *effect.SQL:
@@ -420,6 +422,11 @@ func (s *source) List(_ context.Context, _, dir string) ([]host.Entry, error) {
 	for _, p := range slices.Sorted(maps.Keys(s.files)) {
 		if path.Dir(p) == dir {
 			out = append(out, host.Entry{Name: path.Base(p)})
+		}
+	}
+	for _, p := range slices.Sorted(maps.Keys(s.dirs)) {
+		if path.Dir(p) == dir {
+			out = append(out, host.Entry{Name: path.Base(p), Mode: fs.ModeDir | 0o700})
 		}
 	}
 	for _, p := range slices.Sorted(maps.Keys(s.links)) {

@@ -105,7 +105,7 @@ func (s *OldData) stop(ctx context.Context, in In, h *facts.Host) (Planned, erro
 func (s *OldData) fence(ctx context.Context, in In, h *facts.Host) (Planned, error) {
 	switch h.Data.State {
 	case facts.Partial:
-		return noop("an unfinished copy is there, and cannot start"), nil
+		return s.goOn(ctx, in, h)
 	case facts.Cluster:
 	default:
 		return Planned{}, fault.Refuse(in.Self.Name, "pgrepctl standby bootstrap "+in.Self.Name, fmt.Errorf("%s holds no data that could be overwritten: it is %s", h.Data.Path, h.Data.State))
@@ -127,14 +127,37 @@ func (s *OldData) fence(ctx context.Context, in In, h *facts.Host) (Planned, err
 	if err != nil {
 		return Planned{}, fmt.Errorf("marker: %w", err)
 	}
-	name, control := path.Join(dir, postgres.RunMarker), path.Join(dir, postgres.ControlFile)
+	name := path.Join(dir, postgres.RunMarker)
 	return Planned{Effects: []effect.Effect{
 		&effect.WriteFile{Host: in.Self.Name, As: as, Path: name, Data: append(b, '\n'), Mode: 0o600, Own: true, Sensitive: true,
 			What: "marker " + name, Why: "(names this run until the copy can start)",
 			Then: func(h *facts.Host) { h.Data.State, h.Data.Marker, h.Data.HasData = facts.Partial, marker, true }},
-		&effect.Rename{Host: in.Self.Name, As: as, From: control, To: path.Join(dir, postgres.OldControlFile), Why: "(without pg_control no server starts; an undo puts it back, until the copy begins)",
-			Then: func(h *facts.Host) { h.SetFile(as, host.File{Path: control}) }},
+		in.controlAside(),
 	}}, nil
+}
+
+// goOn is for a directory with our marker, which is written first: a run that was stopped
+// before it could rename pg_control has left data there of which nothing is overwritten.
+// That the one pg_control is renamed, and not removed, is what an undo lives on. It holds
+// for the data that an earlier run has left so, too.
+func (s *OldData) goOn(ctx context.Context, in In, h *facts.Host) (Planned, error) {
+	if h.Data.Overwrites() {
+		gone, err := in.controlGone(ctx, h)
+		if err != nil {
+			return Planned{}, err
+		}
+		if !gone {
+			return Planned{Effects: []effect.Effect{in.controlAside()}}, nil
+		}
+	}
+	return noop("an unfinished copy is there, and cannot start"), nil
+}
+
+func (in In) controlAside() *effect.Rename {
+	as, dir := in.Self.Postgres.OSUser, in.Self.Postgres.DataDirectory
+	control := path.Join(dir, postgres.ControlFile)
+	return &effect.Rename{Host: in.Self.Name, As: as, From: control, To: path.Join(dir, postgres.OldControlFile), Why: "(without pg_control no server starts; an undo puts it back, until the copy begins)",
+		Then: func(h *facts.Host) { h.SetFile(as, host.File{Path: control}) }}
 }
 
 // ownElsewhere are the directories outside the data directory that it leads to, as the

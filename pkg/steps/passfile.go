@@ -67,12 +67,23 @@ func (s *Passfile) Plan(ctx context.Context, in In) (Planned, error) {
 	if f.Exists && bytes.Equal(f.Data, want.Bytes()) && f.Mode.Perm() == 0o600 {
 		return noop("%s has the password", p), nil
 	}
-	return Planned{Effects: []effect.Effect{
-		&effect.WriteFile{
-			Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: p, Before: f, Data: want.Bytes(), Mode: 0o600, SetMode: true,
-			Image: in.image(h.Machine.OSUserHome, "passfile"), Sensitive: true, What: "passfile " + p, Why: "(0600)",
-		},
-	}}, nil
+	e := &effect.WriteFile{
+		Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: p, Before: f, Data: want.Bytes(), Mode: 0o600, SetMode: true,
+		Image: in.image(h.Machine.OSUserHome, "passfile"), Sensitive: true, What: "passfile " + p, Why: "(0600)",
+	}
+	if lines := in.passLines(p, uf.Server.Version); !lines.Whole {
+		e.Lines = lines
+	}
+	return Planned{Effects: []effect.Effect{e}}, nil
+}
+
+// passLines are the lines of this cluster in a password file of its servers.
+func (in In) passLines(p string, v postgres.Version) *effect.Passfile {
+	l := &effect.Passfile{Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: p, Whole: v.PassfileInConninfo(), User: in.Cluster.Replication.User}
+	for _, x := range in.Cluster.Hosts {
+		l.Entries = append(l.Entries, effect.PassEntry{Address: x.Address, Port: x.Postgres.Port})
+	}
+	return l
 }
 
 // passfilePath is where the server's libpq looks: before 10 a conninfo cannot name

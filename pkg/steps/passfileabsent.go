@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
+	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
@@ -36,16 +38,12 @@ func (s *Passfile) absent(ctx context.Context, in In) (Planned, error) {
 		return Planned{}, fmt.Errorf("version of %s: %w", in.Self.Name, err)
 	}
 	as := in.Self.Postgres.OSUser
-	e := &effect.RemovePassfile{Passfile: effect.Passfile{Host: in.Self.Name, As: as, Path: passfilePath(in.Cluster, h, v),
-		Whole: v.PassfileInConninfo(), User: in.Cluster.Replication.User}}
-	for _, x := range in.Cluster.Hosts {
-		e.Entries = append(e.Entries, effect.PassEntry{Address: x.Address, Port: x.Postgres.Port})
-	}
+	e := &effect.RemovePassfile{Passfile: *in.passLines(passfilePath(in.Cluster, h, v), v)}
 	f, err := h.File(ctx, as, e.Path)
 	if err != nil {
 		return Planned{}, err
 	}
-	if e.Images, err = passfileImages(ctx, h, as); err != nil {
+	if e.Images, err = passfileImages(ctx, h, &e.Passfile); err != nil {
 		return Planned{}, err
 	}
 	there := f.Exists
@@ -74,8 +72,11 @@ func neighbour(c *inventory.Cluster, h *inventory.Host) *inventory.Host {
 	return nil
 }
 
-// passfileImages are the bytes that edits of the file have kept.
-func passfileImages(ctx context.Context, h *facts.Host, as string) ([]string, error) {
+// passfileImages are the bytes that edits of the file have kept. Those that an edit of
+// another cluster's file has kept stay: its undo wants them. They have no line of this
+// cluster, and one for a server that the other's file names too.
+func passfileImages(ctx context.Context, h *facts.Host, mine *effect.Passfile) ([]string, error) {
+	as := mine.As
 	own := path.Join(h.Machine.OSUserHome, ".pgrepctl")
 	runs, err := h.List(ctx, as, own)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -83,6 +84,18 @@ func passfileImages(ctx context.Context, h *facts.Host, as string) ([]string, er
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list %s on %s: %w", own, h.Name, err)
+	}
+	var others [][]byte // the lines of other clusters' files
+	for _, r := range runs {
+		p := path.Join(own, r.Name)
+		if !strings.HasSuffix(r.Name, ".pgpass") || p == mine.Path || !r.Mode.IsRegular() {
+			continue
+		}
+		f, err := h.File(ctx, as, p)
+		if err != nil {
+			return nil, err
+		}
+		others = append(others, slices.Collect(bytes.Lines(f.Data))...)
 	}
 	var out []string
 	for _, r := range runs {
@@ -94,9 +107,46 @@ func passfileImages(ctx context.Context, h *facts.Host, as string) ([]string, er
 		if err != nil {
 			return nil, err
 		}
-		if f.Exists {
+		if !f.Exists {
+			continue
+		}
+		theirs, err := ofAnother(f.Data, mine, others)
+		if err != nil {
+			return nil, err
+		}
+		if !theirs {
 			out = append(out, p)
 		}
 	}
 	return out, nil
+}
+
+// ofAnother reports whether a password file is known to be of another cluster.
+func ofAnother(file []byte, mine *effect.Passfile, others [][]byte) (bool, error) {
+	known := false
+	for l := range bytes.Lines(file) {
+		if ours, err := mine.Ours(l); err != nil || ours {
+			return false, err
+		}
+		known = known || slices.ContainsFunc(others, func(o []byte) bool { return len(entryOf(l)) > 0 && bytes.Equal(entryOf(o), entryOf(l)) })
+	}
+	return known, nil
+}
+
+// entryOf is a line of a password file without the password, the fifth field. A colon in
+// a field before it has a backslash before it, as a backslash has; in the password it
+// need not.
+func entryOf(line []byte) []byte {
+	fields := 0
+	for i := 0; i < len(line); i++ {
+		switch line[i] {
+		case '\\':
+			i++
+		case ':':
+			if fields++; fields == 4 {
+				return line[:i]
+			}
+		}
+	}
+	return nil
 }

@@ -68,4 +68,3 @@ func (s *Promotable) unrecognized(in In, p *facts.Host) error {
 	}
 	return nil
 }
-
