@@ -20,11 +20,6 @@ type Policy struct {
 	Grace time.Duration
 }
 
-// Default is the policy of who says nothing.
-func Default() Policy {
-	return Policy{MaxBytes: 64 << 20, MinBytes: segment, MaxTime: 30 * time.Second, MinTime: 10 * time.Second, HoldDown: 30 * time.Second, Stall: time.Minute}
-}
-
 // Check finds limits that contradict each other.
 func (p Policy) Check() error {
 	var errs []error

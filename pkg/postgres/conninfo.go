@@ -59,8 +59,8 @@ func keyword(s string) bool {
 var ErrURI = errors.New("a connection URI; write it as keyword=value pairs")
 
 // ParseConninfo reads a keyword=value connection string as libpq does. The
-// order and repeated keywords are kept; libpq lets the last one win, see
-// LookupParam. No value is named in an error.
+// order and repeated keywords are kept; libpq lets the last one win. No value is
+// named in an error.
 func ParseConninfo(s string) ([]Param, error) {
 	if strings.HasPrefix(s, "postgresql://") || strings.HasPrefix(s, "postgres://") {
 		return nil, fmt.Errorf("parse conninfo: %w", ErrURI)
@@ -126,16 +126,6 @@ func skipBlank(s string, i int) int {
 }
 
 func blank(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
-
-// LookupParam returns the value that libpq would use for a keyword: the last.
-func LookupParam(params []Param, key string) (string, bool) {
-	for i := len(params) - 1; i >= 0; i-- {
-		if params[i].Key == key {
-			return params[i].Value, true
-		}
-	}
-	return "", false
-}
 
 // PassfileLine is one line of a password file, with its newline:
 // host:port:database:user:password. Backslashes and colons are escaped; a host,

@@ -66,17 +66,6 @@ func TestConninfoErrorsNameNoValue(t *testing.T) {
 	}
 }
 
-func TestLastKeywordWins(t *testing.T) {
-	t.Parallel()
-	p := []Param{{"user", "u"}, {"host", "h"}, {"user", "v"}}
-	if v, ok := LookupParam(p, "user"); !ok || v != "v" {
-		t.Errorf("user = %q, %t", v, ok)
-	}
-	if _, ok := LookupParam(p, "port"); ok {
-		t.Error("a port was found")
-	}
-}
-
 func TestPassfileLineEscapes(t *testing.T) {
 	t.Parallel()
 	l, err := PassfileLine("::1", 5432, "replication", "rep", secret.New(`a:b\c`))

@@ -14,30 +14,21 @@ import (
 // when the answer is another, the error is a *fault.Error of class Refused:
 // consent is never assumed.
 func Confirm(in io.Reader, out io.Writer, interactive, yes bool, question string) error {
-	return ask(in, out, interactive, yes, question, "yes")
-}
-
-// ConfirmName is Confirm for an act that destroys data: the answer is the name
-// of what is destroyed, so that it is not given by habit.
-func ConfirmName(in io.Reader, out io.Writer, interactive, yes bool, question, name string) error {
-	return ask(in, out, interactive, yes, question, name)
-}
-
-func ask(in io.Reader, out io.Writer, interactive, yes bool, question, want string) error {
+	const want = "yes"
 	if yes {
 		return nil
 	}
 	if !interactive {
 		return fault.Refuse("", "add --yes", errors.New("not confirmed: there is no terminal to ask on"))
 	}
-	if _, err := fmt.Fprintf(out, "%s\ntype %q to go on: ", clean(question), clean(want)); err != nil {
+	if _, err := fmt.Fprintf(out, "%s\ntype %q to go on: ", clean(question), want); err != nil {
 		return fmt.Errorf("ask: %w", err)
 	}
 	answer, err := readLine(in)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read answer: %w", err)
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		// The user's Enter moves the cursor; Ctrl-D does not.
 		fmt.Fprintln(out)
 	}

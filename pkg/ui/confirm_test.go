@@ -54,23 +54,13 @@ func TestConsentGivenBeforehandAsksNothing(t *testing.T) {
 	}
 }
 
-func TestDestructionIsConfirmedByName(t *testing.T) {
-	t.Parallel()
-	for answer, ok := range map[string]bool{"db-east-17\n": true, "yes\n": false, "db-east-1\n": false} {
-		err := ConfirmName(strings.NewReader(answer), io.Discard, true, false, "the data directory of db-east-17 goes", "db-east-17")
-		if (err == nil) != ok {
-			t.Errorf("%q: %v", answer, err)
-		}
-	}
-}
-
 func TestTwoQuestionsReadTwoLines(t *testing.T) {
 	t.Parallel()
-	in := strings.NewReader("yes\npg3\n")
+	in := strings.NewReader("yes\nyes\n")
 	if err := Confirm(in, io.Discard, true, false, "a?"); err != nil {
 		t.Error(err)
 	}
-	if err := ConfirmName(in, io.Discard, true, false, "b?", "pg3"); err != nil {
+	if err := Confirm(in, io.Discard, true, false, "b?"); err != nil {
 		t.Error(err)
 	}
 }
