@@ -102,7 +102,8 @@ func (r *Row) withoutServer(c census, h *inventory.Host, f *facts.Host, all map[
 	switch {
 	case f.Data.PID != 0:
 		r.State = Starting
-		r.note(Problem, "not-ready", fmt.Sprintf("process %d runs and accepts no session: %s", f.Data.PID, f.Server.NotReady), "")
+		r.note(Problem, "not-ready", fmt.Sprintf("process %d runs and accepts no session: %s", f.Data.PID, f.Server.NotReady),
+			"it may only need time: pgrepctl status --watch; if not, its server log on "+h.Name+" says why")
 	case f.Data.State == facts.Partial:
 		r.State = Partial
 		if _, going := unfinished(all, f.Data.Marker.Run); going {
@@ -123,7 +124,11 @@ func (r *Row) withoutServer(c census, h *inventory.Host, f *facts.Host, all map[
 		if f.Data.Note != "" {
 			text += ": " + f.Data.Note
 		}
-		r.note(Problem, "foreign-data", text, "")
+		hint := "correct data_directory in the inventory; or, if nobody needs what is there, move it away"
+		if r.InventoryRole == inventory.Standby {
+			hint += ", then: pgrepctl standby bootstrap " + r.Host
+		}
+		r.note(Problem, "foreign-data", text, hint)
 	default:
 		r.State = Empty
 		hint := ""

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
@@ -322,7 +323,9 @@ func TestRowsSayWhatIsTrue(t *testing.T) {
 			want{Host: "pg2", State: Streaming},
 		},
 		"unreachable": {
-			func(_ *inventory.Cluster, r hosts) { r["pg2"] = Result{Err: errors.New("no route")} },
+			func(_ *inventory.Cluster, r hosts) {
+				r["pg2"] = Result{Err: &fault.Error{Class: fault.Unreachable, Err: errors.New("no route"), Hint: "pgrepctl doctor"}}
+			},
 			want{Host: "pg2", State: Unreachable, Slot: SlotActive, Notes: []string{"problem:unreachable"}},
 		},
 		"down": {
@@ -409,6 +412,9 @@ func TestRowsSayWhatIsTrue(t *testing.T) {
 			for _, n := range row.Notes {
 				got.Notes = append(got.Notes, string(n.Severity)+":"+n.ID)
 				canBeTyped(t, n.Hint)
+			}
+			if row.Worst() == Problem && !slices.ContainsFunc(row.Notes, func(n Note) bool { return n.Severity == Problem && n.Hint != "" }) {
+				t.Error("a problem, and nothing to do")
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
