@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -146,7 +145,7 @@ func (a *app) applied(ctx context.Context, s *session, p *plan.Plan, pre *engine
 		}
 		var err error
 		r, err = s.ApplyAfter(ctx, p, pre)
-		if err != nil && !errors.Is(err, engine.ErrStopped) && a.set.OnFailure() == "undo" && r != nil {
+		if a.set.OnFailure() == "undo" && a.takesBack(r, err) {
 			return r, a.undoFailed(ctx, s, r, err)
 		}
 		return r, err

@@ -42,30 +42,54 @@ func Main(args []string) int {
 // signals closes stop at the first SIGINT or SIGTERM, and cancels the context
 // at the second: the first lets a run end in a proven state. A third ends the process, as
 // it would without us: what drops the connections may hang, too.
+//
+// A terminal that is closed counts as the first one, and as no other: its hangup comes twice,
+// from the kernel and from the shell. Under nohup it is ignored, and stays so.
+//
+// What reads our output may be gone before us: a tee behind a pipe dies of the same Ctrl-C.
+// To ask for SIGPIPE makes that an error of the write, which a run survives; to ignore it
+// would be inherited by every command that we start. See output.
 func signals() (context.Context, <-chan struct{}, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	stop := make(chan struct{})
 	got := make(chan os.Signal, 2)
 	signal.Notify(got, os.Interrupt, syscall.SIGTERM)
+	hangup := make(chan os.Signal, 1)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(hangup, syscall.SIGHUP)
+	}
+	unread := make(chan os.Signal, 1)
+	signal.Notify(unread, syscall.SIGPIPE)
 	go func() {
-		<-got
+		select {
+		case <-got:
+		case <-hangup:
+		}
 		close(stop)
 		<-got
 		signal.Stop(got)
 		cancel(&fault.Error{Class: fault.Interrupted, Err: errors.New("interrupted twice"), State: "connections were dropped; what they held open on the hosts ends by itself"})
 	}()
-	return ctx, stop, func() { signal.Stop(got); cancel(nil) }
+	return ctx, stop, func() {
+		for _, c := range []chan os.Signal{got, hangup, unread} {
+			signal.Stop(c)
+		}
+		cancel(nil)
+	}
 }
 
 // Run runs one call.
 func Run(ctx context.Context, args []string, stdio Stdio) int {
 	a := &app{Stdio: stdio}
+	if f, ok := stdio.Out.(*os.File); ok {
+		a.Out = &output{file: f, acting: &a.acting}
+	}
 	ctx, cancel := a.interruptible(ctx)
 	defer cancel()
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdio.In)
-	root.SetOut(stdio.Out)
+	root.SetOut(a.Out)
 	root.SetErr(stdio.Err)
 	err := root.ExecuteContext(ctx)
 	if a.cancel != nil {

@@ -127,7 +127,7 @@ func (a *app) planCommand() *cobra.Command {
 		Short: "Show what differs between the inventory and the hosts; nothing is changed",
 		Long: `Compare every host with the inventory, and show the steps that would make it so:
 standbys that are missing, settings, rules of pg_hba.conf, slots, and what a standby is
-told of its upstream. What is in place already is left out, but for -v.
+told of its upstream. What is already in place is shown only with -v.
 
 A host that does not answer, or that nothing can be planned for, ends it; all that do not
 answer are named. With --without HOST,... what is on those hosts, and on what streams from

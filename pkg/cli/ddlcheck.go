@@ -155,7 +155,7 @@ func (a *app) probeDDL(ctx context.Context, s *session, c ddlCheck, text []byte,
 	}
 	report, err := a.consented(ctx, s, pre, func(ctx context.Context) (*engine.Report, error) {
 		r, err := s.ApplyAfter(ctx, p, pre)
-		if err != nil && !errors.Is(err, engine.ErrStopped) && r != nil {
+		if a.takesBack(r, err) {
 			// There is nothing in it to go on with, and an open run is in the way of others.
 			return r, a.undoFailed(ctx, s, r, err)
 		}

@@ -47,11 +47,11 @@ func (o *rollout) flags(cmd *cobra.Command) {
 	f.DurationVar(&o.lockTimeout, "lock-timeout", 200*time.Millisecond, "how long one lock is waited for on the primary")
 	f.DurationVar(&o.lockWait, "lock-wait", 10*time.Minute, "for how long it is tried again")
 	f.DurationVar(&o.drainTimeout, "drain-timeout", 0, "how long to wait until nobody reads from a standby (default the inventory's)")
-	f.DurationVar(&o.cancelAfter, "cancel-after", 0, "cancel the statements that then still run on a standby that reads are kept away from (default never)")
-	f.BoolVar(&o.terminateIdle, "terminate-idle", false, "end idle sessions there, too: the inventory has to say that clients read again (clients_retry)")
+	f.DurationVar(&o.cancelAfter, "cancel-after", 0, "after this time, cancel statements that still run on a drained standby (default never)")
+	f.BoolVar(&o.terminateIdle, "terminate-idle", false, "end idle sessions there as well; needs clients_retry in the inventory")
 	f.IntVar(&o.minServing, "min-serving", 1, "how many servers must serve at any time")
 	f.DurationVar(&o.maxStale, "max-stale", 10*time.Second, "how late the standbys that serve may be; also the longest time of the statements")
-	f.BoolVar(&o.allowRewrite, "allow-rewrite", false, "it may write a table anew, if that takes less than --max-stale")
+	f.BoolVar(&o.allowRewrite, "allow-rewrite", false, "allow a table rewrite that is expected to take less than --max-stale")
 	f.BoolVar(&o.acceptManager, "accept-manager", false, "go on although Patroni or repmgrd is there, which may resume replay or promote a standby")
 }
 
@@ -240,7 +240,7 @@ func (a *app) deployPart(ctx context.Context, s *session, p *plan.Plan, pre *eng
 		return r, partEndOf(r), err
 	}
 	f, ferr := s.Find(context.WithoutCancel(ctx), r.Run)
-	if ferr != nil {
+	if ferr != nil || f.On != "" { // or somebody else went on with it
 		return r, partEndOf(r), err
 	}
 	_, committed := committedIn(f.Records)

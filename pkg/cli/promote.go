@@ -28,8 +28,8 @@ func (a *app) promoteCommand() *cobra.Command {
 		Long: `Make a standby the primary. While the old primary runs this is refused; with
 --stop-primary it is shut down cleanly first and fenced (it can only start
 read-only), and the standby is promoted when it has replayed the last record of it:
-no commit is lost. With --primary-gone, for one that cannot be reached, it is said
-up to where the standby has WAL; it is refused while another standby has more.
+no commit is lost. --primary-gone is for one that cannot be reached: it shows up to where
+the standby has WAL, and is refused while another standby has more.
 
 Before the promotion the other standbys get their rules and slots on the new primary;
 after it they are re-pointed, and it is waited until each has replayed what the new
@@ -38,7 +38,7 @@ what it has. The slot by which the new primary streamed from another standby is 
 
 The promotion is a point of no return; up to it, "pgrepctl runs undo" starts the old
 primary again. The cluster lock and the copy of the journal are on the host that is
-promoted. At the end it is said what to change in the inventory.
+promoted. The last lines say what to change in the inventory.
 
 This is no automatic failover: nobody is watched, and nothing is decided here.`,
 		Example: `  pgrepctl standby promote pg2 --stop-primary --dry-run

@@ -31,8 +31,8 @@ before the record at that position, --name at a restore point that is looked for
 that the standby has received. With --inclusive what stands at the target is replayed too.
 
 At the end it says how to dump a table and how to go back. "pgrepctl runs undo RUN" puts
-the settings back and restarts it; then it goes on as a delayed standby, and replays what
-it was kept from when the delay of that is over. Its slot is kept all the time. While it
+the settings back and restarts it; then it goes on as a delayed standby, and replays the
+rest once that is older than its apply_delay. Its slot stays all the time. While it
 stands it receives no WAL unless it has streamed since the restart; the slot keeps it.`,
 		Example: `  pgrepctl standby hold --yes
   pgrepctl replay until pg4 --time '2026-11-26 07:10:00+00' --dry-run

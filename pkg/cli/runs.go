@@ -34,9 +34,12 @@ the copy, and the other commands take its id.`}
 }
 
 // previewUndo is refused where the undo would be, before anybody is asked.
-func previewUndo(e *engine.Engine, _ context.Context, f *engine.Found) (*engine.Preview, error) {
+func previewUndo(e *engine.Engine, ctx context.Context, f *engine.Found) (*engine.Preview, error) {
 	if f.Status != journal.UndoneRun {
 		if err := e.RefuseUndo(f); err != nil {
+			return nil, err
+		}
+		if err := e.RefuseUndoNow(ctx, f); err != nil {
 			return nil, err
 		}
 	}
@@ -89,6 +92,9 @@ slots, which keep WAL until they are dropped.`,
 				return err
 			}
 			left, err := s.PreviewUndo(f)
+			if errors.Is(err, engine.ErrNotKnown) {
+				fmt.Fprintf(a.Err, "what it leaves to you cannot all be told: %v\n", err)
+			}
 			if fault.ClassOf(err) == fault.Refused {
 				left = nil // whoever ended it saw to that
 			} else if err != nil {
@@ -126,6 +132,28 @@ func leftToYou(f *engine.Found, back *engine.Preview) []string {
 	return out
 }
 
+// takesBack reports whether a run that failed is taken back at once. Not where the operator
+// wants to stop: the undo would be stopped as well, and there is no resume once it was begun.
+// Nor where this process was refused before it began anything: all that the run did is
+// then of an earlier call, and perhaps of another operator.
+func (a *app) takesBack(r *engine.Report, err error) bool {
+	if err == nil || r == nil || errors.Is(err, engine.ErrStopped) {
+		return false
+	}
+	select {
+	case <-a.Stop:
+		return false
+	default:
+	}
+	switch fault.ClassOf(err) {
+	case fault.Interrupted:
+		return false
+	case fault.Locked, fault.Refused:
+		return r.Begun
+	}
+	return true
+}
+
 // undoFailed is --on-failure=undo.
 func (a *app) undoFailed(ctx context.Context, s *session, r *engine.Report, cause error) error {
 	if errors.Is(cause, engine.ErrCopyLeft) {
@@ -133,8 +161,10 @@ func (a *app) undoFailed(ctx context.Context, s *session, r *engine.Report, caus
 	}
 	ctx = context.WithoutCancel(ctx)
 	f, err := s.Find(ctx, r.Run)
-	if err != nil || !f.Open() {
-		return cause // it failed before it did anything
+	if err != nil || !f.Open() || f.On != "" {
+		// It failed before it did anything, or somebody else went on with it: what the copy
+		// tells, and this machine does not know, is theirs.
+		return cause
 	}
 	if _, err := s.Undo(ctx, f); err != nil {
 		return notTakenBack(r.Run, cause, err)

@@ -72,7 +72,7 @@ docs/status.md explains every column and every problem.`,
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "end with 3 when there is a problem; a warning is none")
+	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "end with 3 when there is a problem; warnings do not count")
 	watchFlag(cmd, &every)
 	return cmd
 }

@@ -14,8 +14,8 @@ func (a *app) trafficCommand() *cobra.Command {
 		Long: `Tell every balancer of the inventory to send no new session to the standby, and wait
 until no balancer shows a session and the server has no client, three times running.
 No session is cut, unless the inventory says that clients read again (clients_retry).
-The last server that serves is not drained, nor, while its server runs, one that does not
-serve just now when no other does: its check may pass again.
+The last server that serves is not drained. If none serves just now, none that runs is
+drained either: its check may pass again.
 
 "pgrepctl runs undo RUN" makes of each balancer what it was before; so does
 "pgrepctl traffic restore HOST", unless a server was in maintenance before.`,

@@ -40,7 +40,8 @@ func (a *app) verifyCommand() *cobra.Command {
   checksums  every page on disk, by pg_checksums, when the server is stopped; refused while
              it runs. A call of its own
 
-Ends with 3 when a check failed. One that is not possible is said and is no failure.`,
+Ends with 3 when a check failed. One that cannot be made is reported, and does not count
+as failed.`,
 		Example: `  pgrepctl standby verify pg2
   pgrepctl standby verify pg2 --level all
   pgrepctl standby verify pg2 --level stream --level hashes --database shop

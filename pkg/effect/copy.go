@@ -133,7 +133,7 @@ func (e *Copy) Describe() Description {
 		how = append(how, "gives up when "+e.slotOn()+" has removed the WAL that the copy began with")
 	}
 	if e.watchesSpace() {
-		how = append(how, "gives up while "+e.slotOn()+" still has "+walReserve+" free for WAL")
+		how = append(how, "gives up when "+e.slotOn()+" has less than "+walReserve+" free for WAL")
 	}
 	d := Description{Verb: "copy", Subject: e.What, Detail: "from " + e.From + " into " + e.Into + " (" + strings.Join(how, "; ") + ")"}
 	if !e.Fresh && !e.Cleared {

@@ -115,7 +115,7 @@ func TestAPreviewOfACopySaysWhenItGivesUp(t *testing.T) {
 		t.Errorf("without a slot: %s", got)
 	}
 	e.Slot, e.WAL.Dir = "pg1", "/data/pg_wal"
-	if got, want := e.Describe().Detail, "from pg0 into /data (rsync; gives up while pg0 still has 10 %, or 5 GiB, free for WAL)"; got != want {
+	if got, want := e.Describe().Detail, "from pg0 into /data (rsync; gives up when pg0 has less than 10 %, or 5 GiB, free for WAL)"; got != want {
 		t.Errorf("got %s", got)
 	}
 }

@@ -4,6 +4,7 @@
 package effect
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -191,10 +192,12 @@ func Encode(e Effect) (json.RawMessage, error) {
 	return json.Marshal(envelope{Kind: e.Kind(), Effect: b})
 }
 
-// Decode reads it back.
+// Decode reads it back, strictly: what a later pgrepctl wrote, and this one does not know, may
+// be what keeps the inverse from doing harm. So no field of an effect that Encode takes is
+// ever renamed or removed: journals of earlier ones have it.
 func Decode(raw json.RawMessage) (Effect, error) {
 	var env envelope
-	if err := json.Unmarshal(raw, &env); err != nil {
+	if err := strict(raw, &env); err != nil {
 		return nil, fmt.Errorf("decode inverse: %w", err)
 	}
 	mk, ok := kinds()[env.Kind]
@@ -202,8 +205,14 @@ func Decode(raw json.RawMessage) (Effect, error) {
 		return nil, fmt.Errorf("decode inverse: unknown effect %q", env.Kind)
 	}
 	e := mk()
-	if err := json.Unmarshal(env.Effect, e); err != nil {
+	if err := strict(env.Effect, e); err != nil {
 		return nil, fmt.Errorf("decode %s: %w", env.Kind, err)
 	}
 	return e, nil
+}
+
+func strict(raw json.RawMessage, into any) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	return d.Decode(into)
 }

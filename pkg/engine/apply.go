@@ -25,6 +25,9 @@ type Report struct {
 	Seconds float64           `json:"seconds"`
 	// Connections counts the TCP connections to each host.
 	Connections map[string]int `json:"connections,omitempty"`
+	// Begun: this process has begun an act, or taken one back. What a resumed run did
+	// before does not count.
+	Begun bool `json:"-"`
 }
 
 // Apply runs a plan. An interrupted run of the same plan with the same
@@ -69,7 +72,7 @@ func underLock(p *plan.Plan) bool {
 }
 
 func (e *Engine) newRun(ctx context.Context, id string, p *plan.Plan) *run {
-	return &run{root: ctx, state: e.newState(id), e: e, plan: p, meets: e.meeting(p.Meets), begun: journal.Begun{}, late: map[string]bool{}, world: newWorld(e.Cluster), holds: map[string]*hold{}, starts: map[string]*effect.Service{},
+	return &run{root: ctx, state: e.newState(id), e: e, plan: p, meets: e.meeting(p.Meets), begun: journal.Begun{}, mine: journal.Begun{}, late: map[string]bool{}, world: newWorld(e.Cluster), holds: map[string]*hold{}, starts: map[string]*effect.Service{},
 		report: &Report{Run: id, Plan: p.Name}}
 }
 
@@ -85,8 +88,9 @@ type run struct {
 	mirror  *mirror // nil until there is something to keep
 	pending []byte  // lines of the journal that the mirror has not
 	begun   journal.Begun
-	found   *Found // the run that goes on, nil for a new one
-	stuck   string // why an undo can go no further
+	mine    journal.Begun // what this process has begun, and what it took back
+	found   *Found        // the run that goes on, nil for a new one
+	stuck   string        // why an undo can go no further
 	world   *world
 	holds   map[string]*hold
 	starts  map[string]*effect.Service // by host: see Started

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,6 +80,26 @@ func (e *Engine) EndedElsewhere(id string) bool {
 	return f.Open() && f.endedElsewhere()
 }
 
+// refuseNewer keeps a pgrepctl from a run of a later one, of whose records it would get some
+// wrong, or does not know what takes them back.
+func (f *Found) refuseNewer() error {
+	if f.Run.Format <= journal.Format {
+		_, err := owedInverses(f.Records)
+		return err
+	}
+	return foreign(&f.Run, fmt.Errorf("its journal has format %d, and this one knows up to %d", f.Run.Format, journal.Format))
+}
+
+// ErrNotKnown is in the tree of an error about a journal that cannot be understood here.
+var ErrNotKnown = errors.New("this pgrepctl does not know what is in the journal")
+
+// foreign is about a run whose journal another version wrote, in a way that is not known here.
+func foreign(r *journal.Run, err error) error {
+	return &fault.Error{Class: fault.Refused, Op: "read the journal of run " + r.ID, Err: fmt.Errorf("%w: it was begun by pgrepctl %s: %w", ErrNotKnown, cmp.Or(r.Version, "of another version"), err),
+		State: "nothing was changed by this command",
+		Hint:  "type the same command with the pgrepctl that wrote it, or a later one; it was begun by " + r.Operator}
+}
+
 func (f *Found) refuseUndone() error {
 	if !f.beingUndone() {
 		return nil
@@ -100,7 +121,8 @@ func (e *Engine) refuseElsewhere(f *Found) error {
 // runID is what may be a file's name here, whatever a host says.
 var runID = regexp.MustCompile(`^[0-9A-Za-z]+(-[0-9A-Za-z]+)*$`)
 
-// Find looks for a run by its id, here and, unless it ended here, on the primary.
+// Find looks for a run by its id, here and, unless it ended here, on the primary. To abandon
+// it does not count: that ends it here alone, where the primary cannot be asked.
 func (e *Engine) Find(ctx context.Context, id string) (*Found, error) {
 	if !runID.MatchString(id) {
 		return nil, &fault.Error{Class: fault.Usage, Err: fmt.Errorf("%q is no run", id), Hint: "pgrepctl runs list"}
@@ -109,11 +131,15 @@ func (e *Engine) Find(ctx context.Context, id string) (*Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	if here != nil && here.Over() {
+	// One that was abandoned here may have left its copy, for the primary could not be
+	// asked, and another machine may have gone on with that.
+	if here != nil && here.Over() && here.Status != journal.Abandoned {
 		return here, nil
 	}
 	f, err := e.withCopy(ctx, newWorld(e.Cluster), id, here)
 	switch {
+	case err == nil && here != nil && here.Over() && !f.adopts():
+		return here, nil
 	case err != nil && here != nil:
 		// What has to be known is asked again under the lock.
 		e.Sink.Emit(event.Event{Type: event.Warning, At: e.Now(), Host: e.meets(here.Run), Text: "could not be asked for its copy of the journal: " + err.Error()})
@@ -231,7 +257,12 @@ func (e *Engine) unchanged(ctx context.Context, w *world, f *Found) error {
 	if f.asked && bytes.Equal(now, f.copy) {
 		return nil
 	}
-	return fault.Refuse(at.on, "look with: pgrepctl runs list", fmt.Errorf("another operator went on with run %s meanwhile", f.ID))
+	return goneOnWith(at.on, f.ID)
+}
+
+// goneOnWith says that a run is another operator's by now.
+func goneOnWith(on, id string) error {
+	return fault.Refuse(on, "look with: pgrepctl runs list", fmt.Errorf("another operator went on with run %s meanwhile", id))
 }
 
 // List returns the runs that this machine knows, and those that keep a copy of
@@ -285,8 +316,16 @@ func (e *Engine) List(ctx context.Context) ([]journal.Summary, error) {
 		}
 		runs = append(runs, s)
 	}
+	taken, _, err := e.endedHere(ctx, w, name, h, runs)
+	for _, f := range taken {
+		s := f.Summary
+		if h.Server.Holds(f.ID) {
+			s.Status = journal.Going
+		}
+		runs[slices.IndexFunc(runs, func(r journal.Summary) bool { return r.ID == f.ID })] = s
+	}
 	slices.SortFunc(runs, func(a, b journal.Summary) int { return strings.Compare(a.ID, b.ID) })
-	return runs, nil
+	return runs, err
 }
 
 func summary(c facts.Run, on string) journal.Summary {
@@ -348,6 +387,13 @@ func (e *Engine) interrupted(ctx context.Context, w *world, p *plan.Plan) (*Foun
 		}
 		return nil, e.openRun(summary(c, primary))
 	}
+	if taken, _, err := e.endedHere(ctx, w, primary, h, runs); err != nil {
+		return nil, err
+	} else if len(taken) > 0 && h.Server.Holds(taken[0].ID) {
+		return nil, effect.Locked(primary, h.Server.Lock)
+	} else if len(taken) > 0 {
+		return nil, e.openOf(taken[0])
+	}
 	for _, r := range runs {
 		if !r.Open() {
 			continue
@@ -363,7 +409,7 @@ func (e *Engine) interrupted(ctx context.Context, w *world, p *plan.Plan) (*Foun
 		if err := e.refuseElsewhere(f); err != nil {
 			return nil, err
 		}
-		if err := f.refuseUndone(); err != nil {
+		if err := errors.Join(f.refuseNewer(), f.refuseUndone()); err != nil {
 			return nil, err
 		}
 		return f, nil
@@ -399,26 +445,12 @@ func (r *run) alone(ctx context.Context) error {
 
 // noOther is the part of alone that looks at runs other than this one.
 func (r *run) noOther(ctx context.Context) error {
-	primary := r.meets
-	h, err := r.world.Of(ctx, primary)
+	left, err := r.e.noOtherOpen(ctx, r.world, r.meets, r.id)
 	if err != nil {
 		return err
 	}
-	runs, err := journal.List(r.e.Dir)
-	if err != nil {
-		return err
-	}
-	for _, c := range r.e.elsewhere(h, runs) {
-		if c.ID != r.id {
-			return r.e.openRun(summary(c, primary))
-		}
-	}
-	for _, c := range h.Runs {
-		over := slices.ContainsFunc(runs, func(s journal.Summary) bool { return s.ID == c.ID && s.Over() })
-		if c.ID == r.id || c.Cluster != r.e.Inventory.Name || !over {
-			continue
-		}
-		at, err := r.e.place(ctx, r.world, primary, c.ID)
+	for _, c := range left {
+		at, err := r.e.place(ctx, r.world, r.meets, c.ID)
 		if err != nil {
 			return err
 		}

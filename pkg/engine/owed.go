@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
@@ -76,7 +77,7 @@ func owedInverses(recs []journal.Record) ([]owed, error) {
 			if rec.Inverse != nil {
 				inv, err := effect.Decode(rec.Inverse)
 				if err != nil {
-					return nil, err
+					return nil, foreign(recs[0].Run, fmt.Errorf("%q on %s: %w", rec.Text, rec.Host, err))
 				}
 				o.inverse = inv
 			}

@@ -89,7 +89,7 @@ func (e *Engine) PreviewFrom(ctx context.Context, p *plan.Plan, before Reading) 
 
 // PreviewResume is what Resume would do.
 func (e *Engine) PreviewResume(ctx context.Context, f *Found) (*Preview, error) {
-	if err := errors.Join(e.refuseElsewhere(f), f.refuseUndone()); err != nil {
+	if err := errors.Join(e.refuseElsewhere(f), f.refuseNewer(), f.refuseUndone()); err != nil {
 		return nil, err
 	}
 	p, err := e.planOf(f)

@@ -32,6 +32,11 @@ func (r *run) keep(rec journal.Record) (journal.Record, error) {
 		return rec, err
 	}
 	r.begun.Take(rec)
+	r.mine.Take(rec)
+	if rec.Type == journal.Undone {
+		r.mine[rec.Seq] = true
+	}
+	r.report.Begun = len(r.mine) > 0
 	r.pending = append(r.pending, line...)
 	return rec, nil
 }

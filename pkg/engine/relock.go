@@ -94,7 +94,7 @@ func (r *run) copyIsOurs(ctx context.Context) error {
 	// It is somebody else's now: nothing is written to it any more.
 	r.taken = true
 	r.unkept(r.mirror.stop(ctx))
-	return fault.Refuse(r.mirror.at.on, "look with: pgrepctl runs list", fmt.Errorf("another operator went on with run %s meanwhile", r.id))
+	return goneOnWith(r.mirror.at.on, r.id)
 }
 
 // askTimeout bounds that question after a failure: what is owed waits for the answer, reads

@@ -79,7 +79,7 @@ func (e *Engine) planOf(f *Found) (*plan.Plan, error) {
 // Resume goes on with an interrupted run. Every node is planned again from
 // fresh facts: what was done comes out empty.
 func (e *Engine) Resume(ctx context.Context, f *Found) (*Report, error) {
-	if err := errors.Join(e.refuseElsewhere(f), f.refuseUndone()); err != nil {
+	if err := errors.Join(e.refuseElsewhere(f), f.refuseNewer(), f.refuseUndone()); err != nil {
 		return nil, err
 	}
 	p, err := e.planOf(f)
@@ -96,12 +96,18 @@ func (e *Engine) resume(ctx context.Context, p *plan.Plan, f *Found) (*Report, e
 	}
 	r.replay(f.Records)
 	r.world.forward = pastReturn(f.Records)
+	ours := false
 	err = r.locked(ctx, func(ctx context.Context) error {
 		if err := r.adopt(ctx); err != nil {
 			return err
 		}
+		ours = true
 		return r.sweep(ctx, f.Records)
 	})
+	if err != nil && !ours {
+		// Whoever has a report may undo its run, and this one may be another operator's by now.
+		return nil, errors.Join(r.explain(err), r.drop(ctx))
+	}
 	if err != nil {
 		return r.report, errors.Join(r.explain(err), r.drop(ctx))
 	}

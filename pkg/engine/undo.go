@@ -29,6 +29,11 @@ func (e *Engine) Undo(ctx context.Context, f *Found) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	list, err := owedInverses(f.Records)
+	if err != nil {
+		return nil, errors.Join(err, r.drop(ctx))
+	}
+	gone := map[string]error{} // hosts that cannot be reached
 	start := e.Now()
 	r.replay(f.Records)
 	r.report.Outputs = nil
@@ -37,9 +42,17 @@ func (e *Engine) Undo(ctx context.Context, f *Found) (*Report, error) {
 		if err := r.adopt(ctx); err != nil {
 			return err
 		}
+		if !r.bare {
+			if err := r.noOther(ctx); err != nil {
+				return err
+			}
+		}
+		if err := r.e.refuseOthersData(ctx, list, f.Records, gone); err != nil {
+			return err
+		}
 		began = true
 		r.emit(event.Event{Type: event.RunStart, Text: "undo " + r.report.Plan})
-		return r.back(ctx, f.Records)
+		return r.back(ctx, f.Records, list, gone)
 	})
 	if !began {
 		return nil, errors.Join(err, r.drop(ctx))
@@ -59,11 +72,7 @@ func (e *Engine) Undo(ctx context.Context, f *Found) (*Report, error) {
 
 // back takes everything back that can be reached: a host that is gone must not
 // keep its slot on another from being dropped.
-func (r *run) back(ctx context.Context, recs []journal.Record) error {
-	list, err := owedInverses(recs)
-	if err != nil {
-		return err
-	}
+func (r *run) back(ctx context.Context, recs []journal.Record, list []owed, gone map[string]error) error {
 	if _, err := r.record(ctx, journal.Record{Type: journal.Undoing}); err != nil {
 		return err
 	}
@@ -74,7 +83,6 @@ func (r *run) back(ctx context.Context, recs []journal.Record) error {
 			return err
 		}
 	}
-	gone := map[string]error{}
 	for _, o := range slices.Backward(list) {
 		if err := r.stopped(ctx); err != nil {
 			return err
@@ -122,6 +130,9 @@ func (e *Engine) laterRun(id string) error {
 	}
 	for _, s := range slices.Backward(runs) {
 		// What is done at once edits no file, and leaves nothing to build on.
+		if s.ID > id && s.Open() && !s.NoCopy {
+			return fault.Refuse("", e.WaysOut(s.ID), fmt.Errorf("run %s (%s) came later, and is not finished", s.ID, s.Run.Plan))
+		}
 		if s.ID > id && s.Status == journal.Succeeded && !s.NoCopy {
 			return fault.Refuse("", "pgrepctl runs undo "+s.ID+", and then this one",
 				fmt.Errorf("run %s (%s) came later and builds on it", s.ID, s.Run.Plan))

@@ -13,6 +13,9 @@ import (
 
 // RefuseUndo says why an undo of the run would not be begun. A dry run ends with it, too.
 func (e *Engine) RefuseUndo(f *Found) error {
+	if err := f.refuseNewer(); err != nil {
+		return err
+	}
 	return errors.Join(e.refuseElsewhere(f), e.laterRun(f.ID), f.refuseNoReturn())
 }
 
@@ -28,9 +31,10 @@ func (e *Engine) WaysOut(id string) string {
 
 // waysOf offers what would not be refused.
 func (e *Engine) waysOf(f *Found) string {
-	undoing, back := f.beingUndone(), f.refuseNoReturn() == nil
+	known := f.refuseNewer() == nil
+	undoing, back := f.beingUndone(), known && f.refuseNoReturn() == nil
 	forward := false
-	if f.Open() && !undoing {
+	if f.Open() && !undoing && known {
 		_, err := e.planOf(f)
 		forward = err == nil
 	}

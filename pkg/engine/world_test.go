@@ -88,7 +88,8 @@ type world struct {
 	keeps   *postgres.LSN     // the WAL that slots keep begins there; nil: not told
 	spaces  []facts.Tablespace
 	locks   map[string]*sqlSession
-	backups int // begun so far
+	backups int            // begun so far
+	named   map[int]string // of exclusive ones, the label
 	// exclusive is the server's own backup, and reserved are the slots that keep WAL,
 	// where those are acts of their own.
 	exclusive *exclusive
@@ -159,7 +160,7 @@ var _ host.Host = (*machine)(nil)
 
 func newWorld(t testing.TB, l layout) *world {
 	t.Helper()
-	w := &world{t: t, layout: l, hosts: map[string]*machine{}, roles: map[string]string{}, slots: map[string]string{}, reserved: map[string]bool{}, scratch: map[string]bool{},
+	w := &world{t: t, layout: l, hosts: map[string]*machine{}, roles: map[string]string{}, slots: map[string]string{}, reserved: map[string]bool{}, named: map[int]string{}, scratch: map[string]bool{},
 		locks: map[string]*sqlSession{}, keys: map[string]string{}, ddl: ddlState{columns: map[string]bool{}, xids: map[string]string{}}, dir: filepath.Join(memory(t), "runs")}
 	w.inv = parseInventory(t, l)
 	for _, h := range w.inv.Hosts {

@@ -37,7 +37,8 @@ func (s *sqlSession) exclusiveRows(sql string, args []any) (rows []row, err erro
 		err := w.change(s.m.name+": start of an exclusive backup", func() {
 			w.backups++
 			w.exclusive = &exclusive{w.backups, args[0].(string)}
-			s.m.fs.Put(file, "postgres", 0o600, fmt.Sprintf("LABEL: backup %d\n", w.backups))
+			w.named[w.backups] = args[0].(string)
+			s.m.fs.Put(file, "postgres", 0o600, w.backupLabel(w.backups))
 		})
 		return []row{{"lsn": fmt.Sprintf("0/%d000028", w.backups)}}, err, true
 	case sql == postgres.ExclusiveBackupFiles():

@@ -119,7 +119,7 @@ func (m *machine) start(fail func(int, string) error) error {
 		m.w.t.Error("a server was started on an unfinished copy")
 	case !m.fs.Has(m.data("standby.signal")):
 		m.w.t.Error("the copy was started as a primary")
-	case label != "" && label != fmt.Sprintf("LABEL: backup %d\n", m.copied):
+	case label != "" && label != m.w.backupLabel(m.copied):
 		m.w.t.Errorf("the data are of backup %d, the label says %q", m.copied, label)
 	case label == "" && !m.fs.Has(m.data("backup_label.old")):
 		m.w.t.Error("a copy was started without backup_label")

@@ -17,7 +17,17 @@ import (
 )
 
 // backupNumber is what differs between one backup label and the next.
-var backupNumber = regexp.MustCompile(`backup \d+`)
+var backupNumber = regexp.MustCompile(`(pgrepctl:run\d+:\w+ )?backup \d+`)
+
+// backupLabel is the file of a backup. An exclusive one is told from others by its name,
+// too, which has the run.
+func (w *world) backupLabel(n int) string {
+	name := w.named[n]
+	if name != "" {
+		name += " "
+	}
+	return fmt.Sprintf("LABEL: %sbackup %d\n", name, n)
+}
 
 // sqlSession is one session on a machine's server. A transaction is a list of
 // acts that COMMIT does.
@@ -312,7 +322,7 @@ func (s *sqlSession) rows(sql string, args []any) ([]row, error) {
 		if s.backup == 0 {
 			return nil, &host.SQLError{Code: "55000", Message: "backup is not in progress"}
 		}
-		label := fmt.Sprintf("LABEL: backup %d\n", s.backup)
+		label := w.backupLabel(s.backup)
 		r := row{"lsn": "0/9000100", "labelfile": label, "spcmapfile": nil}
 		text := ""
 		for _, ts := range s.spaces {

@@ -93,7 +93,13 @@ type Run struct {
 	Version  string   `json:"version"`          // of pgrepctl
 	// NoCopy: no copy of the journal is kept anywhere.
 	NoCopy bool `json:"no_copy,omitempty"`
+	// Format is that of the records, 0 before there was a number.
+	Format int `json:"journal_format,omitempty"`
 }
+
+// Format is what Create writes. A new number is for what an earlier pgrepctl would get wrong
+// in a resume or an undo: a record of a new type, say, that says what is owed.
+const Format = 1
 
 // Journal appends to one run's file.
 type Journal struct {
@@ -117,6 +123,7 @@ func Create(dir string, run Run, now func() time.Time) (*Journal, error) {
 		return nil, errors.Join(fmt.Errorf("create journal: %w", err), f.Close())
 	}
 	j := &Journal{f: f, now: now, path: p}
+	run.Format = Format
 	if _, _, err := j.Append(Record{Type: Start, Run: &run}); err != nil {
 		return nil, err
 	}

@@ -29,15 +29,9 @@ type proxyConn struct {
 // connection, not as long as ctx: ctx bounds only the dialing.
 func dialProxy(s settings, address string) (*proxyConn, error) {
 	tokens := strings.NewReplacer("%%", "%", "%h", s.host, "%n", address, "%p", strconv.Itoa(s.port), "%r", s.user)
-	var argv []string
-	if len(s.proxyArgv) > 0 {
-		for _, w := range s.proxyArgv {
-			argv = append(argv, tokens.Replace(w))
-		}
-	} else {
-		// ssh runs the string by the user's shell with exec, so that the
-		// proxy itself gets the signal that ends it.
-		argv = []string{"/bin/sh", "-c", "exec " + tokens.Replace(s.proxyCommand)}
+	argv, err := proxyArgv(s, tokens)
+	if err != nil {
+		return nil, fmt.Errorf("start proxy command: %w", err)
 	}
 	ours, theirs, err := socketPair()
 	if err != nil {
@@ -60,6 +54,30 @@ func dialProxy(s settings, address string) (*proxyConn, error) {
 		close(p.done)
 	}()
 	return p, nil
+}
+
+// deaf goes before a proxy command. A Ctrl-C on the terminal goes to every process of its
+// foreground group, and a hangup, too: the first one must end no connection, for a run closes
+// then what it holds open on the hosts. What a process ignores it ignores across exec. A
+// group of its own would do it as well, but could not ask for a passphrase: who reads the
+// terminal from the background is stopped. The proxy ends with its input, as ever.
+const deaf = "trap '' HUP INT QUIT; exec "
+
+// proxyArgv is how a ProxyCommand is started. ssh runs the string by the user's shell with
+// exec, so that the proxy itself gets the signal that ends it.
+func proxyArgv(s settings, tokens *strings.Replacer) ([]string, error) {
+	if len(s.proxyArgv) == 0 {
+		return []string{"/bin/sh", "-c", deaf + tokens.Replace(s.proxyCommand)}, nil
+	}
+	var argv []string
+	for _, w := range s.proxyArgv {
+		argv = append(argv, tokens.Replace(w))
+	}
+	name, err := exec.LookPath(argv[0]) // whose error is better than the shell's
+	if err != nil {
+		return nil, err
+	}
+	return append([]string{"/bin/sh", "-c", deaf + `"$@"`, "sh", name}, argv[1:]...), nil
 }
 
 // Close ends the process: first by the end of its input, then by a signal.

@@ -124,7 +124,7 @@ func TestCopyGivesUpBeforeItsSlotFillsTheDiskOfThePrimary(t *testing.T) {
 			s.smallWAL(t)
 			was := s.before(t, lenient)
 			server := s.at(t, "h1", "head -n 1 $data/postmaster.pid")
-			o.call("standby", "bootstrap", "h2", "--dry-run").exits(0).says("gives up while h1 still has 10 %")
+			o.call("standby", "bootstrap", "h2", "--dry-run").exits(0).says("gives up when h1 has less than 10 %")
 			a := s.fillWAL(t, o).exits(1)
 			id := o.runID()
 			a.says("h1: its disk for WAL is nearly full", "/var/lib/postgresql/15/data/pg_wal", "the slot has ended with the backup's session", "once there is room on h1", "runs resume "+id, "runs undo "+id)
