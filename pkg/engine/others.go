@@ -45,9 +45,7 @@ func (e *Engine) endedHere(ctx context.Context, w *world, on string, h *facts.Ho
 // openOf is openRun for a run of which more is known than this machine's journal tells.
 func (e *Engine) openOf(f *Found) error {
 	err := e.openRun(f.Summary)
-	if r, ok := err.(*fault.Error); ok { //nolint:errorlint // it was made in the line before
-		r.Hint = e.waysOf(f)
-	}
+	err.Hint = e.waysOf(f)
 	return err
 }
 

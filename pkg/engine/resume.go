@@ -44,7 +44,8 @@ func goesOn(r journal.Run) error {
 		Hint:  "wait for it to end and type the same command again"}
 }
 
-func (e *Engine) openRun(r journal.Summary) error {
+// openRun refuses what must not be done beside it.
+func (e *Engine) openRun(r journal.Summary) *fault.Error {
 	where := ""
 	if r.On != "" {
 		where = ", and was begun on another machine"

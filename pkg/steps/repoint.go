@@ -57,6 +57,9 @@ func (s *Repoint) Plan(ctx context.Context, in In) (Planned, error) {
 	if err := s.refuseCutOff(ctx, in, m); err != nil {
 		return Planned{}, err
 	}
+	if err := m.refusePaused(in); err != nil {
+		return Planned{}, err
+	}
 	var p Planned
 	if err := s.slot(ctx, in, m, &p); err != nil {
 		return Planned{}, err

@@ -73,3 +73,19 @@ func endsWALReceiver(name, upstream string) error {
 func pausedRefusal(name string, err error) error {
 	return fault.Refuse(name, "when the pause is no longer wanted: pgrepctl replay resume "+name+"; then type the same command again", err)
 }
+
+// refusePaused is for a standby that shall stream from another host, and has not begun to
+// move: before 13 it is restarted for that; later it gets no walreceiver during a pause, and
+// would be waited for in vain, unless it is a delayed one.
+func (m moves) refusePaused(in In) error {
+	reloads := m.v.PrimaryConninfoReloads()
+	switch {
+	case !m.self.Server.Replay.Paused || m.line.value == m.conninfo:
+		return nil
+	case !reloads:
+		return endsPause(in.Self.Name)
+	case in.Self.ApplyDelay == 0:
+		return pausedRefusal(in.Self.Name, fmt.Errorf("replay is paused: it would not begin to stream from %s until that is over", m.to.Name))
+	}
+	return nil
+}
