@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -19,10 +20,14 @@ import (
 // piped is set for a process of the test itself whose output nobody reads.
 const piped = "PGREPCTL_TEST_PIPED"
 
-// childWith starts the named test as a process of its own, and reads its first line.
+// attended is for a process that a hangup ends, though these tests may have been started by
+// nohup: what ignores a signal passes that on, and no shell takes it back (POSIX, trap).
+var attended = []string{"perl", "-e", `$SIG{HUP} = "DEFAULT"; exec @ARGV`}
+
+// childWith starts the named test as a process of its own, behind the words before.
 func childWith(t *testing.T, before []string, env, mode string) (c *exec.Cmd, out io.ReadCloser, errs *os.File) {
 	t.Helper()
-	argv := append(before, os.Args[0], "-test.run=^"+t.Name()+"$")
+	argv := append(slices.Clone(before), os.Args[0], "-test.run=^"+t.Name()+"$")
 	c = exec.CommandContext(t.Context(), argv[0], argv[1:]...)
 	c.Env = append(os.Environ(), env+"="+mode)
 	r, w, err := os.Pipe()
@@ -47,13 +52,18 @@ func TestARunOutlivesTheEndOfWhoReadsItsProgress(t *testing.T) {
 		defer end()
 		fmt.Println("ready")
 		<-stop
-		_, err := fmt.Fprintln(os.Stderr, "progress")
-		fmt.Println("epipe", errors.Is(err, syscall.EPIPE))
-		return
+		// Any process that is being forked just now has the other end too, until its exec.
+		for end := time.Now().Add(10 * time.Second); ; {
+			_, err := fmt.Fprintln(os.Stderr, "progress")
+			if err != nil || time.Now().After(end) {
+				fmt.Println("epipe", errors.Is(err, syscall.EPIPE))
+				return
+			}
+		}
 	}
 	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
-		c, out, errs := childWith(t, nil, piped, "1")
+		c, out, errs := childWith(t, attended, piped, "1")
 		lines := bufio.NewScanner(out)
 		lines.Scan()
 		_ = errs.Close()
@@ -88,7 +98,7 @@ func TestAHangupIsIgnoredUnderNohup(t *testing.T) {
 	}
 	t.Parallel()
 	for before, want := range map[string]string{"": "stopped", "trap '' HUP; ": "goes on"} {
-		c, out, errs := childWith(t, []string{"/bin/sh", "-c", before + `exec "$@"`, "sh"}, piped, "1")
+		c, out, errs := childWith(t, append(slices.Clone(attended), "/bin/sh", "-c", before+`exec "$@"`, "sh"), piped, "1")
 		lines := bufio.NewScanner(out)
 		if lines.Scan(); lines.Text() != want {
 			t.Errorf("%q: it says %q, want %q", before, lines.Text(), want)
