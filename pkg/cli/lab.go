@@ -49,7 +49,7 @@ namespaces are allowed. Nothing of a lab is left after "lab down".`,
 	cmd.PersistentFlags().StringVar(&f.state, "state", "", "directory of all labs (default $XDG_STATE_HOME/pgrepctl/lab)")
 	cmd.AddCommand(
 		labUp(f, stdout, stderr), labDown(f, stderr, func() string { return a.set.StateDir() }), a.labStatus(f), a.labList(f),
-		a.labInventory(f), labExec(f, stdout, stderr), labSSH(f, stdout, stderr), labDial(f, stdout),
+		a.labInventory(f), labExec(f, terminal(stdout), stderr), labSSH(f, terminal(stdout), stderr), labDial(f, stdout),
 		labPart(f), labSlow(f),
 		&cobra.Command{Use: "join", Short: "Undo all parts", Example: "  pgrepctl lab join", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := f.open()

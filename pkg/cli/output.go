@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"io"
 	"os"
 	"os/signal"
 	"sync/atomic"
@@ -16,6 +17,15 @@ import (
 type output struct {
 	file   *os.File // not embedded: its WriteString would go past Write
 	acting *atomic.Bool
+}
+
+// terminal is the file behind an output, for a command that is to have it as its own: of
+// anything else it gets a pipe, and no terminal.
+func terminal(w io.Writer) io.Writer {
+	if o, ok := w.(*output); ok {
+		return o.file
+	}
+	return w
 }
 
 // Fd is for who asks whether it is a terminal.

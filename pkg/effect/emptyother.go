@@ -2,20 +2,32 @@ package effect
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"path"
 	"strings"
 
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // RefuseOther says no when the directory has the copy of another backup by now: the standby
 // was made anew, by another machine whose runs this one does not know. The server keeps the
 // backup_label that a copy was started with, as backup_label.old, and no copy brings that of
 // its source. ours is given the whole file. A directory without one has a copy that never
-// came to its label, or none.
-func (e *EmptyDirectory) RefuseOther(ctx context.Context, h host.Host, ours func(label string) bool) error {
+// came to its label, or none. One with the marker of this run is this run's, whatever the
+// unfinished copy before it has left.
+func (e *EmptyDirectory) RefuseOther(ctx context.Context, h host.Host, run string, ours func(label string) bool) error {
+	m, err := h.Files(e.As).Read(ctx, path.Join(e.Path, postgres.RunMarker))
+	if err != nil {
+		return fmt.Errorf("look whose copy %s is: %w", e.Path, err)
+	}
+	var marker facts.Marker
+	if m.Exists && json.Unmarshal(m.Data, &marker) == nil && marker.Run == run {
+		return nil
+	}
 	for _, name := range []string{"backup_label", "backup_label.old"} {
 		file := path.Join(e.Path, name)
 		f, err := h.Files(e.As).Read(ctx, file)

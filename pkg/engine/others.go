@@ -103,7 +103,7 @@ func (e *Engine) refuseOthersData(ctx context.Context, list []owed, recs []journ
 		}
 		h, err := e.Cluster.Host(ctx, dir.Host)
 		if err == nil {
-			err = dir.RefuseOther(ctx, h, ownBackup(recs))
+			err = dir.RefuseOther(ctx, h, recs[0].Run.ID, ownBackup(recs))
 		}
 		if fault.ClassOf(err) == fault.Unreachable && ctx.Err() == nil {
 			gone[dir.Host] = err

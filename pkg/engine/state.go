@@ -78,6 +78,12 @@ func (s *state) replay(recs []journal.Record) {
 func (s *state) ID() string       { return s.id }
 func (s *state) Operator() string { return s.e.Operator }
 
+// Ended is asked of the journals of this machine.
+func (s *state) Ended(id string) bool {
+	runs, err := journal.List(s.e.Dir)
+	return err == nil && slices.ContainsFunc(runs, func(r journal.Summary) bool { return r.ID == id && r.Over() })
+}
+
 func (s *state) Output(key string) (string, bool) {
 	if v, ok := s.outputs[key]; ok {
 		return v, true

@@ -29,6 +29,12 @@ const catchUpTimeout = time.Minute
 // catchUpLongest is how long it is waited for with some: as long as replay may be held.
 const catchUpLongest = 30 * time.Minute
 
+// takesWrites reports whether a host answers, and its server is in recovery no longer.
+func takesWrites(ctx context.Context, in In, name string) bool {
+	h, err := in.Facts.Of(ctx, name)
+	return err == nil && h.Server.Running && !h.Server.InRecovery
+}
+
 // Plan waits for nobody where a standby cannot take part: deployable says why.
 func (s *CaughtUp) Plan(ctx context.Context, in In) (Planned, error) {
 	if lsn, ok := deployed(in.Run); ok {
@@ -39,7 +45,7 @@ func (s *CaughtUp) Plan(ctx context.Context, in In) (Planned, error) {
 		return Planned{}, err
 	}
 	for _, x := range list {
-		if h, err := in.Facts.Of(ctx, x.Name); err == nil && h.Server.Running && !h.Server.InRecovery {
+		if takesWrites(ctx, in, x.Name) {
 			return noop("%s is a primary", x.Name), nil // a promotion that goes on: the old one may be gone by now
 		}
 	}

@@ -19,6 +19,7 @@ import (
 type Deployable struct {
 	First  hostList `yaml:"first"`  // drained before
 	Second hostList `yaml:"second"` // paused
+	Not    hostList `yaml:"not"`    // take no part, and may have readers
 	// Role is who runs it, empty for the user that connects.
 	Role string `yaml:"role"`
 	// Pause is the longest time that one of Second may be paused.
@@ -45,6 +46,10 @@ func (s *Deployable) Plan(ctx context.Context, in In) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
+	not, err := s.Not.of(in.Cluster)
+	if err != nil {
+		return Planned{}, err
+	}
 	errs := []error{s.mayBecome(ctx, in)}
 	var room []string
 	for _, x := range append(slices.Clone(first), second...) {
@@ -58,7 +63,7 @@ func (s *Deployable) Plan(ctx context.Context, in In) (Planned, error) {
 	}
 	errs = append(errs, in.starves(ctx, second))
 	if !s.NoLock {
-		errs = append(errs, in.readsApart(ctx, append(slices.Clone(first), second...)))
+		errs = append(errs, in.readsApart(ctx, slices.Concat(first, second, not)))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return Planned{}, err

@@ -54,6 +54,7 @@ type scene struct {
 	Phase    string            `yaml:"phase"` // of a bracket: open (default) or close
 	Outputs  map[string]string `yaml:"outputs"`
 	Claims   []string          `yaml:"claims"`
+	Ended    []string          `yaml:"ended"` // other runs
 	Changed  []string          `yaml:"changed"`
 	Owed     []steps.Settle    `yaml:"owed"`
 	Password string            `yaml:"password"`
@@ -293,6 +294,9 @@ type running struct{ s scene }
 
 func (r *running) ID() string       { return "run1" }
 func (r *running) Operator() string { return "anna@desk" }
+func (r *running) Ended(id string) bool {
+	return slices.Contains(r.s.Ended, id)
+}
 func (r *running) Output(key string) (string, bool) {
 	v, ok := r.s.Outputs[key]
 	return v, ok

@@ -111,14 +111,13 @@ func (s *HBA) rule(address string, v postgres.Version) (hba.Rule, error) {
 }
 
 // edit is a WriteFile of a configuration file of hst's server, judged by
-// PostgreSQL before it counts. Such a file may hold passwords that others wrote: of a
-// conninfo, or of an LDAP server.
+// PostgreSQL before it counts. Passwords that others wrote there are masked in what is
+// shown: see effect.WriteFile.
 func (in In) edit(h *facts.Host, hst *inventory.Host, before host.File, after []byte) *effect.WriteFile {
 	return &effect.WriteFile{
 		Host: hst.Name, As: hst.Postgres.OSUser, Path: before.Path, Before: before, Data: after, Mode: 0o600,
-		Image:     in.image(h.Machine.OSUserHome, strings.ReplaceAll(strings.TrimPrefix(before.Path, "/"), "/", "_")),
-		Judge:     judge(h, hst),
-		Sensitive: facts.HoldsSecret(before.Data) || facts.HoldsSecret(after),
+		Image: in.image(h.Machine.OSUserHome, strings.ReplaceAll(strings.TrimPrefix(before.Path, "/"), "/", "_")),
+		Judge: judge(h, hst),
 	}
 }
 

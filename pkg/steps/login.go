@@ -20,6 +20,9 @@ type Login struct {
 	To string `yaml:"to"` // upstream
 	// Anew: also of a standby whose data are about to be replaced.
 	Anew bool `yaml:"anew"`
+	// Restart no: a standby that runs, and would have to be restarted to follow another
+	// upstream (before 13), keeps the one that it has.
+	Restart string `yaml:"restart"`
 }
 
 var _ Step = (*Login)(nil)
@@ -38,7 +41,7 @@ func (s *Login) Plan(ctx context.Context, in In) (Planned, error) {
 		done, reason, err := in.seeded(ctx)
 		asked := false
 		if err == nil && done {
-			asked, err = in.asked(ctx)
+			asked, err = s.asked(ctx, in)
 		}
 		if err != nil || asked {
 			return noop("%s", reason), err
@@ -59,11 +62,14 @@ func (s *Login) Plan(ctx context.Context, in In) (Planned, error) {
 // its upstream of the inventory, with the channel binding that it shall have. If it is not,
 // standby-config is about to write another, and a walreceiver that is refused there is
 // refused for ever.
-func (in In) asked(ctx context.Context) (bool, error) {
+func (s *Login) asked(ctx context.Context, in In) (bool, error) {
 	up := in.Cluster.Upstream(in.Self)
 	h, err := in.self(ctx)
 	if err != nil {
 		return false, err
+	}
+	if s.Restart == "no" && h.Server.Running && !h.Server.Version.PrimaryConninfoReloads() {
+		return true, nil
 	}
 	v, err := postgres.ParseVersion(in.Self.Postgres.Version)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
@@ -66,19 +67,27 @@ func (s *Promotable) Plan(ctx context.Context, in In) (Planned, error) {
 
 // only refuses while another operator promotes another standby. Each of the two has the lock
 // of the host that it promotes before it looks at the others, so at least one sees the other.
+// Side by side, for one that is gone costs the time to give it up. Who leaves a host out
+// says that it cannot be asked.
 func (s *Promotable) only(ctx context.Context, in In) error {
-	for _, x := range in.Cluster.Hosts {
-		if x == in.Standby || x == in.Cluster.Primary() {
-			continue
-		}
-		h, err := in.Facts.Of(ctx, x.Name)
+	hosts := slices.DeleteFunc(slices.Clone(in.Cluster.Hosts), func(x *inventory.Host) bool {
+		return x == in.Standby || x == in.Cluster.Primary() || s.leavesOut(x)
+	})
+	all := make([]*facts.Host, len(hosts))
+	var wg sync.WaitGroup
+	for i, x := range hosts {
+		wg.Go(func() { all[i], _ = in.Facts.Of(ctx, x.Name) }) // that one cannot be asked is for a step of its own
+	}
+	wg.Wait()
+	for i, h := range all {
+		name := hosts[i].Name
 		switch {
-		case err != nil:
-			continue // a step of its own refuses, or the user has left it out
+		case h == nil:
+			continue
 		case h.Server.Lock != nil:
-			return effect.Locked(x.Name, h.Server.Lock)
-		case h.Server.Running && !h.Server.InRecovery && !s.leavesOut(x):
-			return fault.Refuse(x.Name, "pgrepctl status", errors.New("it takes writes: it was promoted already, or is no standby of this cluster"))
+			return effect.Locked(name, h.Server.Lock)
+		case h.Server.Running && !h.Server.InRecovery:
+			return fault.Refuse(name, "pgrepctl status; to leave it out: --without "+name, errors.New("it takes writes: it was promoted already, or is no standby of this cluster"))
 		}
 		if err := unfinished(in, h); err != nil {
 			return err
@@ -87,10 +96,11 @@ func (s *Promotable) only(ctx context.Context, in In) error {
 	return nil
 }
 
-// unfinished refuses while another run of the cluster has its journal on that host.
+// unfinished refuses while another run of the cluster has its journal on that host. The copy
+// of one that is over here was left, for the host could not be asked when it ended.
 func unfinished(in In, h *facts.Host) error {
 	for _, r := range h.Runs {
-		if r.Cluster == in.Cluster.Name && r.ID != in.Run.ID() {
+		if r.Cluster == in.Cluster.Name && r.ID != in.Run.ID() && !in.Run.Ended(r.ID) {
 			return fault.Refuse(h.Name, "pgrepctl runs resume "+r.ID+"; or: pgrepctl runs undo "+r.ID, fmt.Errorf("%s is not finished", r))
 		}
 	}

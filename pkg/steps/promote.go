@@ -20,10 +20,10 @@ var _ Step = (*StepDown)(nil)
 // Plan is a noop for a primary that is stopped and fenced.
 func (s *StepDown) Plan(ctx context.Context, in In) (Planned, error) {
 	h, err := in.self(ctx)
-	if n, nerr := in.Facts.Of(ctx, in.Standby.Name); err != nil && nerr == nil && n.Server.Running && !n.Server.InRecovery {
-		return noop("%s is the primary: what is left of the run does not need this host, which cannot be read", in.Standby.Name), nil
-	}
 	if err != nil {
+		if in.Standby != nil && takesWrites(ctx, in, in.Standby.Name) {
+			return noop("%s is the primary: what is left of the run does not need this host, which cannot be read", in.Standby.Name), nil
+		}
 		return Planned{}, err
 	}
 	if h.Server.Running && h.Server.InRecovery {

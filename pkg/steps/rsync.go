@@ -277,9 +277,9 @@ func (s *Rsync) transport(in In, self, uf *facts.Host, up *inventory.Host, t tre
 }
 
 // keyExchanges begins with the cheapest. They are named one by one: to put one before ssh's
-// own list ("^") is of 8.1, and 8.0 (RHEL 8) refuses to start. The last ones are for hosts
-// that are held to FIPS.
-const keyExchanges = "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521,diffie-hellman-group-exchange-sha256,diffie-hellman-group14-sha256"
+// own list ("^") is of 8.1, and 8.0 (RHEL 8) refuses to start. The others are for hosts
+// that are held to FIPS, or to long keys.
+const keyExchanges = "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521,diffie-hellman-group-exchange-sha256,diffie-hellman-group14-sha256,diffie-hellman-group16-sha512,diffie-hellman-group18-sha512"
 
 // oneHeap is for the ssh that rsync starts. It makes the buffer of a channel a little larger with
 // each packet that does not fit, up to 2 MiB and more (sshbuf.c of 9.2), and glibc would map

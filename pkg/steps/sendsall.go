@@ -57,12 +57,16 @@ func (s *Promotable) sendsRest(in In, p *facts.Host) error {
 // unrecognized refuses when another standby streams under a name that is not its own: once
 // it is to follow, nobody could see that it does.
 func (s *Promotable) unrecognized(in In, p *facts.Host) error {
+	apply := "pgrepctl apply"
+	if !p.Server.Version.PrimaryConninfoReloads() {
+		apply += " --restart=rolling"
+	}
 	for _, x := range s.followers(in) {
 		if _, ok := p.Server.Sender(applicationName(x)); ok {
 			continue
 		}
 		if w, ok := p.Server.SenderOf(applicationName(x), x.Slot); ok {
-			return fault.Refuse(x.Name, "pgrepctl apply, which writes it; then type the same command again",
+			return fault.Refuse(x.Name, apply+", which writes it; then type the same command again",
 				fmt.Errorf("its walreceiver calls itself %q: application_name in its primary_conninfo is not %s", w.Application, x.Name))
 		}
 	}

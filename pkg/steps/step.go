@@ -94,6 +94,8 @@ type Run interface {
 	// ID is the run's id.
 	ID() string
 	Operator() string
+	// Ended reports whether this machine knows of another run that it is over.
+	Ended(id string) bool
 	// Output is what an earlier effect of this run found out.
 	Output(key string) (string, bool)
 	// Claimed reports whether this run made, or may have made, something.
