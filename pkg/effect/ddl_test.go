@@ -227,3 +227,31 @@ func TestReplayGoesOnInAnInstantInWhichNobodyHoldsALock(t *testing.T) {
 		t.Errorf("warned of %v", in.warnings)
 	}
 }
+
+// Up to 13 the startup process would look for the end of the pause only once a second. An
+// ordinary resume is in no hurry.
+func TestReplayThatGoesOnAroundASchemaChangeIsWokenUpBefore14(t *testing.T) {
+	t.Parallel()
+	const startup = "query select pid from pg_stat_activity where backend_type = 'startup'"
+	kill := hosttest.Call{Do: "run kill -USR1 4711 as postgres"}
+	for name, c := range map[string]struct {
+		major int
+		gate  time.Duration
+		wakes []hosttest.Call
+	}{
+		"12":                      {12, time.Minute, []hosttest.Call{{Do: startup, Out: `[{"pid": 4711}]`}, kill}},
+		"13":                      {13, time.Minute, []hosttest.Call{{Do: startup, Out: `[{"pid": 4711}]`}, kill}},
+		"it is gone":              {13, time.Minute, []hosttest.Call{{Do: startup, Out: `[{"pid": 4711}]`}, {Do: kill.Do, Err: &host.ExitError{Code: 1}}}},
+		"no startup process":      {13, time.Minute, []hosttest.Call{{Do: startup, Out: noRows}}},
+		"14":                      {14, time.Minute, nil},
+		"13, by no schema change": {13, 0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := setReplay(false)
+			e.Version, e.Gate, e.Database = postgres.MakeVersion(c.major), c.gate, "shop"
+			calls := append([]hosttest.Call{{Do: progress, Out: standbyRow("paused", "0/9000000", "null")}, {Do: targets, Out: noRows}, exec("select pg_wal_replay_resume()")}, c.wakes...)
+			do(t, e, onPG2(t, append(calls, hosttest.Call{Do: progress, Out: standbyRow("not paused", "0/9000000", "null")})...))
+		})
+	}
+}

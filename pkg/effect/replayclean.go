@@ -63,6 +63,7 @@ func (e *SetReplay) pauseClean(ctx context.Context, env Env, s host.SQL) (Output
 		if err := s.Exec(ctx, "select "+e.Version.ResumeReplay()); err != nil {
 			return nil, fmt.Errorf("resume replay: %w", err)
 		}
+		e.wake(ctx, env, s)
 		if err := sleep(ctx, cleanInterval); err != nil {
 			return nil, err
 		}
@@ -152,6 +153,9 @@ func (e *SetReplay) goOn(ctx context.Context, env Env, s host.SQL) error {
 			}
 			return !rows[0].Held, nil
 		}, func() error { return held })
+		if err == nil {
+			e.wake(ctx, env, s)
+		}
 		if !errors.Is(err, held) {
 			return err
 		}
@@ -160,7 +164,28 @@ func (e *SetReplay) goOn(ctx context.Context, env Env, s host.SQL) error {
 	if err := s.Exec(ctx, "select "+e.Version.ResumeReplay()); err != nil {
 		return fmt.Errorf("resume replay: %w", err)
 	}
+	e.wake(ctx, env, s)
 	return nil
+}
+
+// wake lets the startup process look at once whether replay goes on, around a schema change:
+// the second that it sleeps makes all reads older, and who locks in it what the change has
+// locked holds up replay. A signal ends the sleep on Linux; SIGUSR1 is that of its latch, and
+// does nothing else. Without it replay goes on as well, only later, so that no error counts.
+func (e *SetReplay) wake(ctx context.Context, env Env, s host.SQL) {
+	q := e.Version.WakesReplay()
+	if q == "" || !e.Known() {
+		return
+	}
+	var rows []struct {
+		PID int `json:"pid"`
+	}
+	if err := s.Query(ctx, &rows, q); err != nil || len(rows) != 1 || rows[0].PID <= 0 {
+		return
+	}
+	if h, err := env.Host(ctx, e.Host); err == nil {
+		_ = h.Run(ctx, host.Cmd{Argv: []string{"kill", "-USR1", strconv.Itoa(rows[0].PID)}, As: e.As}, host.Stdio{})
+	}
 }
 
 // ddlRelations are those that the run's DDL locks against readers.

@@ -51,7 +51,7 @@ func dialect(v Version) string {
 		{"CurrentWAL", v.CurrentWAL()}, {"CurrentWALInsert", v.CurrentWALInsert()},
 		{"LastReceive", v.LastReceive()}, {"LastReplay", v.LastReplay()},
 		{"IsReplayPaused", v.IsReplayPaused()}, {"ReplayPauseState", v.ReplayPauseState()},
-		{"PauseReplay", v.PauseReplay()}, {"ResumeReplay", v.ResumeReplay()},
+		{"PauseReplay", v.PauseReplay()}, {"ResumeReplay", v.ResumeReplay()}, {"WakesReplay", v.WakesReplay()},
 		{"WALDir", v.WALDir()}, {"XactDir", v.XactDir()},
 		{"StartBackup", v.StartBackup()}, {"StopBackup", v.StopBackup()},
 		{"WALSenders", v.WALSenders()}, {"Slots", v.Slots()}, {"WALReceiver", v.WALReceiver()},

@@ -20,6 +20,17 @@ func (v Version) ReplayProgress() string {
 		" coalesce((select max(w.status) from (" + v.WALReceiver() + ") w), '') as receiver"
 }
 
+// WakesReplay gives the pid of the startup process where replay that was paused, and is
+// resumed, has to be woken up: up to 13 that process sleeps for a second between two looks
+// (recoveryPausesHere in xlog.c; from 14 on it waits on a condition variable). Empty where
+// that is not so, and before 10, which does not tell.
+func (v Version) WakesReplay() string {
+	if !v.AtLeast(10) || v.AtLeast(14) {
+		return ""
+	}
+	return "select pid from pg_stat_activity where backend_type = 'startup'"
+}
+
 // RecoveryTargets are the settings that name a point where recovery shall end, one
 // of which may be set. recovery_target_lsn came with 10.
 func (v Version) RecoveryTargets() []string {
