@@ -137,6 +137,7 @@ type run struct{ key steps.Key }
 
 func (*run) ID() string                                     { return "run1" }
 func (*run) Operator() string                               { return "anna@desk" }
+func (*run) Ended(string) bool                              { return false }
 func (*run) Output(string) (string, bool)                   { return "", false }
 func (*run) Claimed(string) bool                            { return false }
 func (*run) Changed(string) bool                            { return false }
