@@ -2,8 +2,6 @@ package doctor
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"path"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
@@ -39,19 +37,7 @@ func (p *pair) readConfig(ctx context.Context) error {
 		file, err := f.File(ctx, pg.OSUser, p)
 		return file.Data, file.Exists, err
 	}
-	list := func(dir string) ([]string, error) {
-		entries, err := f.List(ctx, pg.OSUser, dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
-		}
-		var names []string
-		for _, e := range entries {
-			if !e.Mode.IsDir() {
-				names = append(names, e.Name)
-			}
-		}
-		return names, err
-	}
+	list := func(dir string) ([]string, error) { return facts.ConfigNames(ctx, f, pg.OSUser, dir) }
 	if tree, err := conf.Load(main, read, list); err == nil {
 		p.config = tree
 	}

@@ -2,9 +2,7 @@ package steps
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"path"
 	"slices"
@@ -280,19 +278,7 @@ func loadTree(ctx context.Context, h *facts.Host, as, main string) (*conf.Tree, 
 		before[p] = f
 		return f.Data, f.Exists, nil
 	}
-	list := func(dir string) ([]string, error) {
-		entries, err := h.List(ctx, as, dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
-		}
-		var names []string
-		for _, e := range entries {
-			if !e.Mode.IsDir() {
-				names = append(names, e.Name)
-			}
-		}
-		return names, err
-	}
+	list := func(dir string) ([]string, error) { return facts.ConfigNames(ctx, h, as, dir) }
 	tree, err := conf.Load(main, read, list)
 	if err != nil {
 		return nil, nil, fmt.Errorf("configuration of %s: %w", h.Name, err)

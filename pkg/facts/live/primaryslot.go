@@ -2,8 +2,6 @@ package live
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"path"
 	"strings"
 
@@ -56,19 +54,7 @@ func (g *Gatherer) primarySlot(ctx context.Context) (string, error) {
 		f, err := g.File(ctx, pg.OSUser, p)
 		return f.Data, f.Exists, err
 	}
-	list := func(dir string) ([]string, error) {
-		entries, err := g.List(ctx, pg.OSUser, dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
-		}
-		var names []string
-		for _, e := range entries {
-			if !e.Mode.IsDir() {
-				names = append(names, e.Name)
-			}
-		}
-		return names, err
-	}
+	list := func(dir string) ([]string, error) { return facts.ConfigNames(ctx, g, pg.OSUser, dir) }
 	tree, err := conf.Load(path.Join(pg.ConfigDirectory, "postgresql.conf"), read, list)
 	if err != nil {
 		return "", err
