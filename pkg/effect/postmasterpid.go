@@ -26,7 +26,13 @@ func (e *Service) starting(ctx context.Context, h host.Host, underWay bool) bool
 	case len(lines) < 9: // the eighth has not been written whole
 		return true
 	}
-	return strings.TrimSpace(lines[7]) == "starting"
+	// Any other word is of a file that was read while the server moved its lines: pg_ctl
+	// goes on waiting too.
+	switch strings.TrimSpace(lines[7]) {
+	case "ready", "standby", "stopping":
+		return false
+	}
+	return true
 }
 
 // lives reports whether the postmaster of postmaster.pid is there: one that was killed

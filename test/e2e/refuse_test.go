@@ -59,7 +59,7 @@ esac
 			break_: `as psql -XAtqc "select pg_create_physical_replication_slot('h2', true)" >/dev/null
 install -d -o postgres -m 700 /var/tmp/received # outside of what a snapshot compares: it writes while it runs
 setsid $asp $bin/pg_receivewal -D /var/tmp/received -S h2 >/dev/null 2>&1 </dev/null &
-until [ "$(as psql -XAtqc "select count(*) from pg_replication_slots where active")" = 1 ]; do sleep 0.02; done`,
+until [ "$(as psql -XAtqc "select count(*) from pg_stat_replication where state = 'streaming'")" = 1 ]; do sleep 0.02; done`,
 			code: 6, says: []string{"slot h2", "pg_receivewal"},
 		},
 		"no walsender is free": {

@@ -135,7 +135,17 @@ func (s *site) received(t *testing.T) {
 	})
 }
 
+// withoutAutovacuum: no commit comes between a time and the accident after it.
+func (s *site) withoutAutovacuum(t *testing.T, name string) {
+	s.sql(t, name, "postgres", "alter system set autovacuum = off")
+	s.sql(t, name, "postgres", "select pg_reload_conf()")
+	s.eventually(t, name+" has no autovacuum worker", func() bool {
+		return s.sql(t, name, "postgres", "select count(*) from pg_stat_activity where backend_type like 'autovacuum%'") == "0"
+	})
+}
+
 func stopsBeforeAnAccident(t *testing.T, s *site, o *operator) {
+	s.withoutAutovacuum(t, "h1")
 	s.sql(t, "h1", "bench", "create table precious as select generate_series(1, 100) as n")
 	s.caughtUp(t, "h3")
 	s.delay(t, "1h")
