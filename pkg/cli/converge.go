@@ -14,8 +14,8 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/engine"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/member"
 	"github.com/pgrepctl/pgrepctl/pkg/plan"
-	"github.com/pgrepctl/pgrepctl/pkg/status"
 	"github.com/pgrepctl/pgrepctl/pkg/ui"
 )
 
@@ -82,7 +82,7 @@ func below(inv *inventory.Cluster, names []string) []string {
 }
 
 // explain adds the way round a host that does not answer, or lets nobody in.
-func (f *convergeFlags) explain(inv *inventory.Cluster, retired map[string]status.Retirement, err error) error {
+func (f *convergeFlags) explain(inv *inventory.Cluster, retired map[string]member.Retirement, err error) error {
 	names := away(inv, err)
 	if len(names) == 0 || slices.Contains(names, inv.Primary().Name) {
 		return err

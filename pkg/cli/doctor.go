@@ -51,10 +51,7 @@ checks.`,
 				}
 				got[name] = res.Facts
 			}
-			scope.Retired = map[string]doctor.Retired{}
-			for name, r := range s.retired() {
-				scope.Retired[name] = doctor.Retired{Run: r.Run, Apart: r.Apart}
-			}
+			scope.Retired = s.retired()
 			found, err := doctor.Examine(cmd.Context(), s.inv, got, scope)
 			if err != nil {
 				return errors.Join(append(unreachable, err)...)

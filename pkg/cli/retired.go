@@ -8,7 +8,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
-	"github.com/pgrepctl/pgrepctl/pkg/status"
+	"github.com/pgrepctl/pgrepctl/pkg/member"
 )
 
 // refuseRetired keeps a plan for the whole inventory from making a standby again that was
@@ -51,15 +51,15 @@ func whileListed(inv *inventory.Cluster, h *inventory.Host) string {
 
 // retired are the standbys that the journals of this machine say were taken out, for a
 // command that shows what is true.
-func (s *session) retired() map[string]status.Retirement {
-	out := map[string]status.Retirement{}
+func (s *session) retired() map[string]member.Retirement {
+	out := map[string]member.Retirement{}
 	runs, err := journal.List(s.Dir)
 	if err != nil {
 		return out // it is an explanation, and nothing that is true of a host
 	}
 	for _, h := range s.inv.Standbys() {
 		if by, ok := retiredBy(runs, h.Name); ok {
-			out[h.Name] = status.Retirement{Run: by.ID, Operator: by.Operator, At: by.Ended, Apart: by.Vars["as"] == "separate", Delete: deleteHost(s.inv, h), Hint: whileListed(s.inv, h)}
+			out[h.Name] = member.Retirement{Run: by.ID, Operator: by.Operator, At: by.Ended, Apart: by.Vars["as"] == "separate", Delete: deleteHost(s.inv, h), Hint: whileListed(s.inv, h)}
 		}
 	}
 	return out

@@ -13,6 +13,12 @@ import (
 // without those who were taken out of all.
 func collect(ctx context.Context, all, cl *inventory.Cluster, hosts map[string]*facts.Host, scope Scope) ([]subject, []pair, error) {
 	var subjects []subject
+	var peers []*facts.Host
+	for _, h := range cl.Hosts {
+		if f := hosts[h.Name]; f != nil {
+			peers = append(peers, f)
+		}
+	}
 	byName := map[string]subject{}
 	for _, h := range cl.Hosts {
 		f := hosts[h.Name]
@@ -23,7 +29,7 @@ func collect(ctx context.Context, all, cl *inventory.Cluster, hosts map[string]*
 		if err != nil {
 			return nil, nil, err
 		}
-		s.run, s.all = scope.Run, all
+		s.run, s.all, s.peers = scope.Run, all, peers
 		subjects = append(subjects, s)
 		byName[h.Name] = s
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/member"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres/conf"
 )
@@ -45,7 +46,7 @@ type Scope struct {
 	// Run is the run that asks, empty if none does.
 	Run string
 	// Retired are the standbys that were taken out of the cluster, by name.
-	Retired map[string]Retired
+	Retired map[string]member.Retirement
 	// Reseed: what the standby's data directory holds may be overwritten if
 	// it is of the same system.
 	Reseed bool
@@ -87,6 +88,8 @@ type subject struct {
 	role     facts.Role // the replication role
 	sorting  facts.Sorting
 	run      string // that asks
+	// peers are the facts of all that could be read.
+	peers []*facts.Host
 	// archives are those of the inventory, as its OS user sees them; none where
 	// the host reaches none.
 	archives []facts.Access

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/member"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
@@ -53,7 +54,7 @@ func TestStandbyThatWasTakenOutIsNotAdmittedAgain(t *testing.T) {
 	if got, _ := l.all(t, pg3); !cmp.Equal(got, []string{"pg2 note standby.turns-away"}) {
 		t.Errorf("nobody retired it: %v", got)
 	}
-	l.scope.Retired = map[string]Retired{"pg3": {Run: "r1"}}
+	l.scope.Retired = map[string]member.Retirement{"pg3": {Run: "r1"}}
 	got, remedies := l.all(t, pg3)
 	const strange = "pg1 warn slot.strange"
 	if diff := cmp.Diff([]string{strange}, got); diff != "" {
@@ -80,7 +81,7 @@ func TestStandbyBelowOneThatWasTakenOutNeedsAnotherUpstream(t *testing.T) {
 	l, pg3 := three(t, "pg2")
 	l.pg2.Server, l.pg2.Data.PID, l.pg2.Machine.PortInUse = facts.Server{}, 0, false
 	l.pg1.Server.Slots, l.pg1.Server.Senders = nil, nil
-	l.scope.Retired = map[string]Retired{"pg2": {Run: "r1"}}
+	l.scope.Retired = map[string]member.Retirement{"pg2": {Run: "r1"}}
 	const down = "pg2 block source.down"
 	got, remedies := l.all(t, pg3)
 	if diff := cmp.Diff([]string{down}, got); diff != "" {
@@ -92,36 +93,6 @@ func TestStandbyBelowOneThatWasTakenOutNeedsAnotherUpstream(t *testing.T) {
 	l.cl.Hosts[2].UpstreamName = "pg1"
 	if got, _ := l.all(t, pg3); len(got) != 0 {
 		t.Errorf("nobody is below it: %v", got)
-	}
-}
-
-// What a server says goes before what a journal says.
-func TestStandbyThatCameBackIsExamined(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		change  func(l *lab, pg3 *facts.Host)
-		apart   bool
-		present bool
-	}{
-		"stopped":                  {func(_ *lab, h *facts.Host) { h.Server = facts.Server{} }, false, false},
-		"follows nobody":           {func(*lab, *facts.Host) {}, false, false},
-		"receives":                 {func(_ *lab, h *facts.Host) { h.Server.Replay.ReceiverStatus = "streaming" }, false, true},
-		"its upstream sends to it": {func(l *lab, _ *facts.Host) { l.pg1.Server.Senders = []facts.Sender{{Application: "pg3"}} }, false, true},
-		"its slot is in use":       {func(l *lab, _ *facts.Host) { l.pg1.Server.Slots = []facts.Slot{{Name: "pg3", Active: true}} }, false, true},
-		"takes writes":             {func(_ *lab, h *facts.Host) { h.Server.InRecovery = false }, false, true},
-		"a server of its own":      {func(_ *lab, h *facts.Host) { h.Server.InRecovery = false }, true, false},
-		"is being made again":      {func(_ *lab, h *facts.Host) { h.Data.State, h.Data.Marker.Run = facts.Partial, "r2" }, false, true},
-		"a copy of an earlier time": {func(_ *lab, h *facts.Host) {
-			h.Server = facts.Server{}
-			h.Data.State, h.Data.Marker.Run = facts.Partial, "r0"
-		}, false, false},
-	} {
-		l, pg3 := three(t, "pg1")
-		c.change(l, pg3)
-		in, _ := Scope{Retired: map[string]Retired{"pg3": {Run: "r1", Apart: c.apart}}}.present(l.cl, map[string]*facts.Host{"pg1": l.pg1, "pg2": l.pg2, "pg3": pg3})
-		if _, ok := in.Host("pg3"); ok != c.present {
-			t.Errorf("%s: present %v", name, ok)
-		}
 	}
 }
 

@@ -104,7 +104,7 @@ func tlsOff(s subject) []found {
 func slotStrange(s subject) []found {
 	var out []found
 	for _, x := range s.f.Server.Slots {
-		if !slot.Strange(s.cl, s.inv, x) {
+		if !slot.Strange(s.cl, s.inv, x, s.peers...) {
 			continue
 		}
 		text := "slot " + x.Name + " is used by nobody"

@@ -44,7 +44,7 @@ func stuck(res, up Result) (bool, time.Duration) {
 	if now == nil || before == nil || *now != *before || since < standstill || res.At.Sub(up.EarlierAt) < standstill {
 		return false, 0
 	}
-	return Position(up.Earlier) > *now, since
+	return end(up.Earlier) > *now, since
 }
 
 // ahead: the standby had WAL that its upstream, which writes on, did not have a
@@ -54,7 +54,7 @@ func ahead(res, up Result) bool {
 	if res.Earlier != nil {
 		f, at = res.Earlier, res.EarlierAt
 	}
-	return up.At.Sub(at) >= standstill && Position(f) > Position(up.Facts)
+	return up.At.Sub(at) >= standstill && end(f) > end(up.Facts)
 }
 
 // Again names the hosts that must be read a second time, a while later, because one
@@ -69,12 +69,12 @@ func Again(cl *inventory.Cluster, results map[string]Result) []string {
 			continue
 		}
 		if f.Server.Replay.ReceiverStatus == "" {
-			if f.Server.Timeline == up.Facts.Server.Timeline && Position(f) > Position(up.Facts) && senderOf(up.Facts, h) == nil {
+			if f.Server.Timeline == up.Facts.Server.Timeline && end(f) > end(up.Facts) && senderOf(up.Facts, h) == nil {
 				names = append(names, h.UpstreamName)
 			}
 			continue
 		}
-		if at := f.Server.Replay.Receive; at != nil && *at < Position(up.Facts) && silent(senderOf(up.Facts, h)) {
+		if at := f.Server.Replay.Receive; at != nil && *at < end(up.Facts) && silent(senderOf(up.Facts, h)) {
 			names = append(names, h.Name)
 		}
 	}

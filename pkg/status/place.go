@@ -8,10 +8,7 @@ import (
 	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
-	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
-
-type lsn = postgres.LSN
 
 // placeByItsWord puts a host that no walsender shows where it says that it streams
 // from, else where the inventory has it.

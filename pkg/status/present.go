@@ -49,7 +49,7 @@ func succeeds(f, was *facts.Host) bool {
 	case was.Server.Running:
 		return f.Server.Timeline > was.Server.Timeline
 	}
-	tl, _ := ended(was)
+	tl, _ := was.Reached()
 	return ofSystem(was, f.Server.SystemID) && f.Server.Timeline > tl
 }
 
@@ -146,13 +146,6 @@ func (r *Row) syncWaits(f *facts.Host) {
 		"bring a standby back; to let commits go on until then, on "+r.Host+": alter system set synchronous_standby_names = ''; select pg_reload_conf()")
 }
 
-// ended is the timeline that a stopped server was on, and how far its WAL goes for sure: as
-// its control file has it.
-func ended(f *facts.Host) (timeline int, at lsn) {
-	k := f.Data.Control
-	return int(max(k.Timeline, k.MinRecoveryTimeline)), max(k.CheckpointLSN, k.MinRecoveryLSN)
-}
-
 // ofSystem reports whether the data of a stopped server are of a system.
 func ofSystem(f *facts.Host, system string) bool {
 	return f.Data.State == facts.Cluster && strconv.FormatUint(f.Data.Control.SystemID, 10) == system
@@ -165,12 +158,8 @@ func spent(own, up *facts.Host) string {
 	if own == nil || up == nil || own.Server.Running || own.Data.PID != 0 || !up.Server.Running || !ofSystem(own, up.Server.SystemID) {
 		return ""
 	}
-	tl, at := ended(own)
-	if end, ok := forkOf(up, tl); ok && at > end {
-		return fmt.Sprintf("it has WAL of timeline %d up to %s, which %s left at %s for timeline %d", tl, at, up.Name, end, up.Server.Timeline)
-	}
-	if end, ok := own.Data.Fork(tl, up.Server.Timeline); ok {
-		return fmt.Sprintf("it is on timeline %d, which left timeline %d of %s at %s", tl, up.Server.Timeline, up.Name, end)
+	if _, how := own.Parted(up); how != "" {
+		return how
 	}
 	if !own.Data.Standby {
 		return "it was no standby: there is no " + up.Server.Version.RecoveryFile() + " in " + own.Data.Path

@@ -1,83 +1,37 @@
 package status
 
 import (
-	"fmt"
-	"time"
-
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/member"
 	"github.com/pgrepctl/pgrepctl/pkg/slot"
 )
 
-// Retirement is what a journal says of a standby that was taken out of the cluster,
-// and that the inventory still has.
-type Retirement struct {
-	Run      string
-	Operator string
-	At       time.Time
-	Apart    bool   // it was promoted, to a server of its own
-	Delete   string // which lines of the inventory to delete
-	Hint     string // that, and what else could be done
-}
-
-func (r Retirement) String() string {
-	what := "it was taken out of the cluster"
-	if r.Apart {
-		what = "it was made a server of its own"
-	}
-	return fmt.Sprintf("%s (run %s, by %s, %s), and the inventory still has it", what, r.Run, r.Operator, r.At.UTC().Format("2006-01-02 15:04:05Z"))
-}
-
-// census tells those who are in the cluster from those who were taken out of it. What
-// a server says goes before what a journal says: one that streams again is a standby,
-// whoever made it one.
+// census tells those who are in the cluster from those who were taken out of it.
 type census struct {
 	all *inventory.Cluster
 	in  *inventory.Cluster // without those
-	out map[string]Retirement
-	now *inventory.Host // the primary, where the inventory has not been told of it yet: see successor
+	out map[string]member.Retirement
+	// peers are the facts of all that could be read: what a standby is set to is told there.
+	peers []*facts.Host
+	now   *inventory.Host // the primary, where the inventory has not been told of it yet: see successor
 }
 
-func take(cl *inventory.Cluster, results map[string]Result, retired map[string]Retirement) census {
-	c := census{all: cl, in: cl, out: map[string]Retirement{}}
-	for _, h := range cl.Standbys() {
-		if r, ok := retired[h.Name]; ok && stayedOut(h, r, results[h.Name].Facts, results[h.UpstreamName].Facts) {
-			c.out[h.Name] = r
-		}
-	}
-	if len(c.out) == 0 {
-		c.now = successor(c.in, results)
-		return c
-	}
-	in := *cl
-	in.Hosts = nil
-	for _, h := range cl.Hosts {
-		if _, out := c.out[h.Name]; !out {
-			in.Hosts = append(in.Hosts, h)
-		}
-	}
-	c.in = &in
+func take(cl *inventory.Cluster, results map[string]Result, retired map[string]member.Retirement) census {
+	c := census{all: cl}
+	c.in, c.out = member.Present(cl, retired, func(name string) *facts.Host { return results[name].Facts })
 	c.now = successor(c.in, results)
+	for _, h := range c.in.Hosts {
+		if f := results[h.Name].Facts; f != nil {
+			c.peers = append(c.peers, f)
+		}
+	}
 	return c
 }
 
-func stayedOut(h *inventory.Host, r Retirement, own, up *facts.Host) bool {
-	switch {
-	case up != nil && up.Server.Running && senderOf(up, h) != nil:
-		return false
-	case own != nil && own.Data.State == facts.Partial && own.Data.Marker.Run > r.Run:
-		return false // a later run began to make it again; a run's id begins with its time
-	case own == nil || !own.Server.Running:
-		return true
-	case own.Server.InRecovery:
-		return own.Server.Replay.ReceiverStatus == ""
-	}
-	return r.Apart
-}
-
 // strange reports that nobody uses a slot and nobody in the cluster is to.
-func (c census) strange(sender *inventory.Host, s facts.Slot, peers ...*facts.Host) bool {
-	return slot.Strange(c.in, sender, s, peers...)
+func (c census) strange(sender *inventory.Host, s facts.Slot) bool {
+	return slot.Strange(c.in, sender, s, c.peers...)
 }
 
 // leftBy is whose slot it was, of one that a standby has left behind on the upstream

@@ -11,19 +11,20 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/member"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 	"github.com/pgrepctl/pgrepctl/pkg/slot"
 )
 
 // pair is pg1 and its standbys pg2, which streams, and pg3, which run 7 has taken out:
 // its server is stopped, and nothing of it is left on pg1.
-func pair() (*inventory.Cluster, map[string]Result, map[string]Retirement) {
+func pair() (*inventory.Cluster, map[string]Result, map[string]member.Retirement) {
 	cl, r := cluster(), healthy()
 	cl.Hosts[2].UpstreamName = "pg1"
 	r["pg2"].Facts.Server.Senders, r["pg2"].Facts.Server.Slots = nil, nil
 	f := r["pg3"].Facts
 	f.Server, f.Data.PID, f.Data.Control.State = facts.Server{}, 0, postgres.ShutDownInRecovery
-	return cl, r, map[string]Retirement{"pg3": {Run: "7", Operator: "anna@desk", At: noon, Hint: "delete line 9"}}
+	return cl, r, map[string]member.Retirement{"pg3": {Run: "7", Operator: "anna@desk", At: noon, Hint: "delete line 9"}}
 }
 
 // leave puts the slot of pg3 on pg1.
@@ -52,44 +53,44 @@ func TestARetiredStandbyLacksNothing(t *testing.T) {
 		s.InRecovery, s.Replay = recovery, facts.Replay{}
 	}
 	for name, c := range map[string]struct {
-		make  func(cl *inventory.Cluster, r map[string]Result, out map[string]Retirement)
+		make  func(cl *inventory.Cluster, r map[string]Result, out map[string]member.Retirement)
 		state State
 		slot  SlotState
 		notes []string
 		pg1   []string
 	}{
 		"it is stopped": {state: Retired, notes: []string{"warning:retired"}},
-		"its host is gone": {make: func(_ *inventory.Cluster, r map[string]Result, _ map[string]Retirement) {
+		"its host is gone": {make: func(_ *inventory.Cluster, r map[string]Result, _ map[string]member.Retirement) {
 			r["pg3"] = Result{Err: errors.New("no route")}
 		}, state: Retired, notes: []string{"warning:retired"}},
-		"its data are erased": {make: func(_ *inventory.Cluster, r map[string]Result, _ map[string]Retirement) {
+		"its data are erased": {make: func(_ *inventory.Cluster, r map[string]Result, _ map[string]member.Retirement) {
 			r["pg3"].Facts.Data = facts.DataDir{Path: "/data", State: facts.Empty}
 		}, state: Retired, notes: []string{"warning:retired"}},
-		"its slot was left there":      {make: func(_ *inventory.Cluster, r map[string]Result, _ map[string]Retirement) { leave(r, nil) }, state: Retired, slot: SlotOrphan, notes: []string{"warning:retired"}, pg1: []string{"warning:strange-slot"}},
-		"its server was started again": {make: func(_ *inventory.Cluster, r map[string]Result, _ map[string]Retirement) { runs(r, true) }, state: Retired, notes: []string{"warning:retired", "warning:retired-runs"}},
-		"it is a server of its own": {make: func(_ *inventory.Cluster, r map[string]Result, out map[string]Retirement) {
+		"its slot was left there":      {make: func(_ *inventory.Cluster, r map[string]Result, _ map[string]member.Retirement) { leave(r, nil) }, state: Retired, slot: SlotOrphan, notes: []string{"warning:retired"}, pg1: []string{"warning:strange-slot"}},
+		"its server was started again": {make: func(_ *inventory.Cluster, r map[string]Result, _ map[string]member.Retirement) { runs(r, true) }, state: Retired, notes: []string{"warning:retired", "warning:retired-runs"}},
+		"it is a server of its own": {make: func(_ *inventory.Cluster, r map[string]Result, out map[string]member.Retirement) {
 			runs(r, false)
 			r["pg3"].Facts.Server.Timeline = 4
 			apart := out["pg3"]
 			apart.Apart = true
 			out["pg3"] = apart
 		}, state: Retired, notes: []string{"warning:retired"}},
-		"it takes writes, and was only stopped": {make: func(_ *inventory.Cluster, r map[string]Result, _ map[string]Retirement) { runs(r, false) }, state: Twin, slot: SlotMissing, notes: []string{"problem:writable-twin"}},
-		"it streams again": {make: func(_ *inventory.Cluster, r map[string]Result, _ map[string]Retirement) {
+		"it takes writes, and was only stopped": {make: func(_ *inventory.Cluster, r map[string]Result, _ map[string]member.Retirement) { runs(r, false) }, state: Twin, slot: SlotMissing, notes: []string{"problem:writable-twin"}},
+		"it streams again": {make: func(_ *inventory.Cluster, r map[string]Result, _ map[string]member.Retirement) {
 			r["pg3"] = Result{Facts: healthy()["pg3"].Facts}
 			leave(r, func(s *facts.Slot) { s.Active, s.ActivePID = true, 8 })
 			p := &r["pg1"].Facts.Server
 			p.Senders = append(p.Senders, facts.Sender{PID: 8, Application: "pg3", State: "streaming"})
 		}, state: Streaming, slot: SlotActive, notes: []string{"warning:other-upstream"}},
-		"a later run began to make it again": {make: func(_ *inventory.Cluster, r map[string]Result, out map[string]Retirement) {
-			out["pg3"] = Retirement{Run: "20260102T120000Z-aaaa"}
+		"a later run began to make it again": {make: func(_ *inventory.Cluster, r map[string]Result, out map[string]member.Retirement) {
+			out["pg3"] = member.Retirement{Run: "20260102T120000Z-aaaa"}
 			r["pg3"].Facts.Data = facts.DataDir{Path: "/data", State: facts.Partial, Marker: facts.Marker{Run: "20260102T120001Z-0000", Source: "pg1"}}
 		}, state: Partial, slot: SlotMissing, notes: []string{"problem:partial-copy"}},
-		"a copy that was broken off before": {make: func(_ *inventory.Cluster, r map[string]Result, out map[string]Retirement) {
-			out["pg3"] = Retirement{Run: "20260102T120000Z-aaaa"}
+		"a copy that was broken off before": {make: func(_ *inventory.Cluster, r map[string]Result, out map[string]member.Retirement) {
+			out["pg3"] = member.Retirement{Run: "20260102T120000Z-aaaa"}
 			r["pg3"].Facts.Data = facts.DataDir{Path: "/data", State: facts.Partial, Marker: facts.Marker{Run: "20260102T115959Z-0000", Source: "pg1"}}
 		}, state: Retired, notes: []string{"warning:retired"}},
-		"nobody retired it": {make: func(_ *inventory.Cluster, _ map[string]Result, out map[string]Retirement) { delete(out, "pg3") }, state: Down, slot: SlotMissing, notes: []string{"problem:slot-missing", "problem:down"}},
+		"nobody retired it": {make: func(_ *inventory.Cluster, _ map[string]Result, out map[string]member.Retirement) { delete(out, "pg3") }, state: Down, slot: SlotMissing, notes: []string{"problem:slot-missing", "problem:down"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -163,7 +164,7 @@ func TestAStandbyOfARetiredOneIsToldToNameAnotherUpstream(t *testing.T) {
 	f.Server, f.Data.PID = facts.Server{}, 0
 	r["pg1"].Facts.Server.Senders, r["pg1"].Facts.Server.Slots = nil, nil
 	r["pg3"].Facts.Server.Replay = facts.Replay{}
-	notes := Build(cl, r, map[string]Retirement{"pg2": {Run: "7"}}).Hosts[2].Notes
+	notes := Build(cl, r, map[string]member.Retirement{"pg2": {Run: "7"}}).Hosts[2].Notes
 	if len(notes) != 1 || notes[0].ID != "no-receiver" || !strings.Contains(notes[0].Hint, "another upstream") {
 		t.Errorf("%+v", notes)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/member"
 	"github.com/pgrepctl/pgrepctl/pkg/slot"
 )
 
@@ -117,21 +118,15 @@ func (s *SlotSender) note(sev Severity, id, text, hint string) {
 // BuildSlots makes the report of the hosts that have a result. sample is the time
 // between two readings, 0 for one; retired are the standbys that a journal says were
 // taken out.
-func BuildSlots(cl *inventory.Cluster, results map[string]Result, retired map[string]Retirement, samples map[string]Sample, sample time.Duration) SlotReport {
+func BuildSlots(cl *inventory.Cluster, results map[string]Result, retired map[string]member.Retirement, samples map[string]Sample, sample time.Duration) SlotReport {
 	c := take(cl, results, retired)
 	rep := SlotReport{Format: SlotsFormat, Cluster: cl.Name, Healthy: true, SampleSeconds: sample.Seconds(), Hosts: []SlotSender{}}
-	var peers []*facts.Host
-	for _, h := range c.in.Hosts {
-		if f := results[h.Name].Facts; f != nil {
-			peers = append(peers, f)
-		}
-	}
 	for _, h := range cl.Hosts {
 		res, ok := results[h.Name]
 		if !ok {
 			continue
 		}
-		s := buildSender(c, h, res, samples[h.Name], peers)
+		s := buildSender(c, h, res, samples[h.Name])
 		for _, n := range s.Notes {
 			if n.Severity == Problem {
 				rep.Healthy = false
@@ -142,7 +137,7 @@ func BuildSlots(cl *inventory.Cluster, results map[string]Result, retired map[st
 	return rep
 }
 
-func buildSender(c census, h *inventory.Host, res Result, sample Sample, peers []*facts.Host) SlotSender {
+func buildSender(c census, h *inventory.Host, res Result, sample Sample) SlotSender {
 	s := SlotSender{Host: h.Name, InventoryRole: h.Role, Slots: []SlotRow{}}
 	if r, out := c.out[h.Name]; out {
 		s.note(Info, "retired", r.String(), r.Hint)
@@ -173,7 +168,7 @@ func buildSender(c census, h *inventory.Host, res Result, sample Sample, peers [
 	s.describe(res.Facts.Server, sample.After)
 	s.WALRate = slot.Rate(sample.Before, sample.After)
 	for _, x := range sample.After.Slots {
-		s.add(c, h, x, sample, peers)
+		s.add(c, h, x, sample)
 	}
 	s.missing(cl, h, sample.After)
 	s.limits(res.Facts.Server, sample.After)
@@ -196,20 +191,20 @@ func (s *SlotSender) describe(server facts.Server, w facts.WAL) {
 	s.FreeBytes, s.TotalBytes, s.RoomBytes, s.KeepBytes = &w.Space.FreeBytes, &w.Space.TotalBytes, &room, &w.Keep
 }
 
-func (s *SlotSender) add(c census, h *inventory.Host, x facts.Slot, sample Sample, peers []*facts.Host) {
+func (s *SlotSender) add(c census, h *inventory.Host, x facts.Slot, sample Sample) {
 	f := slot.ForecastOf(sample.Before, sample.After, x.Name)
-	row := SlotRow{Slot: x.Name, Type: x.Type, Owner: slot.OwnerOf(c.in, h, x, peers...), Retired: c.leftBy(h, x), Active: x.Active, Client: x.Client, WALStatus: x.WALStatus, Invalidation: x.InvalidationReason,
+	row := SlotRow{Slot: x.Name, Type: x.Type, Owner: slot.OwnerOf(c.in, h, x, c.peers...), Retired: c.leftBy(h, x), Active: x.Active, Client: x.Client, WALStatus: x.WALStatus, Invalidation: x.InvalidationReason,
 		SafeWALSize: x.SafeWALSize, RetainedBytes: slot.Kept(sample.After, x), Growth: f.Growth, FullSeconds: f.Full, LostSeconds: f.Lost}
-	if c.strange(h, x, peers...) {
+	if c.strange(h, x) {
 		row.Drop = c.drop(h, x)
-		doubt := slot.DoubtOf(c.in, h, x, peers...)
+		doubt := slot.DoubtOf(c.in, h, x, c.peers...)
 		row.MayUse = slices.Concat(doubt.Unread, doubt.Down)
 	}
 	if f.Full != nil && (s.FullSeconds == nil || *f.Full < *s.FullSeconds) {
 		s.FullSeconds = f.Full
 	}
 	s.Slots = append(s.Slots, row)
-	s.judge(row, comesOfAge(c.in, row.Host, peers))
+	s.judge(row, comesOfAge(c.in, row.Host, c.peers))
 }
 
 // comesOfAge: see facts.Host.ComesOfAge, of a standby of that name.

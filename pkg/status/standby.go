@@ -223,13 +223,13 @@ func (r *Row) limits(cl *inventory.Cluster, h *inventory.Host, f *facts.Host, al
 	}
 }
 
-// Position is how far a server's WAL goes: what was received, if that is more than what was
-// replayed. So far a walsender of a cascading standby sends, however late replay is there.
-func Position(f *facts.Host) postgres.LSN {
-	if at := f.Server.Replay.Receive; f.Server.InRecovery && at != nil {
-		return max(*at, f.Server.LSN)
+// end is how far the WAL of a server goes, 0 of one that does not run.
+func end(f *facts.Host) postgres.LSN {
+	if !f.Server.Running {
+		return 0
 	}
-	return f.Server.LSN
+	_, at := f.Reached()
+	return at
 }
 
 // compare asks whether the standby is, or can be, a continuation of its upstream.
@@ -239,23 +239,18 @@ func (r *Row) compare(h *inventory.Host, res, upRes Result) {
 		r.note(Problem, "other-system", fmt.Sprintf("its system identifier is %s, that of %s is %s", f.Server.SystemID, up.Name, up.Server.SystemID), instead(h))
 		return
 	}
-	here := Position(f)
-	diverged := func(format string, a ...any) {
-		r.note(Problem, "diverged", fmt.Sprintf(format, a...), "save what only "+h.Name+" has; then: "+anew(h))
+	diverged := func(how string) {
+		r.note(Problem, "diverged", how+": it cannot follow", "save what only "+h.Name+" has; then: "+anew(h))
 	}
 	tl, upTL := f.Server.Timeline, up.Server.Timeline
 	if tl == upTL {
 		if r.State == NoReceiver && ahead(res, upRes) {
-			diverged("it has WAL up to %s, and %s ends at %s: it cannot follow", here, up.Name, Position(up))
+			diverged(fmt.Sprintf("it has WAL up to %s, and %s ends at %s", end(f), up.Name, end(up)))
 		}
 		return
 	}
-	if end, ok := forkOf(up, tl); ok && here > end {
-		diverged("it has WAL of timeline %d up to %s, which %s left at %s for timeline %d: it cannot follow", tl, here, up.Name, end, upTL)
-		return
-	}
-	if end, ok := forkOf(f, upTL); ok {
-		diverged("it is on timeline %d, which left timeline %d of %s at %s", tl, upTL, up.Name, end)
+	if _, how := f.Parted(up); how != "" {
+		diverged(how)
 		return
 	}
 	if tl < upTL && h.ApplyDelay > 0 && (r.State == Streaming || r.State == Paused || f.ComesOfAge(h.ApplyDelay)) {
@@ -265,11 +260,6 @@ func (r *Row) compare(h *inventory.Host, res, upRes Result) {
 	r.note(Problem, "other-timeline", fmt.Sprintf("it is on timeline %d, %s is on %d", tl, up.Name, upTL), "if it stays so: "+anew(h))
 }
 
-// forkOf is where the history of a server leaves a timeline.
-func forkOf(f *facts.Host, timeline int) (postgres.LSN, bool) {
-	return f.Data.Fork(f.Server.Timeline, timeline)
-}
-
 // lag compares positions that the upstream saw at one moment; those of two hosts
 // were read at two.
 func (r *Row) lag(f, up *facts.Host, sender *facts.Sender) {
@@ -277,11 +267,11 @@ func (r *Row) lag(f, up *facts.Host, sender *facts.Sender) {
 	if sender != nil && sender.Replay != nil {
 		replayed = *sender.Replay
 	}
-	end := Position(up)
-	if end == 0 || replayed == 0 {
+	now := end(up)
+	if now == 0 || replayed == 0 {
 		return
 	}
-	behind := max(end.Sub(replayed), 0)
+	behind := max(now.Sub(replayed), 0)
 	r.LagBytes = &behind
 	switch {
 	case behind == 0:

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/member"
 )
 
 // Format names the JSON form of a Report. Fields may be added to a version;
@@ -146,7 +147,7 @@ func rank(s Severity) int {
 
 // Build makes the report. A host of the inventory without a result has no row:
 // it was not asked for. retired are the standbys that a journal says were taken out.
-func Build(cl *inventory.Cluster, results map[string]Result, retired map[string]Retirement) Report {
+func Build(cl *inventory.Cluster, results map[string]Result, retired map[string]member.Retirement) Report {
 	c := take(cl, results, retired)
 	rep := Report{Format: Format, Cluster: cl.Name, Healthy: true, Hosts: []Row{}}
 	for _, h := range cl.Hosts {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/member"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // TopologyFormat names the JSON form of a Topology. Fields may be added to a
@@ -75,7 +77,7 @@ type forest struct {
 
 // BuildTopology makes the tree. Nodes are in the inventory's order, clients and
 // slots of a server after its hosts.
-func BuildTopology(cl *inventory.Cluster, results map[string]Result, retired map[string]Retirement) Topology {
+func BuildTopology(cl *inventory.Cluster, results map[string]Result, retired map[string]member.Retirement) Topology {
 	f := &forest{cl: cl, census: take(cl, results, retired), results: results, nodes: map[string]*Node{}, above: map[string]*Node{}, shown: map[string]bool{}}
 	for _, row := range Build(cl, results, retired).Hosts {
 		f.nodes[row.Host] = &Node{Name: row.Host, Kind: HostNode, State: string(row.State), Upstream: row.Upstream}
@@ -243,9 +245,9 @@ func slotOf(up *facts.Host, pid int) facts.Slot {
 // fill is what the server says of the walsender of a node.
 func fill(n *Node, up *facts.Host, s facts.Sender) {
 	n.Streams, n.Slot, n.Sync = true, slotOf(up, s.PID).Name, s.SyncState
-	for _, at := range []*lsn{s.Replay, s.Flush, s.Sent} {
+	for _, at := range []*postgres.LSN{s.Replay, s.Flush, s.Sent} {
 		if at != nil {
-			behind := max(Position(up).Sub(*at), 0)
+			behind := max(end(up).Sub(*at), 0)
 			n.LagBytes = &behind
 			break
 		}
