@@ -116,10 +116,6 @@ func (a *app) whatNow(s *session, h *inventory.Host, t replay.Target, r *engine.
 	if a.dryRun {
 		return nil
 	}
-	pgDump, err := shell.Quote("sudo", "-u", h.Postgres.OSUser, "pg_dump", "-p", fmt.Sprint(h.Postgres.Port), "-Fc")
-	if err != nil {
-		return err
-	}
 	lines := []string{h.Name + " stands " + t.String() + ", read-only, until you let it go on"}
 	if lsn != "" {
 		lines[0] = h.Name + " stands at " + lsn + ", " + t.String() + ", read-only, until you let it go on"
@@ -132,13 +128,13 @@ func (a *app) whatNow(s *session, h *inventory.Host, t replay.Target, r *engine.
 	if locked := r.Outputs[effect.ReplayLocked]; locked != "" {
 		lines = append(lines, "locked, cannot be read:    "+locked+"; only the end of recovery frees it: pgrepctl replay resume "+h.Name+" --promote, after which this standby has to be made anew")
 	}
-	lines = append(lines, "dump a table, on "+h.Name+":    "+pgDump+" -t TABLE DATABASE > TABLE.dump")
+	lines = append(lines, "dump a table, on "+h.Name+":    "+shell.Typed(h.Postgres.OSUser, "pg_dump", "-p", fmt.Sprint(h.Postgres.Port), "-Fc")+" -t TABLE DATABASE > TABLE.dump")
 	back := "pgrepctl replay resume " + h.Name + " --follow"
 	if r.Run != "" {
 		back = "pgrepctl runs undo " + r.Run + ", or " + back
 	}
 	lines = append(lines, "follow again:              "+back)
-	_, err = fmt.Fprintln(a.Out, a.withInventory(strings.Join(lines, "\n")))
+	_, err := fmt.Fprintln(a.Out, a.withInventory(strings.Join(lines, "\n")))
 	return err
 }
 

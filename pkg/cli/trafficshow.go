@@ -195,12 +195,12 @@ func balancerHint(inv *inventory.Cluster, b *inventory.Balancer, err error) stri
 	if hint != "" {
 		return hint
 	}
-	as := "sudo -u " + cmp.Or(b.OSUser, "USER") + " "
 	switch b.Kind {
 	case inventory.BalancerHAProxy:
-		return "does HAProxy run, and may its socket be opened? on " + b.Name + ": " + as + "ls -l " + b.Socket + "; then pgrepctl traffic show"
+		return "does HAProxy run, and may its socket be opened? on " + b.Name + ": " + shell.Typed(b.OSUser, "ls", "-l", b.Socket) + "; then pgrepctl traffic show"
 	case inventory.BalancerPgBouncer:
-		return fmt.Sprintf("does PgBouncer run, and let its console be used? on %s: %spsql -h %s -p %d -U %s pgbouncer -c 'show version'", b.Name, as, b.SocketDirectory, b.Port, b.ConsoleUser)
+		return "does PgBouncer run, and let its console be used? on " + b.Name + ": " +
+			shell.Typed(b.OSUser, "psql", "-h", b.SocketDirectory, "-p", strconv.Itoa(b.Port), "-U", b.ConsoleUser, "pgbouncer", "-c", "show version")
 	case inventory.BalancerCommand:
 		for _, h := range inv.Standbys() {
 			_, name := b.Server(h)

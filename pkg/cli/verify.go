@@ -13,7 +13,6 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/shell"
-	"github.com/pgrepctl/pgrepctl/pkg/status"
 	"github.com/pgrepctl/pgrepctl/pkg/steps"
 	"github.com/pgrepctl/pgrepctl/pkg/ui"
 	"github.com/pgrepctl/pgrepctl/pkg/verify"
@@ -110,21 +109,9 @@ func (a *app) subject(ctx context.Context, s *session, h *inventory.Host, levels
 		}
 	}
 	of := func(x *inventory.Host) verify.Server { return verify.Server{Name: x.Name, Facts: got[x.Name].Facts} }
-	stop, err := stopCommand(h, got[h.Name])
-	if err != nil {
-		return verify.Subject{}, err
-	}
+	stop := steps.Control(h, got[h.Name].Facts).Stop
 	return verify.Subject{Cluster: s.inv.Name, Standby: of(h), Upstream: of(up), Primary: of(primary),
-		Application: h.Name, Slot: h.Slot, Delayed: h.ApplyDelay > 0, Stop: stop}, nil
-}
-
-// stopCommand is what to type on a host to stop its server.
-func stopCommand(h *inventory.Host, got status.Result) (string, error) {
-	c := steps.Control(h, got.Facts).Stop
-	if c.As != "" {
-		c.Argv = append([]string{"sudo", "-u", c.As}, c.Argv...)
-	}
-	return shell.Quote(c.Argv...)
+		Application: h.Name, Slot: h.Slot, Delayed: h.ApplyDelay > 0, Stop: shell.Typed(stop.As, stop.Argv...)}, nil
 }
 
 func (a *app) showVerified(r verify.Report) error {

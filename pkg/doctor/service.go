@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/shell"
 )
 
 func serviceOwner(s subject) []found {
@@ -34,7 +35,8 @@ func serviceUnit(s subject) []found {
 	case svc.Load != "loaded":
 		return nil
 	case svc.Outside:
-		return one("at a quiet hour: sudo -u "+s.inv.Postgres.OSUser+" pg_ctlcluster "+s.inv.Postgres.Version+" "+s.inv.Postgres.Service.Name+" stop; sudo systemctl start "+svc.Unit+"; and "+useUnit(svc.Unit),
+		argv, as := s.inv.Postgres.ServiceCommand("stop", s.f.Machine.BinDirectory)
+		return one("at a quiet hour: "+shell.Typed(as, argv...)+"; sudo systemctl start "+svc.Unit+"; and "+useUnit(svc.Unit),
 			"the server (process %d) runs outside of its unit %s, which systemctl calls stopped", s.f.Data.PID, svc.Unit)
 	case s.f.Data.PID == 0:
 		return one(useUnit(svc.Unit), "a server that %s starts is outside of its unit %s, which systemctl would call stopped", kind, svc.Unit)

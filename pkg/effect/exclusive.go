@@ -58,11 +58,7 @@ func hazard(name, as, dir string) string {
 // recovery is what to type when a primary does not start after a crash.
 func recovery(name, as, dir string) string {
 	label := path.Join(dir, "backup_label")
-	line, err := shell.Quote("sudo", "-u", as, "mv", label, label+".old")
-	if err != nil {
-		line = "move backup_label out of its data directory"
-	}
-	return "type on " + name + ": " + line + "; then start it. Never do that on a standby"
+	return "type on " + name + ": " + shell.Typed(as, "mv", label, label+".old") + "; then start it. Never do that on a standby"
 }
 
 func (e *StartExclusive) Do(ctx context.Context, env Env) (Output, error) {
@@ -97,8 +93,7 @@ func (e *StartExclusive) start(ctx context.Context, s host.SQL) (*exclusiveBacku
 	}
 	if err := s.Query(ctx, &got, e.Start, e.Label, e.Fast); err != nil {
 		f := &fault.Error{Class: fault.Failed, Host: e.Host, Op: "start the base backup", Err: err}
-		var refused *host.SQLError
-		if errors.As(err, &refused) && refused.Code == notInPrerequisiteState {
+		if host.SQLState(err) == postgres.ObjectNotInPrerequisiteState { // there is one already
 			f.Hint = "see whose it is: head " + path.Join(e.Dir, "backup_label") + " on " + e.Host + "; if nobody needs it: select pg_stop_backup()"
 		}
 		return nil, "", f
@@ -125,9 +120,6 @@ func (e *StartExclusive) start(ctx context.Context, s host.SQL) (*exclusiveBacku
 	}
 	return b, got[0].LSN, nil
 }
-
-// notInPrerequisiteState (55000) is the answer to a second exclusive backup.
-const notInPrerequisiteState = "55000"
 
 type backupFiles struct {
 	Label string  `json:"label"`

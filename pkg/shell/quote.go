@@ -23,6 +23,23 @@ func Quote(argv ...string) (string, error) {
 	return strings.Join(words, " "), nil
 }
 
+// Typed is a command as a person types it, who is to run it as an OS user: as is "" for
+// whoever logs in. It is there to be read; what a program runs is Quote's.
+func Typed(as string, argv ...string) string {
+	var words []string
+	switch as {
+	case "":
+	case "root":
+		words = []string{"sudo"}
+	default:
+		words = []string{"sudo", "-u", quote(as)}
+	}
+	for _, w := range argv {
+		words = append(words, quote(w))
+	}
+	return strings.Join(words, " ")
+}
+
 func quote(w string) string {
 	if w != "" && strings.IndexFunc(w, unsafe) < 0 {
 		return w

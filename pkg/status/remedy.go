@@ -1,10 +1,8 @@
 package status
 
 import (
-	"path"
-	"strings"
-
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/shell"
 )
 
 // serviceCommand is what to type on a host to start, stop or restart its server.
@@ -13,16 +11,8 @@ func serviceCommand(h *inventory.Host, action string) string {
 }
 
 func service(pg inventory.Postgres, action string) string {
-	as := "sudo -u " + pg.OSUser + " "
-	switch s := pg.Service; s.Kind {
-	case inventory.ServiceSystemd:
-		return "sudo systemctl " + action + " " + s.Name
-	case inventory.ServiceCommand:
-		return strings.Join(map[string][]string{"start": s.Start, "stop": s.Stop, "restart": s.Restart}[action], " ")
-	case inventory.ServicePgCtlCluster:
-		return as + "pg_ctlcluster " + pg.Version + " " + s.Name + " " + action
-	}
-	return as + path.Join(pg.BinDirectory, "pg_ctl") + " " + action + " -D " + pg.ConfigDirectory
+	argv, as := pg.ServiceCommand(action, pg.BinDirectory)
+	return shell.Typed(as, argv...)
 }
 
 // anew is how a standby is made again that cannot go on with the data that it has.

@@ -226,33 +226,25 @@ func (s *Server) service(in In, h *facts.Host, action string, expect effect.Expe
 
 // Control is the commands of the service manager that owns the server.
 func Control(hst *inventory.Host, h *facts.Host) effect.Control {
+	command := func(action string, more ...string) effect.Command {
+		argv, as := hst.Postgres.ServiceCommand(action, h.Machine.BinDirectory)
+		return effect.Command{As: as, Argv: append(argv, more...)}
+	}
 	pg := hst.Postgres
-	as := pg.OSUser
 	switch pg.Service.Kind {
 	case inventory.ServicePgCtlCluster:
-		cmd := func(action ...string) effect.Command {
-			return effect.Command{As: as, Argv: append([]string{"pg_ctlcluster", pg.Version, pg.Service.Name}, action...)}
-		}
 		// pg_ctl gives up after 60 s, which a long recovery needs: it is told
 		// to wait, and ours is the time-out.
-		long := []string{"--", "-t", "86400"}
-		return effect.Control{Start: cmd(append([]string{"start"}, long...)...), Stop: cmd("stop", "-m", "fast"), Restart: cmd(append([]string{"restart", "-m", "fast"}, long...)...),
-			Log: "/var/log/postgresql/postgresql-" + pg.Version + "-" + pg.Service.Name + ".log", LogAs: as}
-	case inventory.ServiceSystemd:
-		cmd := func(action string) effect.Command {
-			return effect.Command{As: "root", Argv: []string{"systemctl", action, pg.Service.Name}}
-		}
-		return effect.Control{Start: cmd("start"), Stop: cmd("stop"), Restart: cmd("restart")}
-	case inventory.ServiceCommand:
-		return effect.Control{Start: effect.Command{Argv: pg.Service.Start}, Stop: effect.Command{Argv: pg.Service.Stop}, Restart: effect.Command{Argv: pg.Service.Restart}}
-	default:
+		return effect.Control{Start: command("start", "--", "-t", "86400"), Stop: command("stop", "-m", "fast"), Restart: command("restart", "-m", "fast", "--", "-t", "86400"),
+			Log: "/var/log/postgresql/postgresql-" + pg.Version + "-" + pg.Service.Name + ".log", LogAs: pg.OSUser}
+	case inventory.ServicePgCtl:
 		log := path.Join(h.Machine.OSUserHome, ".pgrepctl", hst.Name+".log")
-		ctl := func(action string, more ...string) effect.Command {
-			argv := append([]string{path.Join(h.Machine.BinDirectory, "pg_ctl"), action, "-D", pg.ConfigDirectory, "-s", "-w", "-t", "86400"}, more...)
-			return effect.Command{As: as, Argv: argv}
-		}
+		wait := []string{"-s", "-w", "-t", "86400"}
 		// Without -l the server would keep pg_ctl's output, and with it the
 		// SSH channel, open for ever.
-		return effect.Control{Start: ctl("start", "-l", log), Stop: ctl("stop", "-m", "fast"), Restart: ctl("restart", "-m", "fast", "-l", log), Log: log, LogAs: as, OwnLog: true}
+		return effect.Control{Start: command("start", append(wait, "-l", log)...), Stop: command("stop", append(wait, "-m", "fast")...),
+			Restart: command("restart", append(wait, "-m", "fast", "-l", log)...), Log: log, LogAs: pg.OSUser, OwnLog: true}
+	default: // systemd, and commands of the user's own
+		return effect.Control{Start: command("start"), Stop: command("stop"), Restart: command("restart")}
 	}
 }
