@@ -117,10 +117,11 @@ func (a *app) readReplay(ctx context.Context, s *session, hosts []*inventory.Hos
 
 // endOfWAL is how far the WAL of an upstream goes, 0 when nothing is known of it.
 func endOfWAL(up status.Result) postgres.LSN {
-	if up.Facts == nil {
+	if up.Facts == nil || !up.Facts.Server.Running {
 		return 0
 	}
-	return status.Position(up.Facts)
+	_, at := up.Facts.Reached()
+	return at
 }
 
 func contains(list []*inventory.Host, h *inventory.Host) bool {

@@ -381,19 +381,6 @@ type DataDir struct {
 // overwritten by one.
 func (d *DataDir) Overwrites() bool { return d.State == Partial && !d.Marker.WasEmpty }
 
-// Fork is where the history of timeline own, which the server is on, leaves another one.
-func (d *DataDir) Fork(own, timeline int) (postgres.LSN, bool) {
-	if d.HistoryOf != own {
-		return 0, false
-	}
-	for _, k := range d.History {
-		if k.Timeline == timeline {
-			return k.LSN, true
-		}
-	}
-	return 0, false
-}
-
 // ConfigDir is the directory of postgresql.conf and pg_hba.conf.
 type ConfigDir struct {
 	Path      string `json:"path"`

@@ -36,7 +36,7 @@ func (in In) reseedCauses(ctx context.Context, h *facts.Host, up *inventory.Host
 			out = append(out, fmt.Sprintf("it was not shut down in order (%s), so it may have written what nobody else has", c.State))
 		}
 	}
-	tl, at := reached(h)
+	tl, at := h.Reached()
 	if fork, text := diverged(h, uf, tl, at); text != "" {
 		out = append(out, text)
 		rewind, err := in.rewindable(ctx, h, fork, wasPrimary)
@@ -58,20 +58,6 @@ func (in In) reseedCauses(ctx context.Context, h *facts.Host, up *inventory.Host
 	return out, nil
 }
 
-// reached is the timeline that a server is on and how far its WAL goes: as it says, or
-// as its control file did when it ended.
-func reached(h *facts.Host) (timeline int, at postgres.LSN) {
-	if s := h.Server; s.Running {
-		at = s.LSN
-		if r := s.Replay.Receive; s.InRecovery && r != nil {
-			at = max(at, *r)
-		}
-		return s.Timeline, at
-	}
-	c := h.Data.Control
-	return int(max(c.Timeline, c.MinRecoveryTimeline)), max(c.CheckpointLSN, c.MinRecoveryLSN)
-}
-
 // diverged says where a server left the history of its upstream, if it has.
 func diverged(h, uf *facts.Host, tl int, at postgres.LSN) (fork postgres.LSN, text string) {
 	upTL := uf.Server.Timeline
@@ -81,16 +67,14 @@ func diverged(h, uf *facts.Host, tl int, at postgres.LSN) (fork postgres.LSN, te
 		}
 		return 0, ""
 	}
-	if end, ok := uf.Data.Fork(upTL, tl); ok {
-		if at > end {
-			return end, fmt.Sprintf("diverged: it has WAL of timeline %d up to %s, which %s left at %s for timeline %d", tl, at, uf.Name, end, upTL)
-		}
-		return end, ""
+	fork, how := h.Parted(uf)
+	switch {
+	case how != "":
+		return fork, "diverged: " + how
+	case fork == 0:
+		return 0, fmt.Sprintf("it is on timeline %d, %s is on %d, and no history file says where they parted", tl, uf.Name, upTL)
 	}
-	if end, ok := h.Data.Fork(tl, upTL); ok {
-		return end, fmt.Sprintf("diverged: it is on timeline %d, which left timeline %d of %s at %s", tl, upTL, uf.Name, end)
-	}
-	return 0, fmt.Sprintf("it is on timeline %d, %s is on %d, and no history file says where they parted", tl, uf.Name, upTL)
+	return fork, ""
 }
 
 // rewindable says whether pg_rewind could bring it back, and why not if not.

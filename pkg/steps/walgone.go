@@ -30,7 +30,7 @@ func (in In) refuseWALGone(ctx context.Context) ([]Held, error) {
 	if _, streams := uf.Server.Sender(applicationName(in.Self)); streams || h.Server.Replay.ReceiverStatus != "" || !uf.Server.Running {
 		return nil, nil
 	}
-	_, at := reached(h)
+	_, at := h.Reached()
 	gone, err := walGone(ctx, up, uf, at)
 	if err != nil || gone == "" {
 		return nil, err
