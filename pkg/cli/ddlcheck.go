@@ -95,8 +95,7 @@ func lookDDL(ctx context.Context, s *session, primary string, c ddlCheck, text [
 		return nil, err
 	}
 	sql, err := g.Session(ctx, c.database, "pgrepctl ddl check")
-	var refused *host.SQLError
-	if errors.As(err, &refused) && refused.Code == "3D000" {
+	if host.SQLState(err) == postgres.InvalidCatalogName {
 		return nil, &fault.Error{Class: fault.Usage, Host: primary, Err: fmt.Errorf("it has no database %q", c.database), Hint: "name another one with --database"}
 	}
 	if err != nil {

@@ -183,8 +183,8 @@ func (e *DDL) between(ctx context.Context, env Env) (Output, error) {
 }
 
 func lockNotObtained(err error) bool {
-	var sqlErr *host.SQLError
-	return errors.Is(err, errShortOfTime) || errors.As(err, &sqlErr) && (sqlErr.Code == "55P03" || sqlErr.Code == "40P01")
+	code := host.SQLState(err)
+	return errors.Is(err, errShortOfTime) || code == postgres.LockNotAvailable || code == postgres.DeadlockDetected
 }
 
 // explain says of an attempt that failed what is known of it.
@@ -193,8 +193,7 @@ func (e *DDL) explain(err error) error {
 	if errors.Is(err, ErrUntouched) {
 		f.State = "the transaction is rolled back"
 	}
-	var sqlErr *host.SQLError
-	if errors.As(err, &sqlErr) && sqlErr.Code == postgres.RewriteRefused {
+	if host.SQLState(err) == postgres.RewriteRefused {
 		f.Class, f.Hint = fault.Refused, "--allow-rewrite, if the standbys may be as late as that takes"
 	}
 	return f

@@ -110,8 +110,7 @@ func (e *DDL) statement(ctx context.Context, s host.SQL, q string, first bool, e
 		}
 	}
 	err := s.Exec(ctx, q)
-	var sqlErr *host.SQLError
-	if !errors.As(err, &sqlErr) || sqlErr.Code != queryCanceled || time.Until(end) > leastTime {
+	if host.SQLState(err) != postgres.QueryCanceled || time.Until(end) > leastTime {
 		return err
 	}
 	if left < e.LockTimeout {
@@ -119,10 +118,6 @@ func (e *DDL) statement(ctx context.Context, s host.SQL, q string, first bool, e
 	}
 	return e.late(err)
 }
-
-// queryCanceled is the SQLSTATE of a statement that came to its statement_timeout, or that
-// somebody has cancelled.
-const queryCanceled = "57014"
 
 // errShortOfTime is a statement that had less time than one lock may be waited for: it may
 // have waited for a lock to its end, and counts as one that did not obtain it.

@@ -48,12 +48,7 @@ func (e *DDLFate) Do(ctx context.Context, env Env) (Output, error) {
 	return nil, nil
 }
 
-const (
-	fateTimeout = 30 * time.Second
-	// beyondXid is the SQLSTATE for an id that the server has not given to anybody: what
-	// had it was lost in a crash, so it was not committed.
-	beyondXid = "22023"
-)
+const fateTimeout = 30 * time.Second
 
 // ddlHappened asks the primary what became of a transaction. One that goes on is that
 // of a tool that has just died: its session ends with its connection. A standby must
@@ -75,8 +70,9 @@ func ddlHappened(ctx context.Context, env Env, name string, v postgres.Version, 
 		if err == nil {
 			err = s.Query(ctx, &rows, v.XactStatus(), xid)
 		}
-		var refused *host.SQLError
-		if errors.As(err, &refused) && refused.Code == beyondXid {
+		if host.SQLState(err) == postgres.InvalidParameterValue {
+			// The server has not given the id to anybody: what had it was lost in a crash,
+			// so it was not committed.
 			last = "aborted"
 			return true, nil
 		}
@@ -103,6 +99,5 @@ func ddlHappened(ctx context.Context, env Env, name string, v postgres.Version, 
 
 // mayComeBack reports whether an error is of a server or a host that is away.
 func mayComeBack(err error) bool {
-	var sqlErr *host.SQLError
-	return errors.Is(err, host.ErrNoServer) || fault.ClassOf(err) == fault.Unreachable || errors.As(err, &sqlErr) && strings.HasPrefix(sqlErr.Code, "57P")
+	return errors.Is(err, host.ErrNoServer) || fault.ClassOf(err) == fault.Unreachable || strings.HasPrefix(host.SQLState(err), "57P")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
@@ -56,8 +55,7 @@ func (e *HoldSlot) create(ctx context.Context, s host.SQL, create, name string) 
 	var last error
 	return poll(ctx, lingers, func(ctx context.Context) (bool, error) {
 		last = s.Exec(ctx, create)
-		var refused *host.SQLError
-		if last == nil || !errors.As(last, &refused) || refused.Code != duplicateObject {
+		if host.SQLState(last) != postgres.DuplicateObject {
 			return last == nil, last
 		}
 		return false, s.Exec(ctx, "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '"+name+"' and temporary and active_pid is not null")
@@ -95,19 +93,15 @@ func (e *KeepSlot) room(ctx context.Context, env Env, s host.SQL) error {
 
 func (e *KeepSlot) keep(ctx context.Context, s host.SQL, keep string) error {
 	err := s.Exec(ctx, keep)
-	var refused *host.SQLError
-	// Any other error, a cancelled statement's for one, may come when it is made.
-	if errors.As(err, &refused) && slices.Contains([]string{duplicateObject, "42704", "53400", "55000"}, refused.Code) {
-		err = untouched{err}
+	switch host.SQLState(err) {
+	case postgres.DuplicateObject, postgres.UndefinedObject, postgres.ConfigurationLimitExceeded, postgres.ObjectNotInPrerequisiteState:
+		err = untouched{err} // any other error, a cancelled statement's for one, may come when it is made
 	}
 	if err != nil {
 		return fmt.Errorf("create slot %s: %w", e.Slot, err)
 	}
 	return nil
 }
-
-// duplicateObject is the SQLSTATE of a name that is taken.
-const duplicateObject = "42710"
 
 // backupSQL is a session that a backup, or what keeps its WAL, can be held by.
 func backupSQL(ctx context.Context, env Env, name string) (host.SQL, error) {

@@ -2,7 +2,6 @@ package effect
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -87,8 +86,7 @@ func (j *Rejoin) await(ctx context.Context, env Env, name string) error {
 // has it no more; empty when it has.
 func (j *Rejoin) missing(ctx context.Context, env Env, name string, up host.SQL) (string, error) {
 	sb, err := session(ctx, env, name, false) // the run's own one is of before the stop
-	var starting *host.SQLError
-	if errors.As(err, &starting) && starting.Code == "57P03" {
+	if host.SQLState(err) == postgres.CannotConnectNow {
 		return "", nil
 	}
 	if err != nil {

@@ -1,7 +1,6 @@
 package effect
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -331,8 +330,7 @@ func (e *Service) stillOurs(ctx context.Context, env Env) error {
 		return nil
 	}
 	s, err := session(ctx, env, e.Host, false)
-	var answer *host.SQLError
-	if errors.Is(err, host.ErrNoServer) || errors.As(err, &answer) && answer.Code == "57P03" {
+	if errors.Is(err, host.ErrNoServer) || host.SQLState(err) == postgres.CannotConnectNow {
 		return e.wasPromoted(ctx, env) // down, or starting: its files say what it is
 	}
 	if err != nil {
@@ -393,8 +391,7 @@ func (e *Service) up(ctx context.Context, env Env, h host.Host, noted Output, to
 		if !e.starting(ctx, h, told != nil) {
 			err = e.ask(ctx, env, &rec)
 		}
-		var sqlErr *host.SQLError
-		if err == nil || !errors.Is(err, host.ErrNoServer) && !errors.Is(err, errStarting) && !(errors.As(err, &sqlErr) && sqlErr.Code == "57P03") {
+		if err == nil || !errors.Is(err, host.ErrNoServer) && !errors.Is(err, errStarting) && host.SQLState(err) != postgres.CannotConnectNow {
 			return err == nil, "", err
 		}
 		last = err // not up yet: no socket, or "the database system is starting up"
@@ -437,10 +434,7 @@ func (e *Service) halt(ctx context.Context, h host.Host, f *fault.Error) error {
 	if err := h.Run(context.WithoutCancel(ctx), host.Cmd{Argv: c.Argv, As: c.As}, host.Stdio{}); err != nil {
 		f.State = "IT IS STILL RUNNING, AND WRITABLE: stopping it failed: " + err.Error()
 		f.Err = errors.Join(f.Err, err)
-		f.Hint = "stop it now"
-		if line, err := shell.Quote(c.Argv...); err == nil {
-			f.Hint += ", on " + e.Host + " as " + cmp.Or(c.As, "the user who logs in there") + ": " + line
-		}
+		f.Hint = "stop it now, on " + e.Host + ": " + shell.Typed(c.As, c.Argv...)
 	}
 	return f
 }

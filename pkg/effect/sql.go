@@ -11,6 +11,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 	"github.com/pgrepctl/pgrepctl/pkg/secret"
 )
 
@@ -148,26 +149,22 @@ func nothingHappened(run []string, settings, i int, code string) bool {
 // its session (57P01), when it has come back from it. So are errors of the disk, of memory
 // and of the server's own, for the slot is written more than once.
 func mayComeAfter(code string) bool {
-	if code == "53300" || code == "53400" {
+	if code == postgres.TooManyConnections || code == postgres.ConfigurationLimitExceeded {
 		return false // no connection, or no slot, is left: that is looked at first
 	}
 	class := code[:min(len(code), 2)]
 	return slices.Contains([]string{"", "08", "40", "53", "57", "58", "F0", "XX"}, class)
 }
 
-// inUse (55006) is what dropping a slot gives while its walsender still ends:
-// a vanished standby keeps it for up to wal_sender_timeout, 60 s by default.
-const (
-	inUse        = "55006"
-	inUseTimeout = 90 * time.Second
-)
+// inUseTimeout is for how long dropping a slot may find it in use (ObjectInUse): a walsender
+// whose standby has vanished keeps it for up to wal_sender_timeout, 60 s by default.
+const inUseTimeout = 90 * time.Second
 
 func (e *SQL) exec(ctx context.Context, s host.SQL, q string) error {
 	var last error
 	return poll(ctx, inUseTimeout, func(ctx context.Context) (bool, error) {
 		last = s.Exec(ctx, q)
-		var sqlErr *host.SQLError
-		if errors.As(last, &sqlErr) && sqlErr.Code == inUse {
+		if host.SQLState(last) == postgres.ObjectInUse {
 			return false, nil
 		}
 		return last == nil, last

@@ -87,7 +87,7 @@ func TestATwinThatCannotBeStoppedIsSaidToBeThere(t *testing.T) {
 	t.Parallel()
 	_, in := script(t, append(recovered()["before it streamed"], call{Do: "exec select 1"}, call{Do: "run ctl stop", Err: exit(1, "not permitted")})...)
 	f := twins(t, await(false), starter{in})
-	if !strings.Contains(f.State, "IT IS STILL RUNNING, AND WRITABLE: stopping it failed") || f.Hint != "stop it now, on pg1 as the user who logs in there: ctl stop" {
+	if !strings.Contains(f.State, "IT IS STILL RUNNING, AND WRITABLE: stopping it failed") || f.Hint != "stop it now, on pg1: ctl stop" {
 		t.Errorf("%+v", f)
 	}
 }

@@ -66,6 +66,15 @@ type SQLError struct {
 	Position int
 }
 
+// SQLState is the code of an error that a server reported, "" of any other.
+func SQLState(err error) string {
+	var e *SQLError
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
 func (e *SQLError) Error() string {
 	s := e.Message + " (SQLSTATE " + e.Code + ")"
 	if e.Detail != "" {

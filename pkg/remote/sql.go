@@ -103,8 +103,7 @@ func (c *Conn) openSQL(ctx context.Context, db host.Database) (*session, error) 
 		return &pgconn.CancelRequestContextWatcherHandler{Conn: pg, DeadlineDelay: cancelGrace}
 	}
 	pg, err := connectPG(ctx, cfg, &wires)
-	var refused *host.SQLError
-	if errors.As(err, &refused) && strings.HasPrefix(refused.Code, "28") {
+	if strings.HasPrefix(host.SQLState(err), "28") { // invalid authorization
 		return nil, &fault.Error{
 			Class: fault.Auth, Host: c.Name(), Op: "open SQL session", Err: err,
 			Hint: socketHint(cmp.Or(db.As, c.user), db.User),

@@ -219,7 +219,7 @@ func (r *run) underLock(ctx context.Context, p pair, t table, name string) (a, b
 			}
 			// Recovery cancels queries that are in its way (VACUUM of another
 			// table of the database): the table itself has not changed.
-			if try == 3 || code(err) != conflict {
+			if try == 3 || host.SQLState(err) != postgres.SerializationFailure {
 				return &side{true, err}
 			}
 		}

@@ -123,11 +123,11 @@ func TestTableThatIsNotComparedIsSaidAndTheNextOneIs(t *testing.T) {
 	t.Parallel()
 	two := `[{"schema":"s","name":"busy"},{"schema":"s","name":"items"}]`
 	for says, err := range map[string]*host.SQLError{
-		"its lock was not got within 2s":    {Code: lockNotGot},
-		"it was dropped meanwhile":          {Code: noTable},
-		"cancelled on pg1":                  {Code: deadlock},
-		"cancelled on pg1; writes waited ":  {Code: cancelled},
-		"no right (SQLSTATE 42501); writes": {Code: noRight, Message: "no right"},
+		"its lock was not got within 2s":    {Code: postgres.LockNotAvailable},
+		"it was dropped meanwhile":          {Code: postgres.UndefinedTable},
+		"cancelled on pg1":                  {Code: postgres.DeadlockDetected},
+		"cancelled on pg1; writes waited ":  {Code: postgres.QueryCanceled},
+		"no right (SQLSTATE 42501); writes": {Code: postgres.InsufficientPrivilege, Message: "no right"},
 	} {
 		c := compareTables(150000, two).locking(`"s"."busy"`, err).release()
 		c.locking(itemsQ, nil).mark("0/5000").replayed("0/5000").on1(c.hash(nil, threeA)).on2(c.hash(nil, threeA)).release()
@@ -145,7 +145,7 @@ func TestTableThatTheStandbyCannotReadFails(t *testing.T) {
 	t.Parallel()
 	// Damage is mended by other data, whatever else the standby does well.
 	const again = "pgrepctl standby reseed pg2 --force"
-	for code, hint := range map[string]string{damaged: again, damagedIndex: again, noFile: again, noTable: "", noRight: ""} {
+	for code, hint := range map[string]string{postgres.DataCorrupted: again, postgres.IndexCorrupted: again, postgres.UndefinedFile: again, postgres.UndefinedTable: "", postgres.InsufficientPrivilege: ""} {
 		c := compareTables(150000, items).locking(itemsQ, nil).mark("0/5000").replayed("0/5000")
 		c.on1(c.hash(nil, threeA)).on2(c.hash(&host.SQLError{Code: code, Message: "invalid page in block 0"}, "")).release()
 		r := c.run(t, patient)
@@ -159,14 +159,14 @@ func TestTableThatTheStandbyCannotReadFails(t *testing.T) {
 func TestDamageOfThePrimaryNamesNoReseed(t *testing.T) {
 	t.Parallel()
 	r := &run{Subject: Subject{Primary: Server{Name: "pg1"}, Standby: Server{Name: "pg2"}}}
-	if res, _, hint := r.judge(&side{false, &host.SQLError{Code: damaged}}); res != Failed || hint != "" {
+	if res, _, hint := r.judge(&side{false, &host.SQLError{Code: postgres.DataCorrupted}}); res != Failed || hint != "" {
 		t.Errorf("%s, %q", res, hint)
 	}
 }
 
 func TestQueryThatRecoveryCancelsIsAskedAgain(t *testing.T) {
 	t.Parallel()
-	gone := &host.SQLError{Code: conflict}
+	gone := &host.SQLError{Code: postgres.SerializationFailure}
 	for last, want := range map[string]Result{threeA: OK, "": NotPossible} {
 		c := compareTables(150000, items).locking(itemsQ, nil).mark("0/5000").replayed("0/5000")
 		c.on1(c.hash(nil, threeA)).on2(c.hash(gone, ""), c.hash(gone, ""))

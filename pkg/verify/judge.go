@@ -5,34 +5,12 @@ import (
 	"fmt"
 
 	"github.com/pgrepctl/pgrepctl/pkg/host"
-)
-
-// SQLSTATEs, as in the appendix "PostgreSQL Error Codes".
-const (
-	conflict     = "40001" // a query that recovery cancelled
-	lockNotGot   = "55P03"
-	deadlock     = "40P01"
-	cancelled    = "57014"
-	noTable      = "42P01"
-	limitReached = "54000" // a row whose text is longer than a gigabyte
-	noRight      = "42501"
-	// damaged is what a page gives that is not what was written, and damagedIndex such an index.
-	damaged      = "XX001"
-	damagedIndex = "XX002"
-	noFile       = "58P01" // of a relation
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // anew is how a standby gets data that are its upstream's. It may stream all the same, and
 // only --force says that it needs them.
 func anew(name string) string { return "pgrepctl standby reseed " + name + " --force" }
-
-func code(err error) string {
-	var e *host.SQLError
-	if errors.As(err, &e) {
-		return e.Code
-	}
-	return ""
-}
 
 // judge says of an error whether the table could not be compared, or is not what
 // it should be: a standby that cannot read what the primary reads has failed.
@@ -43,22 +21,22 @@ func (r *run) judge(err error) (res Result, detail, hint string) {
 		on = r.Standby.Name
 	}
 	primary := on == r.Primary.Name
-	switch c := code(err); {
+	switch c := host.SQLState(err); {
 	case errors.Is(err, errMaxLock):
 		return NotPossible, fmt.Sprintf("not compared: it would have been locked for longer than %s", r.MaxLock), "--max-lock gives it longer"
-	case c == lockNotGot:
+	case c == postgres.LockNotAvailable:
 		return NotPossible, fmt.Sprintf("not compared: its lock was not got within %s", r.Lock), "verify it again when no long transaction writes to it"
-	case c == cancelled || c == deadlock:
+	case c == postgres.QueryCanceled || c == postgres.DeadlockDetected:
 		return NotPossible, "not compared: cancelled on " + on, "verify it again"
-	case c == conflict:
+	case c == postgres.SerializationFailure:
 		return NotPossible, "not compared: recovery on " + on + " cancelled the query three times", "verify it again with hot_standby_feedback on there, or a greater max_standby_streaming_delay"
-	case c == limitReached:
+	case c == postgres.ProgramLimitExceeded: // a row whose text is longer than a gigabyte
 		return NotPossible, "not compared: " + err.Error(), ""
-	case c == noRight && primary:
+	case c == postgres.InsufficientPrivilege && primary:
 		return NotPossible, "not compared: " + err.Error(), ""
-	case c == noTable && primary:
+	case c == postgres.UndefinedTable && primary:
 		return NotPossible, "not compared: it was dropped meanwhile", ""
-	case !primary && (c == damaged || c == damagedIndex || c == noFile):
+	case !primary && (c == postgres.DataCorrupted || c == postgres.IndexCorrupted || c == postgres.UndefinedFile):
 		hint = anew(on)
 	}
 	return Failed, on + ": " + err.Error(), hint

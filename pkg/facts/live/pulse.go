@@ -28,7 +28,7 @@ func (g *Gatherer) Pulse(ctx context.Context) (facts.Server, error) {
 		}
 		var refused *host.SQLError
 		switch {
-		case errors.As(err, &refused) && refused.Code == cannotConnectNow:
+		case errors.As(err, &refused) && refused.Code == postgres.CannotConnectNow:
 			return facts.Server{NotReady: refused.Message}, nil
 		case !errors.Is(err, host.ErrNoServer):
 			return facts.Server{}, err

@@ -19,10 +19,6 @@ type dialect struct {
 	sized   bool // sizes were asked for too
 }
 
-// cannotConnectNow is the SQLSTATE of a server that is starting up, shutting
-// down, or in recovery with hot_standby off.
-const cannotConnectNow = "57P03"
-
 func (g *Gatherer) readServer(ctx context.Context, s *scan, r reach) (facts.Server, error) {
 	if s.data.PID == 0 && !s.hasSocket {
 		return facts.Server{}, nil
@@ -32,7 +28,7 @@ func (g *Gatherer) readServer(ctx context.Context, s *scan, r reach) (facts.Serv
 	switch {
 	case errors.Is(err, host.ErrNoServer):
 		return facts.Server{NotReady: noSession(s, g.inv.Postgres.Port)}, nil
-	case errors.As(err, &refused) && refused.Code == cannotConnectNow:
+	case errors.As(err, &refused) && refused.Code == postgres.CannotConnectNow:
 		return facts.Server{NotReady: refused.Message}, nil
 	case err != nil:
 		return facts.Server{}, err

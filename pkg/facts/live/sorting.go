@@ -2,17 +2,12 @@ package live
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
-
-// undefinedObject is the SQLSTATE of a database that was dropped while the query read
-// the others.
-const undefinedObject = "42704"
 
 var _ facts.Sorter = (*Gatherer)(nil)
 
@@ -21,8 +16,7 @@ func (g *Gatherer) Sorting(ctx context.Context) (facts.Sorting, error) {
 	var rows []facts.Sorting
 	err := g.ask(ctx, func(sql host.SQL, v postgres.Version) error {
 		err := sql.Query(ctx, &rows, sortingQuery(v))
-		var gone *host.SQLError
-		if errors.As(err, &gone) && gone.Code == undefinedObject {
+		if host.SQLState(err) == postgres.UndefinedObject { // dropped while the query read the others
 			return sql.Query(ctx, &rows, sortingQuery(v))
 		}
 		return err

@@ -128,7 +128,7 @@ type dropping struct {
 func (d *dropping) Query(ctx context.Context, dst any, sql string, args ...any) error {
 	if strings.Contains(sql, "datcollate") && d.times > 0 {
 		d.times--
-		return &host.SQLError{Code: undefinedObject, Message: "database with OID 16385 does not exist"}
+		return &host.SQLError{Code: postgres.UndefinedObject, Message: "database with OID 16385 does not exist"}
 	}
 	return d.SQL.Query(ctx, dst, sql, args...)
 }

@@ -2,7 +2,6 @@ package live
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -44,9 +43,6 @@ func (g *Gatherer) Settings(ctx context.Context) (postgres.Settings, error) {
 	return postgres.NewSettings(rows), nil
 }
 
-// insufficientPrivilege is the SQLSTATE of a denied table.
-const insufficientPrivilege = "42501"
-
 type roleRow struct {
 	Name        string     `json:"name"`
 	Login       bool       `json:"login"`
@@ -76,8 +72,7 @@ func (g *Gatherer) Role(ctx context.Context, name string) (facts.Role, error) {
 	var rows []roleRow
 	err := g.ask(ctx, func(sql host.SQL, v postgres.Version) error {
 		err := sql.Query(ctx, &rows, roleQuery("pg_authid", "rolpassword", v), name)
-		var denied *host.SQLError
-		if errors.As(err, &denied) && denied.Code == insufficientPrivilege {
+		if host.SQLState(err) == postgres.InsufficientPrivilege {
 			return sql.Query(ctx, &rows, roleQuery("pg_roles", "null::text", v), name)
 		}
 		return err
