@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
@@ -85,9 +86,12 @@ func (e *SetReplay) Describe() Description {
 		return Description{Verb: "wait until", Subject: "the pause of replay holds", Detail: "(replay is paused already, as asked for before)"}
 	case e.Pause:
 		return Description{Verb: "pause", Subject: "replay", Detail: e.Why}
-	default:
-		return Description{Verb: "resume", Subject: "replay", Detail: e.Why}
 	}
+	d := Description{Verb: "resume", Subject: "replay", Detail: e.Why}
+	if e.wakes() != "" {
+		d.Detail = strings.TrimSpace(d.Detail + " (SIGUSR1 wakes the startup process up, which would sleep for up to a second)")
+	}
+	return d
 }
 
 func (e *SetReplay) Inverse() Effect {

@@ -168,13 +168,21 @@ func (e *SetReplay) goOn(ctx context.Context, env Env, s host.SQL) error {
 	return nil
 }
 
+// wakes is how the process to wake up is found, empty where none has to be.
+func (e *SetReplay) wakes() string {
+	if !e.Known() {
+		return ""
+	}
+	return e.Version.WakesReplay()
+}
+
 // wake lets the startup process look at once whether replay goes on, around a schema change:
 // the second that it sleeps makes all reads older, and who locks in it what the change has
 // locked holds up replay. A signal ends the sleep on Linux; SIGUSR1 is that of its latch, and
 // does nothing else. Without it replay goes on as well, only later, so that no error counts.
 func (e *SetReplay) wake(ctx context.Context, env Env, s host.SQL) {
-	q := e.Version.WakesReplay()
-	if q == "" || !e.Known() {
+	q := e.wakes()
+	if q == "" {
 		return
 	}
 	var rows []struct {
