@@ -108,7 +108,7 @@ func (s *Wait) Plan(ctx context.Context, in In) (Planned, error) {
 		return Planned{}, err
 	}
 	app := applicationName(in.Self)
-	if sender, ok := uf.Server.Sender(app); ok && sender.State == "streaming" && !in.touched() {
+	if sender, ok := uf.Server.SenderOf(app, in.Self.Slot); ok && sender.State == "streaming" && !in.touched() {
 		return noop("it streams from %s", up.Name), nil
 	}
 	if late, err := in.comesOfAge(ctx, h); err != nil {
