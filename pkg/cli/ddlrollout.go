@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,10 +17,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/ddl"
 	"github.com/pgrepctl/pgrepctl/pkg/ddl/live"
 	"github.com/pgrepctl/pgrepctl/pkg/engine"
-	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
-	"github.com/pgrepctl/pgrepctl/pkg/host"
-	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/plan"
 	"github.com/pgrepctl/pgrepctl/pkg/ui"
 )
@@ -50,10 +46,36 @@ func (a *app) deployment(ctx context.Context, s *session, file string, text []by
 	if _, err := ddl.Parse(file, text, 0); err != nil {
 		return nil, &fault.Error{Class: fault.Invalid, Op: "read the schema change", Err: err, Hint: "pgrepctl ddl check " + file}
 	}
-	// All that is asked is asked side by side, and each server read meanwhile for the preview.
+	d := &deployment{o: o, before: engine.Reading{}, previews: map[*plan.Plan]*engine.Preview{}}
+	pool, err := a.askAll(ctx, s, d, file, text)
+	if err != nil {
+		return nil, err
+	}
+	if o.from > len(d.parts) {
+		return nil, &fault.Error{Class: fault.Usage, Err: fmt.Errorf("--from %d: %s has no such part, its last is %d", o.from, file, len(d.parts)),
+			Hint: "pgrepctl ddl plan " + file + " --database " + o.database}
+	}
+	for i, p := range d.parts {
+		if err := d.choose(p, pool); err != nil {
+			return nil, err
+		}
+		pl, err := a.deployPlan(s, d, i)
+		if err != nil {
+			return nil, err
+		}
+		d.plans = append(d.plans, pl)
+	}
+	g, asking := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.unmanaged(asking, s, d) })
+	g.Go(func() error { return a.poolers(asking, s, d) })
+	return d, g.Wait()
+}
+
+// askAll asks all that has to be known of the cluster side by side, and reads each server
+// meanwhile for the preview.
+func (a *app) askAll(ctx context.Context, s *session, d *deployment, file string, text []byte) (ddl.Pool, error) {
 	var look *ddlReport
 	var pool ddl.Pool
-	d := &deployment{o: o, before: engine.Reading{}, previews: map[*plan.Plan]*engine.Preview{}}
 	g, asking := errgroup.WithContext(ctx)
 	var mu sync.Mutex
 	read := func(name string) {
@@ -64,7 +86,7 @@ func (a *app) deployment(ctx context.Context, s *session, file string, text []by
 	}
 	g.Go(func() (err error) {
 		read(s.inv.Primary().Name) // which tells where its socket is
-		look, err = lookDDL(asking, s, s.inv.Primary().Name, ddlCheck{file: file, database: o.database}, text)
+		look, err = lookDDL(asking, s, s.inv.Primary().Name, ddlCheck{file: file, database: d.o.database}, text)
 		return err
 	})
 	g.Go(func() (err error) {
@@ -78,42 +100,27 @@ func (a *app) deployment(ctx context.Context, s *session, file string, text []by
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return pool, err
 	}
 	d.script, d.parts, d.relations = look.Script, look.Parts(), look.Relations
-	if o.from > len(d.parts) {
-		return nil, &fault.Error{Class: fault.Usage, Err: fmt.Errorf("--from %d: %s has no such part, its last is %d", o.from, file, len(d.parts)),
-			Hint: "pgrepctl ddl plan " + file + " --database " + o.database}
+	pool.First, pool.Least = d.o.first, d.o.minServing
+	return pool, nil
+}
+
+// choose finds the way of the next part, or refuses it with its place in the file.
+func (d *deployment) choose(p ddl.Part, pool ddl.Pool) error {
+	r, err := ddl.Choose(p, ddl.Mode(d.o.mode), pool)
+	if err == nil && p.Class == ddl.Rewrite && !d.o.allowRewrite {
+		err = fmt.Errorf("it may write a table anew: %s", p.Why)
+	} else if err == nil {
+		err = d.tooLong(p)
 	}
-	pool.First, pool.Least = o.first, o.minServing
-	for i, p := range d.parts {
-		r, err := ddl.Choose(p, ddl.Mode(o.mode), pool)
-		if err == nil && p.Class == ddl.Rewrite && !o.allowRewrite {
-			err = fmt.Errorf("it may write a table anew: %s", p.Why)
-		} else if err == nil {
-			err = d.tooLong(p)
-		}
-		if err != nil {
-			st := p.Statements[0]
-			for _, x := range p.Statements {
-				if x.Class == p.Class {
-					st = x
-					break
-				}
-			}
-			return nil, fault.Refuse("", d.otherWay(p), fmt.Errorf("%s:%d: %s: %w", file, st.Line, st.Command, err))
-		}
-		d.routes = append(d.routes, r)
-		pl, err := a.deployPlan(s, d, i)
-		if err != nil {
-			return nil, err
-		}
-		d.plans = append(d.plans, pl)
+	if err != nil {
+		st := p.Statements[max(0, slices.IndexFunc(p.Statements, func(x ddl.Statement) bool { return x.Class == p.Class }))]
+		return fault.Refuse("", d.otherWay(p), fmt.Errorf("%s:%d: %s: %w", d.script.File, st.Line, st.Command, err))
 	}
-	g, asking = errgroup.WithContext(ctx)
-	g.Go(func() error { return a.unmanaged(asking, s, d) })
-	g.Go(func() error { return a.poolers(asking, s, d) })
-	return d, g.Wait()
+	d.routes = append(d.routes, r)
+	return nil
 }
 
 // otherWay is what to type when a part cannot be rolled out.
@@ -134,7 +141,7 @@ func (d *deployment) tooLong(p ddl.Part) error {
 	var bytes int64
 	for _, st := range p.Statements {
 		for _, rel := range d.relations {
-			if st.Class != ddl.Rewrite || !names(st, rel) {
+			if !rel.RewrittenBy(st) {
 				continue
 			}
 			if rel.Bytes < 0 {
@@ -143,21 +150,10 @@ func (d *deployment) tooLong(p ddl.Part) error {
 			bytes += rel.Bytes
 		}
 	}
-	if takes := rewriteTime(bytes); takes > d.o.maxStale {
+	if takes := live.RewriteTime(bytes); takes > d.o.maxStale {
 		return fmt.Errorf("to write it anew may take %s, and the standbys that serve may be %s late (--max-stale)", ui.Span(takes), ui.Span(d.o.maxStale))
 	}
 	return nil
-}
-
-// rewriteTime is how long it may take to write so many bytes anew.
-func rewriteTime(bytes int64) time.Duration {
-	return time.Duration(float64(bytes) / rewriteRate * float64(time.Second))
-}
-
-// names reports whether a statement names the relation, and does not mean one that the
-// script makes under that name.
-func names(st ddl.Statement, rel live.Relation) bool {
-	return slices.ContainsFunc(st.Targets, func(n ddl.Name) bool { return !n.Made && n.Is(rel.As) })
 }
 
 func lockedBy(rel live.Relation) string {
@@ -171,7 +167,7 @@ func lockedBy(rel live.Relation) string {
 func (d *deployment) quiet(p ddl.Part) string {
 	var out []string
 	for _, rel := range d.relations {
-		if rel.Exists && slices.ContainsFunc(p.Statements, func(st ddl.Statement) bool { return names(st, rel) }) {
+		if rel.Exists && slices.ContainsFunc(p.Statements, func(st ddl.Statement) bool { return rel.In(st) }) {
 			out = append(out, strconv.FormatInt(rel.OID, 10))
 			if rel.Table != 0 { // an index is locked with its table
 				out = append(out, strconv.FormatInt(rel.Table, 10))
@@ -206,101 +202,6 @@ func (a *app) unmanaged(ctx context.Context, s *session, d *deployment) error {
 	}
 	wg.Wait()
 	return cmp.Or(errs...)
-}
-
-// pool asks the balancers who serves.
-func (a *app) pool(ctx context.Context, s *session) (ddl.Pool, error) {
-	pool := ddl.Pool{Balancers: len(s.inv.Traffic.Balancers) > 0}
-	seen := map[string]*facts.Host{}
-	out := map[string]bool{} // standbys that a health file keeps reads away from
-	var mu sync.Mutex
-	g, asking := errgroup.WithContext(ctx)
-	for _, b := range s.inv.Traffic.Balancers {
-		if b.Kind == inventory.BalancerFile {
-			g.Go(func() error {
-				bound := gatherTimeout + a.set.ConnectTimeout()
-				looking, cancel := context.WithTimeoutCause(asking, bound, fmt.Errorf("no answer within %s", bound))
-				defer cancel()
-				names, err := keptOut(looking, s.conn.pool, s.inv.Standbys(), b.Path)
-				mu.Lock()
-				defer mu.Unlock()
-				for _, name := range names {
-					out[name] = true
-				}
-				return cmp.Or(context.Cause(asking), err)
-			})
-			continue
-		}
-		g.Go(func() error {
-			if b.Kind == inventory.BalancerPgBouncer { // of no standby, but its console is needed
-				g, err := s.conn.Gatherer(asking, b.Name)
-				if err == nil {
-					_, err = g.SQL(asking)
-				}
-				return err
-			}
-			h, err := s.facts(asking, b.Name, gatherTimeout+cmp.Or(a.set.ConnectTimeout(), b.SSH.ConnectTimeout))
-			mu.Lock()
-			defer mu.Unlock()
-			seen[b.Name] = h
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return pool, err
-	}
-	for _, x := range s.inv.Standbys() {
-		serves := pool.Balancers && x.BalancedName() != "" && !out[x.Name]
-		for _, b := range s.inv.Traffic.Balancers {
-			if h := seen[b.Name]; h != nil && serves && b.Kind != inventory.BalancerPgBouncer {
-				be, name := b.Server(x)
-				serves = h.Balances(be, name).State == facts.Serving
-			}
-		}
-		switch {
-		case serves:
-			pool.Serving = append(pool.Serving, x.Name)
-		case x.ApplyDelay == 0 && (!pool.Balancers || x.BalancedName() == ""):
-			pool.Others = append(pool.Others, x.Name)
-		}
-	}
-	if pool.Balancers {
-		pool.Others = nil // nobody reads there
-	}
-	pool.NoPrimary = noPrimary(s.inv, seen)
-	return pool, nil
-}
-
-// keptOut are the standbys that a health file keeps reads away from. Where that cannot be
-// told nobody knows who serves. Of a standby that does not answer nothing is said: it is
-// refused where it is needed, with what to do.
-func keptOut(ctx context.Context, d host.Dialer, standbys []*inventory.Host, file string) ([]string, error) {
-	there, errs := make([]bool, len(standbys)), make([]error, len(standbys))
-	var wg sync.WaitGroup
-	for i, x := range standbys {
-		if x.BalancedName() == "" {
-			continue
-		}
-		wg.Go(func() {
-			h, err := d.Dial(ctx, x.Name)
-			if err != nil {
-				return
-			}
-			there[i], err = host.Exists(ctx, h.Files(x.Postgres.OSUser), file)
-			if err != nil && fault.ClassOf(err) != fault.Unreachable {
-				errs[i] = fault.Refuse(x.Name, "let "+x.Postgres.OSUser+" look into "+path.Dir(file)+" there, then type the same command again",
-					fmt.Errorf("whether %s keeps reads away from it cannot be told: %w", file, err))
-			}
-		})
-	}
-	wg.Wait()
-	var out []string
-	for i, x := range standbys {
-		if there[i] {
-			out = append(out, x.Name)
-		}
-	}
-	return out, cmp.Or(errs...)
 }
 
 func (a *app) deployPlan(s *session, d *deployment, i int) (*plan.Plan, error) {

@@ -167,10 +167,6 @@ func probedLines(i int, st *ddl.Statement) []string {
 	return out
 }
 
-// rewriteRate is a guess, on the careful side, at how many bytes of a table are written anew
-// in a second.
-const rewriteRate = 50_000_000
-
 func (a *app) showRelations(r *ddlReport) error {
 	if len(r.Relations) == 0 {
 		return nil
@@ -192,7 +188,7 @@ func (a *app) showRelations(r *ddlReport) error {
 			size = ui.Bytes(rel.Bytes)
 		}
 		if r.rewritten(rel) && rel.Bytes >= 0 {
-			estimate = ui.Span(max(rewriteTime(rel.Bytes), time.Second))
+			estimate = ui.Span(max(live.RewriteTime(rel.Bytes), time.Second))
 		}
 		rows = append(rows, ui.Row(rel.Named(), rel.Kind, size, count, estimate, heldBy(rel.Holders)))
 	}
@@ -204,7 +200,7 @@ func (a *app) showRelations(r *ddlReport) error {
 
 // rewritten: a statement may write the relation anew.
 func (r *ddlReport) rewritten(rel live.Relation) bool {
-	return slices.ContainsFunc(r.Statements, func(st ddl.Statement) bool { return st.Class == ddl.Rewrite && names(st, rel) })
+	return slices.ContainsFunc(r.Statements, rel.RewrittenBy)
 }
 
 // heldBy names the sessions with locks, the oldest first: a change waits for those.

@@ -4,9 +4,10 @@ package live
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/ddl"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
@@ -41,6 +42,24 @@ const (
 
 // Named is the name with its schema, as SQL.
 func (r Relation) Named() string { return ddl.Name{Schema: r.Schema, Name: r.Name}.String() }
+
+// In reports whether a statement names the relation, and does not mean one that the script
+// makes under that name.
+func (r Relation) In(st ddl.Statement) bool {
+	return slices.ContainsFunc(st.Targets, func(n ddl.Name) bool { return !n.Made && n.Is(r.As) })
+}
+
+// RewrittenBy reports whether a statement may write the relation anew.
+func (r Relation) RewrittenBy(st ddl.Statement) bool { return st.Class == ddl.Rewrite && r.In(st) }
+
+// rewriteRate is a guess, on the careful side, at how many bytes of a table are written anew
+// in a second.
+const rewriteRate = 50_000_000
+
+// RewriteTime is how long it may take to write so many bytes anew.
+func RewriteTime(bytes int64) time.Duration {
+	return time.Duration(float64(bytes) / rewriteRate * float64(time.Second))
+}
 
 // Holder is a session with a lock on a relation.
 type Holder struct {
@@ -98,8 +117,7 @@ func look(ctx context.Context, s host.SQL, n ddl.Name) (Relation, error) {
 	text = strings.TrimSpace(text)
 	var rows []Relation
 	err = s.Query(ctx, &rows, strings.NewReplacer("$name", text, "$bytes", size).Replace(relation))
-	var refused *host.SQLError
-	if errors.As(err, &refused) && refused.Code == lockNotAvailable {
+	if host.SQLState(err) == postgres.LockNotAvailable {
 		err = s.Query(ctx, &rows, strings.NewReplacer("$name", text, "$bytes", "-1").Replace(relation))
 	}
 	if err != nil {
@@ -112,9 +130,6 @@ func look(ctx context.Context, s host.SQL, n ddl.Name) (Relation, error) {
 	r.As, r.Exists, r.Holders = n, true, []Holder{}
 	return r, s.Query(ctx, &r.Holders, strings.ReplaceAll(holders, "$name", text))
 }
-
-// lockNotAvailable is what the server says when lock_timeout is over.
-const lockNotAvailable = "55P03"
 
 const size = `(select coalesce(sum(case when x.relkind in ('r', 'm', 'i', 'S') then pg_total_relation_size(x.oid) else 0 end), 0)::bigint from part p join pg_class x on x.oid = p.oid)`
 
