@@ -73,12 +73,32 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := e.streams(ctx, up, sb); err != nil {
+		return nil, e.explain(ctx, env, err)
+	}
+	var mark []struct {
+		LSN postgres.LSN `json:"lsn"`
+	}
+	if err := up.Query(ctx, &mark, "select case when pg_is_in_recovery() then "+e.Version.LastReplay()+" else "+e.Version.CurrentWAL()+" end as lsn"); err != nil {
+		return nil, fmt.Errorf("take a position on %s: %w", e.Upstream, err)
+	}
+	if err := e.reaches(ctx, sb, mark[0].LSN); err != nil {
+		return nil, e.explain(ctx, env, err)
+	}
+	if lines := e.severe(ctx, env); len(lines) > 0 {
+		env.Warn(e.Host, fmt.Sprintf("it streams, but its server log has %d FATAL or PANIC lines since the start, the last of them: %s", len(lines), lines[len(lines)-1]))
+	}
+	return Output{"streaming.lsn": mark[0].LSN.String()}, nil
+}
+
+// streams waits until the upstream shows the walsender of the standby as streaming.
+func (e *AwaitStreaming) streams(ctx context.Context, up, sb host.SQL) error {
 	var senders []struct {
 		State string `json:"state"`
 		Mark  string `json:"mark"` // moves with the positions
 	}
 	w := &walsenderWait{e: e, up: up, sb: sb, last: "no walsender for it"}
-	err = pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
+	return pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
 		if err := up.Query(ctx, &senders, e.Version.SenderProgress(), e.Application); err != nil {
 			return false, "", err
 		}
@@ -88,15 +108,11 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 		w.found("its walsender is in state " + senders[0].State)
 		return len(senders) == 1 && senders[0].State == "streaming", senders[0].Mark, nil
 	}, w.expired)
-	if err != nil {
-		return nil, e.explain(ctx, env, err)
-	}
-	var mark []struct {
-		LSN postgres.LSN `json:"lsn"`
-	}
-	if err := up.Query(ctx, &mark, "select case when pg_is_in_recovery() then "+e.Version.LastReplay()+" else "+e.Version.CurrentWAL()+" end as lsn"); err != nil {
-		return nil, fmt.Errorf("take a position on %s: %w", e.Upstream, err)
-	}
+}
+
+// reaches waits until the standby has replayed a position of its upstream, or has received
+// it when it is delayed.
+func (e *AwaitStreaming) reaches(ctx context.Context, sb host.SQL, mark postgres.LSN) error {
 	var at []struct {
 		Receive *postgres.LSN `json:"receive"`
 		Replay  *postgres.LSN `json:"replay"`
@@ -104,7 +120,7 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 		// Writable: it has left recovery.
 		Writable bool `json:"writable"`
 	}
-	err = pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
+	return pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
 		if err := sb.Query(ctx, &at, "select "+e.Version.LastReceive()+" as receive, "+e.Version.LastReplay()+" as replay, "+e.Version.IsReplayPaused()+" as paused, not pg_is_in_recovery() as writable"); err != nil {
 			return false, "", err
 		}
@@ -120,17 +136,10 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 		if pos == nil {
 			return false, "", nil
 		}
-		return *pos >= mark[0].LSN, pos.String(), nil
+		return *pos >= mark, pos.String(), nil
 	}, func() error {
-		return fmt.Errorf("did not reach %s, and made no progress for %s", mark[0].LSN, e.Timeout)
+		return fmt.Errorf("did not reach %s, and made no progress for %s", mark, e.Timeout)
 	})
-	if err != nil {
-		return nil, e.explain(ctx, env, err)
-	}
-	if lines := e.severe(ctx, env); len(lines) > 0 {
-		env.Warn(e.Host, fmt.Sprintf("it streams, but its server log has %d FATAL or PANIC lines since the start, the last of them: %s", len(lines), lines[len(lines)-1]))
-	}
-	return Output{"streaming.lsn": mark[0].LSN.String()}, nil
 }
 
 func (e *AwaitStreaming) severe(ctx context.Context, env Env) []string {

@@ -3,6 +3,7 @@ package remote
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -73,6 +75,19 @@ func (v values) first(key string) string {
 	return ""
 }
 
+// some is the first value, unless that is ssh's word for there being none.
+func (v values) some(key string) string {
+	if x := v.first(key); x != "none" {
+		return x
+	}
+	return ""
+}
+
+// all are the values but for that word.
+func (v values) all(key string) []string {
+	return slices.DeleteFunc(slices.Clone(v[key]), func(x string) bool { return x == "none" })
+}
+
 // resolve applies the ssh configuration to t. ssh itself is asked when it is
 // there: only it knows Match, canonical names and its own defaults.
 func resolve(ctx context.Context, t Target, known *answers) (settings, error) {
@@ -122,90 +137,74 @@ func askSSH(ctx context.Context, ssh string, t Target) (v values, files []string
 	return v, filesRead(stderr.String()), nil
 }
 
+// apply settles what the target says for itself, then what its configuration says, then
+// ssh's defaults.
 func apply(t Target, v values) (settings, error) {
-	s := settings{
-		host: t.address(), port: t.Port, user: t.User,
-		network:        "tcp",
-		identitiesOnly: v.first("identitiesonly") == "yes",
-		jump:           t.Jump,
-		proxyArgv:      t.ProxyCommand,
-		agent:          t.AgentSocket,
-		timeout:        t.ConnectTimeout,
+	local, err := user.Current()
+	if err != nil {
+		return settings{}, err
 	}
+	s := settings{network: "tcp", identitiesOnly: v.first("identitiesonly") == "yes", alias: v.some("hostkeyalias")}
+	s.reach(t, v, local.Username)
+	s.detour(t, v)
+	expand := expander(t, s, local)
+	for _, f := range slices.Concat(t.IdentityFiles, v.all("identityfile")) {
+		s.identities = append(s.identities, expand(f))
+	}
+	for _, f := range v.all("certificatefile") {
+		s.certificates = append(s.certificates, expand(f))
+	}
+	known := t.KnownHosts
+	if known == nil {
+		for _, line := range slices.Concat(v["userknownhostsfile"], v["globalknownhostsfile"]) {
+			known = append(known, strings.Fields(line)...)
+		}
+		known = slices.DeleteFunc(known, func(f string) bool { return f == "none" })
+	}
+	for _, f := range known {
+		s.knownHosts = append(s.knownHosts, expand(f))
+	}
+	s.agent = agentSocket(t.AgentSocket, v.first("identityagent"), expand)
+	return s, nil
+}
+
+// reach is where to, as whom, and for how long it is tried.
+func (s *settings) reach(t Target, v values, local string) {
+	s.host = t.address()
 	if h := v.first("hostname"); h != "" {
-		s.host = strings.ReplaceAll(h, "%h", t.address())
+		s.host = strings.ReplaceAll(h, "%h", s.host)
 	}
+	s.port = t.Port
 	if p, err := strconv.Atoi(v.first("port")); err == nil && s.port == 0 {
 		s.port = p
 	}
-	if s.port == 0 {
-		s.port = 22
-	}
-	if s.user == "" {
-		s.user = v.first("user")
-	}
-	local, err := user.Current()
-	if err != nil {
-		return s, err
-	}
-	if s.user == "" {
-		s.user = local.Username
-	}
-	if a := v.first("hostkeyalias"); a != "none" {
-		s.alias = a
-	}
+	s.port = cmp.Or(s.port, 22)
+	s.user = cmp.Or(t.User, v.first("user"), local)
 	switch v.first("addressfamily") {
 	case "inet":
 		s.network = "tcp4"
 	case "inet6":
 		s.network = "tcp6"
 	}
-	if s.jump == "" && len(s.proxyArgv) == 0 {
-		s.jump, s.proxyCommand = v.first("proxyjump"), v.first("proxycommand")
-	}
-	if s.jump == "none" {
-		s.jump = ""
-	}
-	if s.proxyCommand == "none" {
-		s.proxyCommand = ""
-	}
+	s.timeout = t.ConnectTimeout
 	if secs, err := strconv.Atoi(v.first("connecttimeout")); err == nil && s.timeout == 0 {
 		s.timeout = time.Duration(secs) * time.Second
 	}
 	if s.timeout <= 0 {
 		s.timeout = defaultConnectTimeout
 	}
+}
 
-	expand := expander(t, s, local)
-	for _, f := range t.IdentityFiles {
-		s.identities = append(s.identities, expand(f))
+// detour is the way there, where it is not the straight one. What the target says goes
+// before all of what its configuration says.
+func (s *settings) detour(t Target, v values) {
+	s.jump, s.proxyArgv = t.Jump, t.ProxyCommand
+	if s.jump == "" && len(s.proxyArgv) == 0 {
+		s.jump, s.proxyCommand = v.some("proxyjump"), v.some("proxycommand")
 	}
-	for _, f := range v["identityfile"] {
-		if f != "none" {
-			s.identities = append(s.identities, expand(f))
-		}
+	if s.jump == "none" {
+		s.jump = ""
 	}
-	for _, f := range v["certificatefile"] {
-		if f != "none" {
-			s.certificates = append(s.certificates, expand(f))
-		}
-	}
-	for _, f := range t.KnownHosts {
-		s.knownHosts = append(s.knownHosts, expand(f))
-	}
-	if t.KnownHosts == nil {
-		for _, key := range []string{"userknownhostsfile", "globalknownhostsfile"} {
-			for _, line := range v[key] {
-				for _, f := range strings.Fields(line) {
-					if f != "none" {
-						s.knownHosts = append(s.knownHosts, expand(f))
-					}
-				}
-			}
-		}
-	}
-	s.agent = agentSocket(s.agent, v.first("identityagent"), expand)
-	return s, nil
 }
 
 func agentSocket(own, configured string, expand func(string) string) string {

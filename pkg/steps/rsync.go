@@ -1,11 +1,8 @@
 package steps
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"strconv"
 	"strings"
@@ -60,108 +57,143 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 	if copied {
 		return noop("this run has copied it already, and its backup has ended"), nil
 	}
-	self, err := in.self(ctx)
+	c, err := s.seeding(ctx, in)
 	if err != nil {
 		return Planned{}, err
 	}
-	keeper, kf, err := in.upstream(ctx)
+	trees, err := copyTrees(ctx, in.Self, c.uf)
 	if err != nil {
 		return Planned{}, err
 	}
-	up, uf, err := in.source(ctx, s.From)
-	if err == nil {
-		err = in.refuseLateSource(ctx, up)
-	}
-	if err != nil {
-		return Planned{}, err
-	}
-	trees, err := copyTrees(ctx, in.Self, uf)
-	if err != nil {
-		return Planned{}, err
-	}
-	wal := effect.WALSpace{As: keeper.Postgres.OSUser, Dir: path.Join(kf.Server.DataDirectory, kf.Server.Version.WALDir()), Segment: int64(kf.Data.Control.WALSegmentSize)}
-	if err := in.roomForWAL(ctx, keeper, kf, wal); err != nil {
-		return Planned{}, err
-	}
-	dir := in.Self.Postgres.DataDirectory
-	as := in.Self.Postgres.OSUser
 	var p Planned
 	add := func(e effect.Effect) { p.Effects = append(p.Effects, e) }
-	start, _ := in.Run.Output(effect.BackupStartLSN)
-	how, err := in.copying(s.Streams, s.Compress, s.BWLimit, self, uf)
-	if err != nil {
-		return Planned{}, err
-	}
-	commits, err := commitLimit(given(s.CommitLimit, in.Self.Copying.CommitLimit))
-	if err != nil {
-		return Planned{}, err
-	}
-	lowly := !commits.Off
-	if uf.Server.InRecovery || in.Self.Relay {
-		commits = effect.CommitLimit{Off: true} // nobody commits there; or what would have to stop is not rsync alone
-	}
-	key, err := copyDir(in, self)
-	if err != nil {
-		return Planned{}, err
-	}
-	if in.Self.Relay {
-		how.streams = min(how.streams, relayStreams)
-	}
-	var own []string
-	if self.Data.Overwrites() {
-		if own, err = in.ownFiles(ctx, self); err != nil {
-			return Planned{}, err
-		}
-		add(clearStale(in.Self, uf))
+	dir, as := in.Self.Postgres.DataDirectory, in.Self.Postgres.OSUser
+	if c.self.Data.Overwrites() {
+		add(clearStale(in.Self, c.uf))
 	}
 	for _, t := range trees {
-		if t.main {
-			t.excludes = append(t.excludes, own...)
-		}
-		argv := append([]string{"rsync"}, how.flags(false)...)
-		relay, err := in.relayed(ctx, self, how, t)
+		e, err := c.copy(ctx, in, t)
 		if err != nil {
 			return Planned{}, err
 		}
-		if relay == nil {
-			transport, err := s.transport(in, self, uf, up, t)
-			if err != nil {
-				return Planned{}, err
-			}
-			argv = append(argv, "-e", transport)
-		}
-		for _, x := range t.excludes {
-			argv = append(argv, "--exclude="+x)
-		}
-		argv = append(argv, rsyncHost(up.Address)+":"+t.source+"/", t.target+"/")
-		empty, err := t.empty(ctx, as, self)
-		if err != nil {
-			return Planned{}, err
-		}
-		c := &effect.Copy{Host: in.Self.Name, As: as, Argv: argv, What: t.what, From: up.Name, Into: t.target, Fresh: self.Data.Marker.WasEmpty, Cleared: self.Data.Overwrites(), EmptiesWAL: t.wal(in.Self), Empty: empty, Alone: alone(self), Appends: appends(self) && relay == nil, Slot: in.Self.Slot, Holds: up == keeper && in.holds(kf), Total: t.size,
-			Streams: how.streams, Compress: how.compress, Plain: how.plain, Limit: how.limit, Commits: commits, Lowly: lowly, Key: keyFile(key, t), Source: t.of, Tree: t.source, Backup: start, Version: uf.Server.BackupVersion(),
-			FromAs: up.Postgres.OSUser, SlotOn: keeper.Name, Relay: relay, Data: dir, Boot: self.Machine.BootID,
-			Unkept: in.Self.Slot == "" && len(in.Cluster.Archives) == 0, WAL: wal}
-		if t.target == dir {
-			if c.Then, err = in.predictData(ctx, self, uf, t.source, up.Postgres.OSUser); err != nil {
-				return Planned{}, err
-			}
-		} else {
+		if t.target != dir {
 			add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: t.target, Mode: 0o700})
 		}
-		add(c)
+		add(e)
 	}
 	// rsync leaves pg_wal out: on the upstream it may be a symlink to a disk
 	// that is not here. Without the others a server does not start, or panics
 	// at its first checkpoint.
-	add(&effect.MakeDirs{Host: in.Self.Name, As: as, In: dir, Names: uf.Server.Version.RequiredDirs(), Mode: 0o700})
+	add(&effect.MakeDirs{Host: in.Self.Name, As: as, In: dir, Names: c.uf.Server.Version.RequiredDirs(), Mode: 0o700})
 	for _, t := range trees {
 		if t.link != "" {
 			add(&effect.Link{Host: in.Self.Name, As: as, Path: path.Join(dir, t.link), Target: path.Dir(t.target), Why: "(" + t.what + " is kept there here)"})
 		}
 	}
-	add(&effect.FetchControl{Host: in.Self.Name, As: as, From: up.Name, FromAs: up.Postgres.OSUser, Source: uf.Server.DataDirectory, Target: dir, SystemID: uf.Server.SystemID, Boot: self.Machine.BootID})
+	add(&effect.FetchControl{Host: in.Self.Name, As: as, From: c.up.Name, FromAs: c.up.Postgres.OSUser, Source: c.uf.Server.DataDirectory, Target: dir, SystemID: c.uf.Server.SystemID, Boot: c.self.Machine.BootID})
 	return p, nil
+}
+
+// seeding is what the copies of all directory trees of a plan have in common.
+type seeding struct {
+	self   *facts.Host
+	up     *inventory.Host // who is read
+	uf     *facts.Host
+	keeper *inventory.Host // the upstream, which keeps the WAL of the meantime
+	kf     *facts.Host
+	wal    effect.WALSpace // of the keeper
+	how    copying
+	limit  effect.CommitLimit
+	lowly  bool     // it has to give way to what else the upstream does
+	keys   string   // directory of the copy's keys
+	own    []string // patterns of what the target keeps of its own
+}
+
+// seeding looks at both ends, and refuses what could not be copied.
+func (s *Rsync) seeding(ctx context.Context, in In) (c seeding, err error) {
+	if c.self, err = in.self(ctx); err != nil {
+		return c, err
+	}
+	if c.keeper, c.kf, err = in.upstream(ctx); err != nil {
+		return c, err
+	}
+	if c.up, c.uf, err = in.source(ctx, s.From); err != nil {
+		return c, err
+	}
+	if err := in.refuseLateSource(ctx, c.up); err != nil {
+		return c, err
+	}
+	server := c.kf.Server
+	c.wal = effect.WALSpace{As: c.keeper.Postgres.OSUser, Dir: path.Join(server.DataDirectory, server.Version.WALDir()), Segment: int64(c.kf.Data.Control.WALSegmentSize)}
+	if err := in.roomForWAL(ctx, c.keeper, c.kf, c.wal); err != nil {
+		return c, err
+	}
+	if c.how, err = in.copying(s.Streams, s.Compress, s.BWLimit, c.self, c.uf); err != nil {
+		return c, err
+	}
+	if c.limit, err = commitLimit(given(s.CommitLimit, in.Self.Copying.CommitLimit)); err != nil {
+		return c, err
+	}
+	c.lowly = !c.limit.Off
+	if c.uf.Server.InRecovery || in.Self.Relay {
+		c.limit = effect.CommitLimit{Off: true} // nobody commits there; or what would have to stop is not rsync alone
+	}
+	if in.Self.Relay {
+		c.how.streams = min(c.how.streams, relayStreams)
+	}
+	if c.keys, err = copyDir(in, c.self); err != nil {
+		return c, err
+	}
+	if c.self.Data.Overwrites() {
+		c.own, err = in.ownFiles(ctx, c.self)
+	}
+	return c, err
+}
+
+// copy is the copy of one tree.
+func (c seeding) copy(ctx context.Context, in In, t tree) (*effect.Copy, error) {
+	if t.main {
+		t.excludes = append(t.excludes, c.own...)
+	}
+	relay, err := in.relayed(ctx, c.self, c.how, t)
+	if err != nil {
+		return nil, err
+	}
+	argv, err := c.argv(t, relay == nil)
+	if err != nil {
+		return nil, err
+	}
+	dir, as, fromAs := in.Self.Postgres.DataDirectory, in.Self.Postgres.OSUser, c.up.Postgres.OSUser
+	empty, err := t.empty(ctx, as, c.self)
+	if err != nil {
+		return nil, err
+	}
+	start, _ := in.Run.Output(effect.BackupStartLSN)
+	e := &effect.Copy{Host: in.Self.Name, As: as, Argv: argv, What: t.what, From: c.up.Name, FromAs: fromAs, Source: t.of, Tree: t.source, Into: t.target, Data: dir,
+		Fresh: c.self.Data.Marker.WasEmpty, Cleared: c.self.Data.Overwrites(), Empty: empty, Alone: alone(c.self), Appends: appends(c.self) && relay == nil, EmptiesWAL: t.wal(in.Self),
+		Streams: c.how.streams, Compress: c.how.compress, Plain: c.how.plain, Limit: c.how.limit, Commits: c.limit, Lowly: c.lowly, Total: t.size,
+		Slot: in.Self.Slot, SlotOn: c.keeper.Name, Holds: c.up == c.keeper && in.holds(c.kf), Unkept: in.Self.Slot == "" && len(in.Cluster.Archives) == 0, WAL: c.wal,
+		Key: keyFile(c.keys, t), Relay: relay, Backup: start, Version: c.uf.Server.BackupVersion(), Boot: c.self.Machine.BootID}
+	if t.target == dir {
+		e.Then, err = in.predictData(ctx, c.self, c.uf, t.source, fromAs)
+	}
+	return e, err
+}
+
+// argv is rsync's, with an ssh of its own unless the copy is relayed.
+func (c seeding) argv(t tree, direct bool) ([]string, error) {
+	argv := append([]string{"rsync"}, c.how.flags(false)...)
+	if direct {
+		transport, err := c.transport(t)
+		if err != nil {
+			return nil, err
+		}
+		argv = append(argv, "-e", transport)
+	}
+	for _, x := range t.excludes {
+		argv = append(argv, "--exclude="+x)
+	}
+	return append(argv, rsyncHost(c.up.Address)+":"+t.source+"/", t.target+"/"), nil
 }
 
 // predictData is what a preview is told of the copy of the data directory.
@@ -215,29 +247,6 @@ func alone(h *facts.Host) bool { return h.Data.Marker.Alone && h.Machine.RsyncZs
 // appends: there may be files that this run has begun.
 func appends(h *facts.Host) bool { return alone(h) && h.Data.HasData }
 
-// wal is where the WAL goes that comes with the data directory, if it is elsewhere.
-func (t tree) wal(to *inventory.Host) string {
-	if !t.main {
-		return ""
-	}
-	return to.Postgres.WALDirectory
-}
-
-// empty: nothing of any copy is in its target yet.
-func (t tree) empty(ctx context.Context, as string, h *facts.Host) (bool, error) {
-	if t.main {
-		return !h.Data.HasData, nil
-	}
-	names, err := h.List(ctx, as, t.target)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("list %s on %s: %w", t.target, h.Name, err)
-	}
-	return len(names) == 0, nil
-}
-
 // rsyncFlags are all but the filters, which travel inside the protocol: the key
 // allows one command, so both ends must be told the same. Every file that is there
 // already is compared by content, in blocks of a page: size and time of a file that a
@@ -250,22 +259,18 @@ func rsyncFlags() []string {
 
 // transport is rsync's -e. Nothing of the standby's own ssh configuration takes
 // part: one key, one known host.
-func (s *Rsync) transport(in In, self, uf *facts.Host, up *inventory.Host, t tree) (string, error) {
-	dir, err := copyDir(in, self)
-	if err != nil {
-		return "", err
-	}
+func (c seeding) transport(t tree) (string, error) {
 	ciphers := "chacha20-poly1305@openssh.com,aes128-gcm@openssh.com"
-	if self.Machine.AES && uf.Machine.AES {
+	if c.self.Machine.AES && c.uf.Machine.AES {
 		ciphers = "aes128-gcm@openssh.com,chacha20-poly1305@openssh.com"
 	}
-	port := up.SSH.Port
+	port := c.up.SSH.Port
 	if port == 0 {
 		port = 22
 	}
-	argv := append(oneHeap(), "ssh", "-F", "/dev/null", "-i", keyFile(dir, t), "-p", strconv.Itoa(port), "-l", uf.Machine.LoginUser, "-c", ciphers)
+	argv := append(oneHeap(), "ssh", "-F", "/dev/null", "-i", keyFile(c.keys, t), "-p", strconv.Itoa(port), "-l", c.uf.Machine.LoginUser, "-c", ciphers)
 	for _, o := range []string{"IdentitiesOnly=yes", "IdentityAgent=none", "BatchMode=yes", "StrictHostKeyChecking=yes", "HostKeyAlias=" + hostKeyAlias,
-		"UserKnownHostsFile=" + path.Join(dir, "known_hosts"), "GlobalKnownHostsFile=/dev/null", "UpdateHostKeys=no", "KexAlgorithms=" + keyExchanges,
+		"UserKnownHostsFile=" + path.Join(c.keys, "known_hosts"), "GlobalKnownHostsFile=/dev/null", "UpdateHostKeys=no", "KexAlgorithms=" + keyExchanges,
 		"Compression=no", "ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=4", "ForwardAgent=no", "ClearAllForwardings=yes"} {
 		argv = append(argv, "-o", o)
 	}
@@ -296,80 +301,4 @@ func rsyncHost(address string) string {
 		return "[" + address + "]"
 	}
 	return address
-}
-
-// tree is one directory tree of the copy.
-type tree struct {
-	what, source, target string
-	of                   string // the tablespace's location, or the data directory
-	excludes             []string
-	link                 string // in the data directory, of a tablespace that moves
-	size                 int64
-	main                 bool // the data directory
-}
-
-// copyTrees are the tablespaces, then the data directory.
-func copyTrees(ctx context.Context, to *inventory.Host, up *facts.Host) ([]tree, error) {
-	v := up.Server.Version
-	excludes := patterns(v.BackupExcludes())
-	settings, err := up.Settings(ctx)
-	if err != nil {
-		return nil, err
-	}
-	// Where the server itself puts what belongs to the running server only.
-	for _, name := range []string{"log_directory", "external_pid_file", "stats_temp_directory", "promote_trigger_file"} {
-		p, ok := settings.Lookup(name)
-		if !ok || p.Value == "" {
-			continue
-		}
-		x, inside, err := postgres.ExcludePath(up.Server.DataDirectory, p.Value, "")
-		if err != nil {
-			return nil, err
-		}
-		if inside {
-			excludes = append(excludes, x.Pattern)
-		}
-	}
-	// Written by the standby-config step before the copy began.
-	excludes = append(excludes, "/postgresql.auto.conf")
-	if to.Postgres.ConfigDirectory != to.Postgres.DataDirectory {
-		for _, f := range configFiles() {
-			excludes = append(excludes, "/"+f)
-		}
-	}
-	var out []tree
-	rest := up.Server.SizeBytes
-	for _, ts := range up.Server.Tablespaces {
-		rest -= ts.SizeBytes
-		if strings.HasPrefix(ts.Location, up.Server.DataDirectory+"/") {
-			return nil, fault.Refuse(up.Name, "move it outside the data directory",
-				fmt.Errorf("tablespace %s lies inside the data directory, in %s", ts.Name, ts.Location))
-		}
-		if up.Data.Control.CatalogVersion == 0 {
-			return nil, errors.New("catalog version not known")
-		}
-		sub := fmt.Sprintf("PG_%s_%d", v.Major(), up.Data.Control.CatalogVersion)
-		t := tree{what: "tablespace " + ts.Name, of: ts.Location, source: path.Join(ts.Location, sub), target: path.Join(movedTo(to, ts.Location), sub), excludes: patterns(v.TablespaceExcludes()), size: ts.SizeBytes}
-		if t.source != t.target {
-			// The link is the standby's own.
-			t.link = path.Join("pg_tblspc", strconv.FormatInt(ts.OID, 10))
-			excludes = append(excludes, "/"+t.link)
-		}
-		out = append(out, t)
-	}
-	return append(out, tree{what: "the data directory", of: up.Server.DataDirectory, source: up.Server.DataDirectory, target: to.Postgres.DataDirectory, excludes: excludes, size: max(0, rest), main: true}), nil
-}
-
-// movedTo is where a tablespace of the source goes on a host: to the same place, or
-// where the inventory wants it.
-func movedTo(to *inventory.Host, location string) string {
-	return cmp.Or(to.Postgres.Tablespaces[location], location)
-}
-
-func patterns(list []postgres.Exclude) []string {
-	out := make([]string, len(list))
-	for i, x := range list {
-		out[i] = x.Pattern
-	}
-	return out
 }

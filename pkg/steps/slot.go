@@ -95,6 +95,11 @@ func (s *Slot) Plan(ctx context.Context, in In) (Planned, error) {
 		}
 		return s.createAnew(ctx, in, h, claim)
 	}
+	return s.existing(ctx, in, h, have, claim)
+}
+
+// existing says whether a slot that is there is the standby's.
+func (s *Slot) existing(ctx context.Context, in In, h *facts.Host, have facts.Slot, claim string) (Planned, error) {
 	if have.WALStatus == "lost" {
 		drop := "pgrepctl slot drop " + s.Name + " --on " + in.Self.Name
 		if in.Standby != nil {
