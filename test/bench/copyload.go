@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"runtime"
 	"slices"
 	"strconv"
@@ -23,7 +24,7 @@ type latency struct {
 }
 
 // load: a primary at 70 % of what it can do, alone and while it is copied. Source and target
-// have processors of their own, as two machines have.
+// have processors and disks of their own, as two machines have.
 func (c *copies) load(ctx context.Context) (err error) {
 	if err := c.hold(ctx, text); err != nil {
 		return err
@@ -39,6 +40,13 @@ func (c *copies) load(ctx context.Context) (err error) {
 	if back, err = c.apart(ctx); err != nil {
 		return err
 	}
+	disk := path.Dir(c.files.Data)
+	if err := c.sh(ctx, ours, "root", "mount -t tmpfs -o size=8G,uid=$(id -u postgres),gid=$(id -g postgres) pgrepctl-load "+disk+" && { install -d -o postgres -g postgres -m 700 "+c.files.Data+" || { umount "+disk+"; false; }; }"); err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, c.sh(context.WithoutCancel(ctx), ours, "root", "umount -l "+disk))
+	}()
 	var ratios, alones, copieds, comes, lags, kept []float64
 	r := c.row("A full seed of a primary at 70 % of its rate")
 	for n := range c.rounds {

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/lab"
@@ -39,7 +38,7 @@ func (b *bench) call(ctx context.Context, into any, args ...string) (time.Durati
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	start := time.Now()
-	err := cmd.Run()
+	peak, err := runWatched(cmd)
 	took := time.Since(start)
 	if err != nil {
 		return 0, 0, fmt.Errorf("pgrepctl %s: %w\n%s", strings.Join(args, " "), err, errs.String())
@@ -49,7 +48,42 @@ func (b *bench) call(ctx context.Context, into any, args ...string) (time.Durati
 			return 0, 0, fmt.Errorf("pgrepctl %s: %w", strings.Join(args, " "), err)
 		}
 	}
-	return took, cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10, nil
+	return took, peak, nil
+}
+
+// runWatched runs a command to its end, and gives the peak of its resident set in bytes. What wait4
+// tells of it would not do: there the memory counts, too, that the process had before its exec,
+// which is the whole of this one's.
+func runWatched(cmd *exec.Cmd) (peak int64, _ error) {
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-ended:
+			return peak, err
+		case <-tick.C:
+			peak = max(peak, highWater(cmd.Process.Pid))
+		}
+	}
+}
+
+// highWater is the most that a process had resident so far, in bytes; 0 when it has ended.
+func highWater(pid int) int64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	var kib int64
+	if n, _ := fmt.Sscan(rest, &kib); n != 1 {
+		return 0
+	}
+	return kib << 10
 }
 
 func (b *bench) sh(ctx context.Context, host, as, script string) error {

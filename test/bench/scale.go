@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -112,11 +111,11 @@ hosts:
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	start := time.Now()
-	if err := cmd.Run(); err != nil {
+	peak, err := runWatched(cmd)
+	if err != nil {
 		return usage{}, fmt.Errorf("status of %d hosts: %w\n%s", n, err, errs.String())
 	}
-	u := usage{took: time.Since(start), cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(),
-		memory: cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10}
+	u := usage{took: time.Since(start), cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), memory: peak}
 	var r struct {
 		Hosts []struct {
 			Host    string `json:"host"`
