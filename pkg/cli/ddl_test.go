@@ -56,14 +56,17 @@ func TestWhatThePrimarySaysOfARelationCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := askDDL(t.Context(), sql, ddlCheck{file: "x.sql"}, []byte("REINDEX TABLE events; REINDEX INDEX events_id; REINDEX TABLE items; CLUSTER events"))
+	r, err := askDDL(t.Context(), sql, ddlCheck{file: "x.sql"}, []byte("REINDEX TABLE events; REINDEX INDEX events_id; REINDEX TABLE items; CLUSTER events; ALTER INDEX items RENAME TO old"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []bool{false, false, true, false} {
+	for i, want := range []bool{false, false, true, false, true} {
 		if got := r.Statements[i].Transactional; got != want {
 			t.Errorf("%s: in a transaction %v, want %v", r.Statements[i].Text, got, want)
 		}
+	}
+	if got := r.Statements[4]; got.Class != ddl.Lock {
+		t.Errorf("%s, of a table: %s", got.Text, got.Class)
 	}
 	if err := sql.Close(t.Context()); err != nil {
 		t.Fatal(err)

@@ -76,7 +76,7 @@ func (a *app) checkAgainst(ctx context.Context, c ddlCheck, text []byte) error {
 	}
 	defer s.close(ctx)
 	primary := s.inv.Primary().Name
-	r, err := lookDDL(ctx, s, primary, c, text)
+	r, err := lookDDL(ctx, s, primary, "", c, text)
 	if err != nil {
 		return err
 	}
@@ -88,8 +88,9 @@ func (a *app) checkAgainst(ctx context.Context, c ddlCheck, text []byte) error {
 	return a.reportDDL(r)
 }
 
-// lookDDL reads what the database says of the script.
-func lookDDL(ctx context.Context, s *session, primary string, c ddlCheck, text []byte) (*ddlReport, error) {
+// lookDDL reads what the database says of the script, which a role runs; none is the user
+// that connects.
+func lookDDL(ctx context.Context, s *session, primary, role string, c ddlCheck, text []byte) (*ddlReport, error) {
 	g, err := s.conn.Gatherer(ctx, primary)
 	if err != nil {
 		return nil, err
@@ -101,7 +102,7 @@ func lookDDL(ctx context.Context, s *session, primary string, c ddlCheck, text [
 	if err != nil {
 		return nil, effect.NoServer(primary, err)
 	}
-	r, err := askDDL(ctx, sql, c, text)
+	r, err := askAs(ctx, sql, role, c, text)
 	if err == nil {
 		err = sql.Exec(ctx, "set lock_timeout = 0") // as it began
 	}
@@ -132,7 +133,14 @@ func askDDL(ctx context.Context, sql host.SQL, c ddlCheck, text []byte) (*ddlRep
 		return nil, err
 	}
 	script.Partitioned(v, r.partitioned)
+	script.NoIndexes(r.noIndex)
 	return r, nil
+}
+
+// noIndex reports whether a name is that of something else than an index.
+func (r *ddlReport) noIndex(n ddl.Name) bool {
+	rel, ok := r.relation(n)
+	return ok && rel.Exists && rel.Kind != "index" && rel.Kind != live.PartitionedIndex
 }
 
 // partitioned reports whether a name is that of a table or index that has partitions.

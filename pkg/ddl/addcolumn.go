@@ -30,6 +30,11 @@ func (a *action) constraint() {
 	switch {
 	case c.at("foreign key"):
 		a.foreignKey(c.tokens, notValid)
+		a.addsKey = true
+		if !a.before(11) && a.made.keys && a.made.isPartitioned(a.table) {
+			a.others = true
+			a.worst(Lock, mergedKeys)
+		}
 	case c.at("check"):
 		a.worst(Lock, shortLock)
 		if !notValid {
@@ -54,6 +59,10 @@ func (a *action) constraint() {
 		a.unknown()
 	}
 }
+
+// mergedKeys: the triggers of the key that the partition had are dropped, and they are on the
+// table that it names (12 and later; 11, which has such keys too, is not thought to be better).
+const mergedKeys = "where a partition has such a foreign key already the two become one, which locks the table that it names against reads"
 
 // foreignKey locks out the writers of both tables, since 9.5 no reader.
 func (a *action) foreignKey(tokens []token, notValid bool) {

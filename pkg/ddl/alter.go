@@ -1,5 +1,7 @@
 package ddl
 
+import "slices"
+
 // alter classifies what ALTER does to relations, and to what hangs on them.
 func (c *classifier) alter() bool {
 	switch {
@@ -51,16 +53,24 @@ func (c *classifier) subject() (Name, bool) {
 	return n, ok
 }
 
+// renamesNoIndex: the server lets ALTER INDEX rename any relation, and takes the lock that
+// belongs to what it is.
+const renamesNoIndex = "what it renames is no index, and is locked against reads"
+
 func (c *classifier) alterIndex() {
 	c.command = "ALTER INDEX"
-	c.subject()
+	n, _ := c.subject()
 	switch {
 	case c.at("rename"):
-		if !c.atLeast(12) {
+		c.gone = c.targets
+		switch {
+		case !c.atLeast(12):
 			c.worst(Lock, "before 12, renaming locks the index against reads")
-			return
+		case c.made.noIndex(n):
+			c.worst(Lock, renamesNoIndex)
+		default:
+			c.worst(None, noLock)
 		}
-		c.worst(None, noLock)
 	case c.at("set tablespace"):
 		c.worst(Refuse, tablespaceMove)
 	case c.accept("set") || c.accept("reset"):
@@ -164,7 +174,28 @@ func (c *classifier) alterType() {
 		}
 		c.worst(Lock, "a composite type has a relation of its own, which is locked")
 		c.others = true
+		c.attributes()
 		c.warn("not-backward-compatible", "make a new type beside the old one, move over, and drop the old one in a later deploy", "programs and functions that use the type as it was fail")
+	}
+}
+
+// attributes: with CASCADE the tables that are OF the type are changed as the type is, and
+// may have to be written anew for it.
+func (c *classifier) attributes() {
+	for _, tokens := range list(c.tokens[c.i:]) {
+		if !has(tokens, "cascade") {
+			continue
+		}
+		a := cursor{tokens: tokens}
+		switch {
+		case a.at("alter attribute"):
+			c.worst(Rewrite, "writes the tables that are OF the type anew, unless old and new type are stored alike")
+		case a.accept("add attribute"):
+			a.ident()
+			if t, _ := a.typeName(); !builtin(t) && !slices.Contains(c.made.types, t.String()) {
+				c.worst(Rewrite, "type "+t.String()+" may be a domain with a constraint, which writes the tables that are OF the type anew")
+			}
+		}
 	}
 }
 

@@ -101,6 +101,7 @@ func (a *action) classify() {
 		a.worst(Lock, shortLock)
 	case c.accept("attach partition"):
 		a.parent()
+		a.others = a.others || a.made.keys // mergedKeys
 		if a.atLeast(12) {
 			a.worst(Lock, "locks the new partition, and the default partition if there is one; not the parent")
 		} else {
@@ -118,7 +119,8 @@ func (a *action) classify() {
 // renamed: what was new keeps that under its new name.
 func (a *action) renamed(to Name) {
 	a.gone = append(a.gone, a.table)
-	a.makes = append(a.makes, object{name: to, old: !a.made.isNew(a.table)})
+	o, _ := find(a.made.ever, a.table)
+	a.makes = append(a.makes, object{name: to, old: !a.made.isNew(a.table), partitioned: o.partitioned})
 }
 
 // parent takes the other table of the action.
@@ -130,8 +132,12 @@ func (a *action) parent() (Name, bool) {
 	return n, ok
 }
 
+// detach locks more than it names, CONCURRENTLY or not: a foreign key that references the
+// parent has a constraint for each partition. That of this one is dropped, under a lock against
+// reads of the table that has the key (12 and later).
 func (a *action) detach() {
 	partition, named := a.parent()
+	a.others = a.others || a.made.keys
 	switch concurrently := has(a.cursor.tokens, "concurrently"); {
 	case (concurrently || has(a.cursor.tokens, "finalize")) && a.before(14):
 		a.worst(Refuse, "DETACH PARTITION CONCURRENTLY needs PostgreSQL 14")
@@ -140,12 +146,12 @@ func (a *action) detach() {
 		if named {
 			a.trace = Trace{Kind: PartitionDetached, Name: partition, Of: a.table}
 		}
-		a.worst(New, "new reads of the parent do not open the partition any more; replay waits for old ones")
+		a.worst(Lock, "locks the partition, and the tables whose foreign keys reference it, against reads; DETACH PARTITION without CONCURRENTLY can be rolled out")
 	case has(a.cursor.tokens, "finalize"):
-		a.worst(New, "new reads of the parent do not open the partition any more; replay waits for old ones")
+		a.worst(Lock, "locks the partition, and the tables whose foreign keys reference it, against reads")
 	default:
-		a.worst(Lock, "locks the parent and the partition")
-		a.warn("detach-blocks", "DETACH PARTITION … CONCURRENTLY, in a script of its own (14 and later)", "locks the whole partitioned table against reads")
+		a.worst(Lock, "locks the parent, the partition, and the tables whose foreign keys reference it, against reads")
+		a.warn("detach-blocks", "", "locks the whole partitioned table against reads, not the partition alone")
 	}
 }
 

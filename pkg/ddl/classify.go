@@ -155,7 +155,8 @@ func (c *classifier) truncate() {
 	c.warnTruncate()
 }
 
-// lock is LOCK TABLE; only the strongest mode is replayed, and it is the default.
+// lock is LOCK TABLE; only the strongest mode is replayed, and it is the default. Of a view
+// it locks the tables below, too (11 and later), which may be older than the view.
 func (c *classifier) lock() {
 	c.command = "LOCK TABLE"
 	c.accept("table")
@@ -164,13 +165,14 @@ func (c *classifier) lock() {
 		c.worst(None, noLock)
 		return
 	}
-	c.worst(Lock, "locks the relation against reads until the transaction ends")
+	c.others = true
+	c.worst(Lock, "locks the relation, and what a view reads, against reads until the transaction ends")
 }
 
 func (c *classifier) reindex() {
 	c.command = "REINDEX"
 	options, _ := c.parens()
-	concurrently := option(options, "concurrently")
+	concurrently := on(options, "concurrently")
 	what, _ := c.any("index", "table", "schema", "database", "system")
 	concurrently = c.accept("concurrently") || concurrently
 	c.transactional = !concurrently && (what == "index" || what == "table")
@@ -231,7 +233,8 @@ func (c *classifier) cluster() {
 func (c *classifier) vacuum() {
 	c.command, c.transactional = "VACUUM", false
 	options, _ := c.parens()
-	full := option(options, "full")
+	_, full := option(options, "full")
+	full = full && !off(options, "full")
 	full = c.accept("full") || full
 	for {
 		if _, ok := c.any("freeze", "verbose", "analyze", "analyse"); !ok {
@@ -269,26 +272,32 @@ func (c *classifier) vacuumed() []Name {
 	}
 }
 
-// option: an option in parentheses is given, and not switched off.
-func option(options []token, name string) bool {
+// option is the value of an option in parentheses; of several of that name the last counts,
+// as it does for the server (12 and later; before, they have no values). False: there is none.
+// A name in quotes is as good.
+func option(options []token, name string) (value []token, ok bool) {
 	for _, o := range list(options) {
-		if len(o) > 0 && o[0].kind == word && o[0].text == name {
-			return !falsy(o[1:])
+		if len(o) > 0 && (o[0].kind == word || o[0].kind == quoted) && o[0].text == name {
+			value, ok = o[1:], true
 		}
 	}
-	return false
+	return value, ok
 }
 
-// off: an option in parentheses is switched off.
+// on: the option is there, and certainly switched on.
+func on(options []token, name string) bool {
+	value, ok := option(options, name)
+	return ok && (len(value) == 0 || isAny(value, "true", "on", "1"))
+}
+
+// off: the option is there, and certainly switched off.
 func off(options []token, name string) bool {
-	for _, o := range list(options) {
-		if len(o) > 1 && o[0].kind == word && o[0].text == name {
-			return falsy(o[1:])
-		}
-	}
-	return false
+	value, ok := option(options, name)
+	return ok && isAny(value, "false", "off", "0")
 }
 
-func falsy(value []token) bool {
-	return len(value) == 1 && (value[0].text == "false" || value[0].text == "off" || value[0].text == "0")
+// isAny: the value is one of those, in any case. Of a string, or a number with a sign, it is
+// not known.
+func isAny(value []token, texts ...string) bool {
+	return len(value) == 1 && slices.Contains(texts, fold(value[0].text))
 }

@@ -41,10 +41,30 @@ func (c *classifier) create() bool {
 		}
 	case c.accept("type"):
 		return c.createType()
+	case c.accept("schema"):
+		c.createSchema()
 	default:
 		return false
 	}
 	return true
+}
+
+// createSchema: what it makes in the schema may be a partition of what is read.
+func (c *classifier) createSchema() {
+	c.command = "CREATE SCHEMA"
+	c.accept("if not exists")
+	if !c.at("authorization") {
+		c.ident()
+	}
+	if c.accept("authorization") {
+		c.ident()
+	}
+	if !c.more() {
+		c.worst(None, makesNew)
+		return
+	}
+	c.others = true
+	c.worst(Rewrite, "what it makes in the schema is not looked at: taken for the worst; statements of their own behind it are looked at")
 }
 
 // createType remembers enums: a column of one is added without a rewrite, of a domain
@@ -75,6 +95,9 @@ func (c *classifier) createTable(temporary, unlogged bool) {
 		c.command = "CREATE TABLE"
 	}
 	n, _ := c.makesRelation(nil)
+	for i := range c.makes {
+		c.makes[i].partitioned = has(c.tokens[c.i:], "partition by")
+	}
 	c.worst(None, makesNew)
 	switch {
 	case temporary:

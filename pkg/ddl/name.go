@@ -45,12 +45,15 @@ type made struct {
 	here  []object // in the transaction that the next statement joins
 	ever  []object
 	types []string // enums: adding a column of one rewrites nothing
+	keys  bool     // perhaps foreign keys
 }
 
 type object struct {
 	name Name
 	on   *Name // the table of an index
 	old  bool  // it was there before, under another name
+	// partitioned: it is PARTITION BY.
+	partitioned bool
 }
 
 func (m *made) add(o object) {
@@ -76,6 +79,18 @@ func find(in []object, n Name) (object, bool) {
 		}
 	}
 	return object{}, false
+}
+
+// isPartitioned: the script has made it a table with partitions.
+func (m *made) isPartitioned(n Name) bool {
+	o, ok := find(m.ever, n)
+	return ok && o.partitioned
+}
+
+// noIndex: the script has made it, as something else than an index.
+func (m *made) noIndex(n Name) bool {
+	o, ok := find(m.ever, n)
+	return ok && o.on == nil
 }
 
 // isNew: nobody but this transaction can know the relation; of an index, its table too.

@@ -46,3 +46,53 @@ func TestWhatGoesThroughPartitionsIsRefusedBeforehand(t *testing.T) {
 		}
 	}
 }
+
+// TestAForeignKeyOfAPartitionedTableLocksTheTableThatItNames: where a partition has one
+// already. Of which table that is true no statement tells.
+func TestAForeignKeyOfAPartitionedTableLocksTheTableThatItNames(t *testing.T) {
+	t.Parallel()
+	for sql, want := range map[string]ddl.Class{
+		"ALTER TABLE p ADD FOREIGN KEY (a) REFERENCES o":                        ddl.Lock,
+		"ALTER TABLE p VALIDATE CONSTRAINT k, ADD FOREIGN KEY (a) REFERENCES o": ddl.Lock,
+		"ALTER TABLE p ADD CONSTRAINT k FOREIGN KEY (a) REFERENCES o":           ddl.Lock,
+		"ALTER TABLE p ALTER a TYPE bigint, ADD FOREIGN KEY (a) REFERENCES o":   ddl.Rewrite,
+		"ALTER TABLE o ADD FOREIGN KEY (a) REFERENCES p":                        ddl.None,
+		"ALTER TABLE p VALIDATE CONSTRAINT k":                                   ddl.None,
+		"CREATE TABLE p (a int REFERENCES o)":                                   ddl.None,
+	} {
+		for _, major := range []int{10, 11, 12, 18} {
+			v := postgres.MakeVersion(major)
+			s, err := ddl.Parse("change.sql", []byte(sql), v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := want
+			if major < 11 { // an error
+				want = s.Statements[0].Class
+			}
+			s.Partitioned(v, func(n ddl.Name) bool { return n.Name == "p" && !n.Made })
+			if got := s.Statements[0]; got.Class != want {
+				t.Errorf("%s on %d: %s, %s", sql, major, got.Class, got.Why)
+			}
+		}
+	}
+}
+
+func TestAlterIndexOfATableLocksIt(t *testing.T) {
+	t.Parallel()
+	for sql, want := range map[string]ddl.Class{
+		"ALTER INDEX items RENAME TO items_old":   ddl.Lock,
+		"ALTER INDEX items_a RENAME TO items_b":   ddl.None,
+		"ALTER INDEX items SET TABLESPACE x":      ddl.Refuse,
+		"ALTER TABLE items VALIDATE CONSTRAINT k": ddl.None,
+	} {
+		s, err := ddl.Parse("change.sql", []byte(sql), postgres.MakeVersion(15))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.NoIndexes(func(n ddl.Name) bool { return n.Name == "items" })
+		if got := s.Statements[0]; got.Class != want {
+			t.Errorf("%s: %s, %s", sql, got.Class, got.Why)
+		}
+	}
+}

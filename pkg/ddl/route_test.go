@@ -82,6 +82,8 @@ func TestTheModeIsTheLightestThatNoReaderNotices(t *testing.T) {
 		"via a primary that does not serve": {text: add, wish: ddl.ViaPrimary, pool: ddl.Pool{Serving: []string{"a"}, Balancers: true, NoPrimary: "lb has no server p"}, fails: "the primary as a server of the balancer: lb has no server p"},
 		"paused for what is alone":          {text: alone, wish: ddl.Roll, pool: three, fails: "in no transaction"},
 		"alone, and it locks":               {text: "vacuum full t", pool: three, fails: "in no transaction"},
+		"a partition is detached":           {text: "alter table t detach partition p concurrently", pool: three, fails: "without CONCURRENTLY can be rolled out"},
+		"the rest of that":                  {text: "alter table t detach partition p finalize", pool: three, mode: ddl.Roll, first: "a b", then: "c"},
 		"refused":                           {text: "drop database d", pool: three, fails: "cannot be rolled out"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -24,7 +24,6 @@ const (
 func rules() []rule {
 	return []rule{
 		{words: "create sequence", why: makesNew},
-		{words: "create schema", why: makesNew},
 		{words: "create function", why: noLock}, {words: "create procedure", why: noLock},
 		{words: "create aggregate", why: noLock}, {words: "create operator", why: noLock},
 		{words: "create type", why: makesNew}, {words: "create domain", why: makesNew},

@@ -41,6 +41,8 @@ type Statement struct {
 	Shared bool `json:"shared,omitempty"`
 	// Probed is what it did in a scratch copy of the schema, if it was run there.
 	Probed *Probed `json:"probed,omitempty"`
+	// AddsKey: it adds a foreign key. Of a partitioned table that locks more.
+	AddsKey bool `json:"-"`
 	// Offset is where Text begins in the file, in bytes.
 	Offset int `json:"-"`
 }

@@ -2,6 +2,7 @@ package ddl
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -42,11 +43,12 @@ func (r *reading) statement(p piece) (Statement, bool) {
 			targets = append(targets, Name{Schema: o.name.Schema, Name: o.name.Name, Made: true})
 		}
 	}
+	r.made.keys = r.made.keys || slices.ContainsFunc(p.tokens, func(t token) bool { return t.kind == word && t.text == "references" })
 	if !j.transactional {
 		r.made.commit()
 	}
 	return Statement{Text: p.text, Line: first.line, Column: first.col, Offset: p.start, Command: j.command,
-		Class: j.class, Why: j.why, Transactional: j.transactional, Targets: targets, Shared: j.shared, Warnings: append([]Warning{}, j.warnings...)}, true
+		Class: j.class, Why: j.why, Transactional: j.transactional, Targets: targets, Shared: j.shared, AddsKey: j.addsKey, Warnings: append([]Warning{}, j.warnings...)}, true
 }
 
 // judgement is what is known of a statement.
@@ -65,6 +67,8 @@ type judgement struct {
 	gone     []Name
 	warnings []Warning
 	shared   bool
+	// addsKey: it is ADD FOREIGN KEY.
+	addsKey bool
 	// optional: IF EXISTS, or OR REPLACE.
 	optional bool
 	// trace is of a statement that can be in no transaction; traceless says why one that

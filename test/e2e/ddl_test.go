@@ -217,7 +217,8 @@ func agreed(major string) []string {
 		panic(err)
 	}
 	if v >= 12 {
-		list = append(list, "ALTER TABLE items ADD COLUMN probe10 int GENERATED ALWAYS AS (id + 1) STORED")
+		list = append(list, "ALTER TABLE items ADD COLUMN probe10 int GENERATED ALWAYS AS (id + 1) STORED",
+			"ALTER TABLE parted_2 ADD FOREIGN KEY (k) REFERENCES items; ALTER TABLE parted ADD FOREIGN KEY (k) REFERENCES items")
 	}
 	if v >= 14 {
 		list = append(list, "ALTER TABLE items ALTER v SET COMPRESSION pglz")
