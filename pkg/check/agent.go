@@ -12,7 +12,7 @@ import (
 // maxReason keeps an answer in one packet, and HAProxy's log readable.
 const maxReason = 120
 
-// readyFor is how long "ready" is said after a maint of ours.
+// readyFor is how long "ready" is said after a maint of ours has ended.
 const readyFor = time.Minute
 
 // Agent is the answer to HAProxy's agent-check at a time, one line: up with a weight,

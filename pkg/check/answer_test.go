@@ -95,6 +95,54 @@ func TestHAProxyIsToldUpDownDrainOrMaintWithAWeight(t *testing.T) {
 	}
 }
 
+// restarted goes on with what a board remembers, at a time.
+func restarted(t *testing.T, m []Member, b *Board, seconds float64) *Board {
+	t.Helper()
+	text, err := b.Memory().Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem, err := Decode(text, "shop", at(seconds))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return NewBoard(m, policy(), mem)
+}
+
+// TestAMaintThatHasEndedIsTakenBack for a minute from the first look that finds it ended: HAProxy
+// keeps it for as long as the check is down, or the host gives no answer.
+func TestAMaintThatHasEndedIsTakenBack(t *testing.T) {
+	t.Parallel()
+	says := func(b *Board, seconds float64) string {
+		return policy().Agent(AskReplica, b.State("pg2", at(seconds), 0), at(seconds))
+	}
+	for name, shut := range map[string]func(*Member){"maint #the inventory keeps traffic away (traffic: none)\n": func(m *Member) { m.Closed = true },
+		"maint #it replays 1h late, as the inventory says\n": func(m *Member) { m.Delay = time.Hour }} {
+		kept := pair()
+		shut(&kept[1])
+		b := NewBoard(kept, policy(), NewMemory("shop"))
+		b.Take(both(0, 100, 100)...)
+		first := says(b, 0)
+		b.Take(silent("pg2", 20))
+		got := []string{first, says(b, 20)}
+		b = restarted(t, pair(), b, 600)
+		for _, seconds := range []float64{600, 630} {
+			b.Take(both(seconds, 100, 100)...)
+			got = append(got, says(b, seconds))
+		}
+		b = restarted(t, pair(), b, 650) // it goes on to say so
+		for _, seconds := range []float64{650, 660} {
+			b.Take(both(seconds, 100, 100)...)
+			got = append(got, says(b, seconds))
+		}
+		want := []string{name, "down #connect: no route to host\n", "ready down #nothing to replay; in again in 30s, when it stays so\n",
+			"ready up 100%\n", "ready up 100%\n", "up 100%\n"}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+}
+
 func TestNagiosReadsOneLine(t *testing.T) {
 	t.Parallel()
 	p := policy()
@@ -265,6 +313,11 @@ func TestWhatARunDidIsReadOffItsJournal(t *testing.T) {
 	replay := func(seq int, host string, pause bool) journal.Record {
 		return intent(seq, "replay", host, fmt.Sprintf(`{"kind":"replay","effect":{"host":%q,"pause":%t}}`, host, pause))
 	}
+	// back lets reads in that the run has kept away itself.
+	back := func(seq int, effect, host string) journal.Record {
+		return journal.Record{Seq: seq, Type: journal.Intent, Node: "1.9/pg2.3@pg2", Effect: effect, Host: host}
+	}
+	file := intent(2, "health-file", "pg2", `{"kind":"health-file","effect":{"host":"pg2","serve":true}}`)
 	start := journal.Record{Seq: 1, Type: journal.Start, Run: &journal.Run{ID: "r1", Operator: "anna@desk"}}
 	plan := Plan{Run: "r1", Operator: "anna@desk", Going: true}
 	drained, paused := plan, plan
@@ -273,9 +326,15 @@ func TestWhatARunDidIsReadOffItsJournal(t *testing.T) {
 		recs []journal.Record
 		want map[string]Plan
 	}{
-		"nothing":             {nil, map[string]Plan{}},
-		"drained":             {[]journal.Record{balance(2, true)}, map[string]Plan{"pg2": drained}},
-		"and let in again":    {[]journal.Record{balance(2, true), balance(3, false)}, map[string]Plan{}},
+		"nothing":           {nil, map[string]Plan{}},
+		"drained":           {[]journal.Record{balance(2, true)}, map[string]Plan{"pg2": drained}},
+		"and let in again":  {[]journal.Record{balance(2, true), balance(3, false)}, map[string]Plan{}},
+		"by its own step":   {[]journal.Record{balance(2, true), back(3, "balance", "lb1")}, map[string]Plan{}},
+		"by a file":         {[]journal.Record{file}, map[string]Plan{"pg2": drained}},
+		"which is gone":     {[]journal.Record{file, back(3, "health-file", "pg2")}, map[string]Plan{}},
+		"drained once more": {[]journal.Record{balance(2, true), back(3, "balance", "lb1"), balance(4, true)}, map[string]Plan{"pg2": drained}},
+		"not let in after all": {[]journal.Record{balance(2, true), back(3, "balance", "lb1"), {Seq: 4, Type: journal.Failed, Of: 3, Untouched: true}},
+			map[string]Plan{"pg2": drained}},
 		"taken back":          {[]journal.Record{balance(2, true), {Seq: 3, Type: journal.Undone, Of: 2}}, map[string]Plan{}},
 		"did not happen":      {[]journal.Record{balance(2, true), {Seq: 3, Type: journal.Failed, Of: 2, Untouched: true}}, map[string]Plan{}},
 		"perhaps happened":    {[]journal.Record{balance(2, true), {Seq: 3, Type: journal.Failed, Of: 2}}, map[string]Plan{"pg2": drained}},

@@ -73,7 +73,7 @@ func (b *Board) Take(obs ...Observation) []Change {
 		b.follow(w)
 		o := b.seen[w]
 		if slices.ContainsFunc(obs, func(x Observation) bool { return x.Host == w && x.Err == "" }) {
-			b.mem.Primary = b.mem.Primary.Add(o.At, o.Server.LSN)
+			b.mem.Primary = b.mem.Primary.Add(o.At, o.answered(), o.Server.LSN)
 		}
 	}
 	c := b.cluster()

@@ -24,8 +24,8 @@ type Cluster struct {
 	Plans map[string]Plan
 }
 
-// memoryGap is how long a host may be unseen before "good since" counts anew: what
-// was between two looks so far apart nobody knows.
+// memoryGap is how long what was seen of a host counts for the next look: how far behind it
+// was, and whether a health file was there.
 const memoryGap = 15 * time.Minute
 
 // Judge says whether a host may have traffic now. prev is what was said before, nil
@@ -34,14 +34,14 @@ const memoryGap = 15 * time.Minute
 func (p Policy) Judge(m Member, o Observation, c Cluster, prev *State) State {
 	s := State{Host: m.Name, Since: o.At, Seen: o.At}
 	if prev != nil {
-		s.Since, s.Strikes, s.Expected, s.Maint = prev.Since, prev.Strikes, prev.Expected, prev.Maint
+		s.Since, s.Strikes, s.Expected, s.InMaint, s.Maint = prev.Since, prev.Strikes, prev.Expected, prev.InMaint, prev.Maint
 		if s.Since.After(o.At) {
 			s.Since = o.At // the clock was set back
 		}
 	}
 	if o.Err != "" {
 		p.unanswered(&s, o, c, prev)
-		return s.settle(p, o.At, prev)
+		return s.settle(p, m, o.At, prev)
 	}
 	filesKnown := s.files(o, prev)
 	srv := o.Server
@@ -62,14 +62,14 @@ func (p Policy) Judge(m Member, o Observation, c Cluster, prev *State) State {
 			s.Run = ""
 		}
 	}
-	return s.settle(p, o.At, prev)
+	return s.settle(p, m, o.At, prev)
 }
 
 func (s *State) out(r Reason, why string) { s.In, s.Reason, s.Why = false, r, why }
 func (s *State) in(r Reason, why string)  { s.In, s.Reason, s.Why = true, r, why }
 
-// unanswered keeps a host in that was so a moment ago: one lost packet is no news, unless
-// somebody else has the writes by now.
+// unanswered keeps a host in that was so a moment ago, or out as it was planned: one lost
+// packet is no news, unless somebody else has the writes by now.
 func (p Policy) unanswered(s *State, o Observation, c Cluster, prev *State) {
 	s.Seen = time.Time{}
 	if prev != nil {
@@ -80,12 +80,15 @@ func (p Policy) unanswered(s *State, o Observation, c Cluster, prev *State) {
 		if s.Seen.After(o.At) {
 			s.Seen = o.At
 		}
-		replaced := prev.Role == inventory.Primary && c.Writer != "" && c.Writer != s.Host
-		if ago := o.At.Sub(s.Seen); prev.In && !replaced && !o.Refused && !s.Seen.IsZero() && ago <= p.Grace {
-			s.in(prev.Reason, "no answer for "+span(ago))
+		replaced := prev.In && prev.Role == inventory.Primary && c.Writer != "" && c.Writer != s.Host
+		if ago := o.At.Sub(s.Seen); (prev.In || prev.Expected) && !replaced && !o.Refused && !s.Seen.IsZero() && ago <= p.Grace {
+			if prev.In {
+				s.Why = "no answer for " + span(ago)
+			}
 			return
 		}
 	}
+	s.PausedIn = false // it went out for another cause now
 	s.forget()
 	s.out(Unreachable, o.Err)
 }
@@ -113,6 +116,8 @@ func (s *State) files(o Observation, prev *State) bool {
 	return o.At.Sub(s.FilesAt) <= memoryGap
 }
 
+// asWriter judges a server that takes writes. A run that drains it, and a health file, keep
+// reads away alone: it may have been promoted since.
 func (s *State) asWriter(m Member, o Observation, c Cluster) {
 	timeline := o.Server.Timeline
 	switch {
@@ -120,8 +125,6 @@ func (s *State) asWriter(m Member, o Observation, c Cluster) {
 		s.ofOther(o, c)
 	case m.Closed:
 		s.out(Closed, "the inventory keeps traffic away (traffic: none)")
-	case c.Plans[m.Name].Drained:
-		s.byRun(Drained, c.Plans[m.Name], "keeps traffic away")
 	case c.Writes.passed(m.Name, timeline):
 		s.out(Twin, fmt.Sprintf("it takes writes on timeline %d, and they went on to %s on timeline %d", timeline, c.Writes.Host, c.Writes.Timeline))
 	case c.Writer != "" && c.Writer != m.Name:
@@ -169,12 +172,17 @@ func (p Policy) asReader(s *State, m Member, o Observation, c Cluster, prev *Sta
 		// It serves an older state by intent; the run moves the traffic.
 		s.byRun(Held, plan, "paused replay")
 		s.In = was || prev == nil && !over(p, lag)
+		if prev != nil && prev.PausedIn {
+			s.In, s.Strikes = true, max(s.Strikes-1, 0)
+		}
 	case r.Paused:
 		why := "replay is paused: it serves older and older data"
 		if planned && plan.Paused {
 			why += "; " + plan.String() + " paused it"
 			s.Run = plan.Run
 		}
+		// Of a run that is known, and does not go on, it is no question any more.
+		s.PausedIn = was || prev != nil && prev.PausedIn && s.Run == ""
 		s.out(Paused, why)
 	default:
 		p.byLag(s, lag, o, c, prev, was)
@@ -259,7 +267,9 @@ func (p Policy) byLag(s *State, lag Lag, o Observation, c Cluster, prev *State, 
 func (p Policy) comeIn(s *State, lag Lag, o Observation, prev *State) {
 	hold := p.hold(s.Strikes)
 	s.GoodSince = o.At
-	if prev != nil && !prev.GoodSince.IsZero() && !prev.GoodSince.After(o.At) && o.At.Sub(prev.Seen) <= memoryGap {
+	// Who was fit at the last look as well has been so since, as far as anybody can tell. Looks
+	// may be an hour apart, and it has to come in some time.
+	if prev != nil && !prev.GoodSince.IsZero() && !prev.GoodSince.After(o.At) {
 		s.GoodSince = prev.GoodSince
 	}
 	good := o.At.Sub(s.GoodSince)
@@ -271,7 +281,7 @@ func (p Policy) comeIn(s *State, lag Lag, o Observation, prev *State) {
 }
 
 // settle notes when In changed, and why.
-func (s State) settle(p Policy, at time.Time, prev *State) State {
+func (s State) settle(p Policy, m Member, at time.Time, prev *State) State {
 	switch {
 	case prev == nil || prev.In != s.In:
 		s.Since = at
@@ -289,9 +299,7 @@ func (s State) settle(p Policy, at time.Time, prev *State) State {
 	case !s.In && s.Reason.Planned():
 		s.Expected = true
 	}
-	if s.Reason == Closed || s.Reason == Delayed {
-		s.Maint = at
-	}
+	s.noteMaint(m, at)
 	if s.In {
 		s.GoodSince, s.Expected = time.Time{}, false
 		// The first strike of a host that has been in for long is none.
@@ -300,6 +308,18 @@ func (s State) settle(p Policy, at time.Time, prev *State) State {
 		}
 	}
 	return s
+}
+
+// noteMaint notes that HAProxy is told maint, and when that ends: at the first look at which
+// the inventory keeps traffic away no more. Until then HAProxy keeps it, also while nobody
+// looks, or the host gives no answer.
+func (s *State) noteMaint(m Member, at time.Time) {
+	switch {
+	case s.Reason == Closed || s.Reason == Delayed:
+		s.InMaint, s.Maint = true, time.Time{}
+	case s.InMaint && !m.Closed && m.Delay == 0:
+		s.InMaint, s.Maint = false, at
+	}
 }
 
 // waiting are the reasons of a host on its way in.

@@ -165,8 +165,13 @@ func TestAStandbyIsJudgedByWhatItWasBefore(t *testing.T) {
 		"traffic: none is never in":         {members: func(m []Member) { m[1].Closed = true }, looks: []look{{both(0, 100, 100), false, Closed}, {both(600, 100, 100), false, Closed}}},
 		"another system":                    {looks: []look{{[]Observation{primary(0, 100), func() Observation { o := standby(0, 100); o.Server.SystemID = "8"; return o }()}, false, OtherSystem}}},
 		"a second server that takes writes": {looks: []look{{[]Observation{primary(0, 100), func() Observation { o := primary(0, 100); o.Host = "pg2"; return o }()}, false, Twin}}},
-		"what it was twenty minutes ago says nothing of since": {looks: []look{
-			{both(0, 100, 100), true, OK}, {both(2, 200, 100), false, LagBytes}, {both(4, 200, 200), false, HoldDown}, {both(1204, 200, 200), false, HoldDown}, {both(1234, 200, 200), true, OK}}},
+		"a look an hour: two good ones in a row, and it comes in": {looks: []look{
+			{both(0, 100, 100), true, OK}, {both(3600, 200, 100), false, LagBytes}, {both(7200, 200, 200), false, HoldDown}, {both(10800, 200, 200), true, OK}}},
+		"a look an hour: what comes between counts": {looks: []look{
+			{both(0, 100, 100), true, OK}, {both(3600, 200, 100), false, LagBytes}, {both(7200, 200, 200), false, HoldDown}, {[]Observation{silent("pg2", 10800)}, false, Unreachable},
+			{both(14400, 200, 200), false, HoldDown}, {both(18000, 200, 200), true, OK}}},
+		"a look in twenty minutes, and a longer hold-down": {policy: func(p *Policy) { p.HoldDown = time.Hour }, looks: []look{
+			{both(0, 200, 100), false, LagBytes}, {both(1200, 200, 200), false, HoldDown}, {both(2400, 200, 200), false, HoldDown}, {both(3600, 200, 200), false, HoldDown}, {both(4800, 200, 200), true, OK}}},
 		"its data must be new to come in": {policy: func(p *Policy) { p.MaxBytes = 0 }, looks: []look{
 			{both(0, 100, 100), true, OK}, {both(2, 101, 100), true, OK}, {both(33, 101, 100), false, LagTime}, {both(45, 110, 101), false, CatchingUp}, {both(48, 120, 110), false, HoldDown}}},
 		"the primary dies, and it is promoted": {looks: []look{
@@ -295,7 +300,7 @@ func TestCatchingUpIsNamedWithItsSpeed(t *testing.T) {
 
 func TestLagIsHonest(t *testing.T) {
 	t.Parallel()
-	history := Positions{}.Add(at(0), 100*mb).Add(at(10), 200*mb).Add(at(20), 200*mb).Add(at(30), 300*mb)
+	history := Positions{}.Add(at(0), at(0), 100*mb).Add(at(10), at(10), 200*mb).Add(at(20), at(20), 200*mb).Add(at(30), at(30), 300*mb)
 	sec := func(s float64) *time.Duration { return ptr(time.Duration(s * float64(time.Second))) }
 	r := func(status string, receive, replay int, age *float64) facts.Replay {
 		return facts.Replay{ReceiverStatus: status, Receive: ptr(postgres.LSN(receive * mb)), Replay: ptr(postgres.LSN(replay * mb)), LastReplayAge: age}
@@ -312,9 +317,9 @@ func TestLagIsHonest(t *testing.T) {
 		"all but the last":                      {r("streaming", 200, 200, nil), history, Lag{ptr(int64(100 * mb)), sec(10), sec(20)}},
 		"between two positions":                 {r("streaming", 150, 150, nil), history, Lag{ptr(int64(150 * mb)), sec(30), sec(40)}},
 		"before all positions":                  {r("streaming", 50, 50, nil), history, Lag{ptr(int64(250 * mb)), sec(40), nil}},
-		"the server knows it better":            {r("streaming", 200, 200, ptr(12.5)), history, Lag{ptr(int64(100 * mb)), sec(12.5), sec(12.5)}},
-		"a record of this moment, after a rest": {r("streaming", 299, 299, ptr(3600.0)), Positions{}.Add(at(38), 299*mb).Add(at(40), 300*mb), Lag{ptr(int64(mb)), sec(0), sec(2)}},
-		"far behind, and no history":            {r("streaming", 100, 100, ptr(90.0)), Positions{}.Add(at(40), 300*mb), Lag{ptr(int64(200 * mb)), sec(90), sec(90)}},
+		"the server knows it better":            {r("streaming", 200, 200, ptr(12.5)), history, Lag{ptr(int64(100 * mb)), sec(10), sec(12.5)}},
+		"a record of this moment, after a rest": {r("streaming", 299, 299, ptr(3600.0)), Positions{}.Add(at(38), at(38), 299*mb).Add(at(40), at(40), 300*mb), Lag{ptr(int64(mb)), sec(0), sec(2)}},
+		"far behind, and no history":            {r("streaming", 100, 100, ptr(90.0)), Positions{}.Add(at(40), at(40), 300*mb), Lag{ptr(int64(200 * mb)), sec(0), sec(90)}},
 		"received and not replayed":             {r("streaming", 300, 299, ptr(0.5)), nil, Lag{ptr(int64(mb)), sec(0), sec(0.5)}},
 		"its clock is ahead":                    {r("streaming", 200, 200, ptr(-5.0)), history, Lag{ptr(int64(100 * mb)), sec(10), sec(10)}},
 	} {
@@ -332,18 +337,18 @@ func TestPositionsAreFewAndOfOneHistory(t *testing.T) {
 	t.Parallel()
 	var p Positions
 	for i := range 10000 {
-		p = p.Add(at(float64(i)), postgres.LSN(i+1))
+		p = p.Add(at(float64(i)), at(float64(i)), postgres.LSN(i+1))
 	}
 	if len(p) > maxPositions || p[0].LSN != 1 || p.last() != 10000 || p[len(p)-2].LSN != 9999 {
 		t.Errorf("%d positions from %v to %v", len(p), p[0].LSN, p.last())
 	}
-	if q := p.Add(at(10000), 5); len(q) != 1 || q.last() != 5 {
+	if q := p.Add(at(10000), at(10000), 5); len(q) != 1 || q.last() != 5 {
 		t.Errorf("after a failover: %v", q)
 	}
-	if q := p.Add(at(9990), 9991); q.last() != 10000 {
+	if q := p.Add(at(9990), at(9990), 9991); q.last() != 10000 {
 		t.Errorf("an older look: %v", q.last())
 	}
-	if q := p.Add(at(-10000), 10001); len(q) != 1 {
+	if q := p.Add(at(-10000), at(-10000), 10001); len(q) != 1 {
 		t.Errorf("after the clock was set back: %d", len(q))
 	}
 }
@@ -385,6 +390,7 @@ func TestAHealthFileThatCannotBeLookedForIsAsItWas(t *testing.T) {
 		"at the start":             {{blind(0), false, FilesUnknown}, {blind(2), false, FilesUnknown}, {seen(4, false), true, OK}},
 		"at the start, and kept":   {{blind(0), false, FilesUnknown}, {seen(2, true), false, Drained}},
 		"known while it was away":  {{seen(0, false), true, OK}, {[]Observation{silent("pg2", 2)}, true, OK}, {blind(4), true, OK}},
+		"one lost answer":          {{blind(0), false, FilesUnknown}, {[]Observation{silent("pg2", 2)}, false, FilesUnknown}, {seen(4, false), true, OK}},
 		"its lag counts as well":   {{blind(0), false, FilesUnknown}, {late, false, LagBytes}, {blind(6), false, HoldDown}, {seen(8, false), false, HoldDown}, {seen(36, false), true, OK}},
 	} {
 		t.Run(name, func(t *testing.T) {

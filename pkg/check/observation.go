@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 	"time"
@@ -15,8 +16,9 @@ import (
 type Member struct {
 	Name string
 	Role inventory.Role
-	// Server is its name at the load balancer.
-	Server string
+	// Balanced is its name at the load balancers, as the inventory has it; for HAProxy that
+	// may be BACKEND/SERVER. Server is the name of its server, without the backend.
+	Balanced, Server string
 	// Delay is how late it replays on purpose; such a standby is never in.
 	Delay time.Duration
 	// Closed: the inventory keeps traffic away (traffic: none).
@@ -32,11 +34,12 @@ type Member struct {
 // Members are the hosts of an inventory, in its order.
 func Members(cl *inventory.Cluster) []Member {
 	out := make([]Member, 0, len(cl.Hosts))
+	// The HAProxy that asks need not be a balancer of the inventory.
+	haproxy := &inventory.Balancer{Kind: inventory.BalancerHAProxy}
 	for _, h := range cl.Hosts {
-		m := Member{Name: h.Name, Role: h.Role, Server: h.BalancedName(), Delay: h.ApplyDelay, Closed: h.Traffic == inventory.NoTraffic, Upstream: h.UpstreamName, Slot: h.Slot}
-		if m.Server == "" {
-			m.Server = h.Name
-		}
+		m := Member{Name: h.Name, Role: h.Role, Delay: h.ApplyDelay, Closed: h.Traffic == inventory.NoTraffic, Upstream: h.UpstreamName, Slot: h.Slot}
+		_, server := haproxy.Server(h)
+		m.Balanced, m.Server = cmp.Or(h.BalancedName(), h.Name), cmp.Or(server, h.Name)
 		for _, b := range cl.Traffic.Balancers {
 			if b.Kind == inventory.BalancerFile && h.BalancedName() != "" && h.Role == inventory.Standby {
 				m.Files = append(m.Files, b.Path)
@@ -48,10 +51,10 @@ func Members(cl *inventory.Cluster) []Member {
 }
 
 // Observation is what one look at a host found. At is a time before the host was
-// asked, of the clock of whoever looks.
+// asked, Answered one after it had answered, both of the clock of whoever looks.
 type Observation struct {
-	Host string
-	At   time.Time
+	Host         string
+	At, Answered time.Time
 	// Err is why nothing is known of the host, empty when it answered.
 	Err string
 	// Refused: it answered, and let us not in.
@@ -78,12 +81,32 @@ func Observe(host string, at time.Time, s facts.Server, err error) Observation {
 	return o
 }
 
+// answered is Answered, where that is known and the clock was not set back meanwhile.
+func (o Observation) answered() time.Time {
+	if o.Answered.After(o.At) {
+		return o.Answered
+	}
+	return o.At
+}
+
 // Position is a position in the primary's write-ahead log, and when it was seen to
-// be the last one: the first and the last time.
+// be the last one: the first and the last time, each before the primary was asked. So
+// nothing more was written at Last.
 type Position struct {
 	LSN   postgres.LSN `json:"lsn"`
 	First time.Time    `json:"first"`
 	Last  time.Time    `json:"last"`
+	// Known is a time after the first answer: so much had been written by then. To
+	// connect may take longer than all of the lag.
+	Known time.Time `json:"known,omitzero"`
+}
+
+// written is a time when so much had been written for sure.
+func (p Position) written() time.Time {
+	if p.Known.After(p.First) {
+		return p.Known
+	}
+	return p.First
 }
 
 // Positions are those of the primary, oldest first. They make the lag of a
@@ -99,9 +122,10 @@ const maxPositions = 128
 // clockJump tells a clock that was set back from looks in another order.
 const clockJump = time.Minute
 
-// Add returns the positions with one more. One that lies before the last one is
-// of another history, after a failover or a restore, and begins anew.
-func (p Positions) Add(at time.Time, lsn postgres.LSN) Positions {
+// Add returns the positions with one more, of a primary that was asked at a time and had
+// answered at another. One that lies before the last one is of another history, after a
+// failover or a restore, and begins anew.
+func (p Positions) Add(at, answered time.Time, lsn postgres.LSN) Positions {
 	if lsn == 0 {
 		return p
 	}
@@ -110,14 +134,14 @@ func (p Positions) Add(at time.Time, lsn postgres.LSN) Positions {
 		return p // somebody else looked later
 	}
 	if n > 0 && (lsn < p[n-1].LSN || at.Before(p[n-1].Last)) {
-		return Positions{{LSN: lsn, First: at, Last: at}}
+		return Positions{{LSN: lsn, First: at, Last: at, Known: answered}}
 	}
 	out := append(Positions(nil), p...)
 	if n > 0 && lsn == p[n-1].LSN {
 		out[n-1].Last = at
 		return out
 	}
-	out = append(out, Position{LSN: lsn, First: at, Last: at})
+	out = append(out, Position{LSN: lsn, First: at, Last: at, Known: answered})
 	if len(out) <= maxPositions {
 		return out
 	}
@@ -146,10 +170,6 @@ type Lag struct {
 	// existed so long ago is not replayed; all that existed so long ago is.
 	AtLeast, AtMost *time.Duration
 }
-
-// segment is the usual size of a WAL file, in bytes. A standby that is behind by
-// less may be behind by a record that was written this very moment.
-const segment = 16 << 20
 
 // until is when the age of what a standby lacks ends to grow: now or, when no server
 // is known to take writes, when one was last known to.
@@ -194,17 +214,15 @@ func LagOf(o Observation, primary Positions, writes bool) Lag {
 	}
 	for _, p := range primary {
 		if p.LSN > replayed {
-			least = max(least, primary.until(o, writes).Sub(p.First))
+			least = max(least, primary.until(o, writes).Sub(p.written()))
 			break
 		}
-		bound(o.At.Sub(p.Last))
+		bound(o.answered().Sub(p.Last))
 	}
+	// The last commit that is replayed bounds the age from above only: one long transaction
+	// writes for minutes, and all of it may be replayed but what was written just now.
 	if r.LastReplayAge != nil {
-		age := time.Duration(*r.LastReplayAge * float64(time.Second))
-		bound(age)
-		if out.Bytes != nil && *out.Bytes >= segment {
-			least = max(least, min(age, *most))
-		}
+		bound(time.Duration(*r.LastReplayAge * float64(time.Second)))
 	}
 	if most != nil && *most < least {
 		most = &least // clocks differ

@@ -3,6 +3,7 @@ package check
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
 )
@@ -13,7 +14,7 @@ type Plan struct {
 	Operator string
 	// Going: the run holds the cluster lock; it was not interrupted.
 	Going bool
-	// Drained: it keeps traffic away. Paused: it paused replay.
+	// Drained: it keeps reads away. Paused: it paused replay.
 	Drained, Paused bool
 }
 
@@ -44,6 +45,9 @@ func actOf(r journal.Record) (who string, a act, ok bool) {
 	who = r.Host
 	switch r.Effect {
 	case "balance", "health-file":
+		if len(r.Inverse) == 0 {
+			return standbyOf(r), act{drains: true}, true
+		}
 		if inv.Effect.Serve == nil {
 			return "", act{}, false
 		}
@@ -59,6 +63,10 @@ func actOf(r journal.Record) (who string, a act, ok bool) {
 	}
 	return "", act{}, false
 }
+
+// standbyOf is the host of a record's step. Where a run lets reads in that it has kept away
+// itself, the record has no inverse that says of whom, and its own host may be the balancer.
+func standbyOf(r journal.Record) string { return r.Node[strings.LastIndexByte(r.Node, '@')+1:] }
 
 // PlansOf reads off a run's journal what it did to hosts and has not taken back.
 func PlansOf(recs []journal.Record, going bool, members []Member) map[string]Plan {
@@ -77,7 +85,7 @@ func PlansOf(recs []journal.Record, going bool, members []Member) map[string]Pla
 			continue
 		}
 		who, a, ok := actOf(r)
-		i := slices.IndexFunc(members, func(m Member) bool { return m.Name == who || m.Server == who })
+		i := slices.IndexFunc(members, func(m Member) bool { return m.Name == who || m.Server == who || m.Balanced == who })
 		if !ok || i < 0 {
 			continue
 		}

@@ -87,8 +87,13 @@ type State struct {
 	// Expected: it went out because of something that was planned, or that nobody could
 	// tell, and comes in without a hold-down.
 	Expected bool `json:"expected,omitempty"`
-	// Maint is when the inventory last kept traffic away for good.
-	Maint time.Time `json:"maint,omitzero"`
+	// PausedIn: it was in when its replay was paused, and nobody knows yet by whom. The plan of
+	// a run is read from another host, and may be known one look later than its pause.
+	PausedIn bool `json:"paused_in,omitempty"`
+	// InMaint: HAProxy was told maint, and the inventory keeps traffic away still. Maint is when
+	// that ended.
+	InMaint bool      `json:"in_maint,omitempty"`
+	Maint   time.Time `json:"maint,omitzero"`
 	// Strikes counts how often it went out because of its lag lately.
 	Strikes int `json:"strikes,omitempty"`
 }

@@ -183,6 +183,17 @@ func TestWritesGoToTheNewestTimelineOfTheSystem(t *testing.T) {
 	}
 }
 
+// TestADrainIsOfReads: a standby that a run has drained may be promoted, and gets the writes.
+func TestADrainIsOfReads(t *testing.T) {
+	t.Parallel()
+	b := NewBoard(trio(), policy(), NewMemory("shop"))
+	b.Plan(map[string]Plan{"pg2": {Run: "r1", Operator: "anna@desk", Going: true, Drained: true}})
+	play(t, b, 0, saw("+ok drained +ok", "w7.1", "r7.1", "r7.1"), saw("unreachable +ok +ok", "-", "w7.2", "r7.2"))
+	if s := b.State("pg2", at(20), 0); !AskPrimary.Answer(s) {
+		t.Errorf("%+v", s)
+	}
+}
+
 // TestWhoTakesOverIsNamed, so that who finds the inventory's primary out knows why.
 func TestWhoTakesOverIsNamed(t *testing.T) {
 	t.Parallel()

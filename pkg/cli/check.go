@@ -9,14 +9,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/pgrepctl/pgrepctl/pkg/check"
-	"github.com/pgrepctl/pgrepctl/pkg/check/poll"
 	"github.com/pgrepctl/pgrepctl/pkg/check/store"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
@@ -125,7 +122,7 @@ func (a *app) check(ctx context.Context, names []string, f checkFlags) (fault.Cl
 		return 0, err
 	}
 	members := check.Members(s.inv)
-	obs, plans, knowPlans := a.observe(ctx, s, withUpstreams(s.inv, asked), members)
+	obs, plans, knowPlans := a.looks(s, members).observe(ctx, asked)
 	if err := context.Cause(ctx); fault.ClassOf(err) == fault.Interrupted {
 		return 0, err // "unreachable" would be a lie
 	}
@@ -186,54 +183,6 @@ func withPauses(plans map[string]check.Plan, pauses map[string]status.Pause) map
 
 func (a *app) complain(err error, then string) {
 	_, _ = fmt.Fprintf(a.Err, "warning: %v; the check %s\n", err, then)
-}
-
-// withUpstreams adds the primary, whose position is what lag is measured against,
-// and the upstreams, who know which standby is synchronous.
-func withUpstreams(inv *inventory.Cluster, asked []*inventory.Host) []*inventory.Host {
-	return slices.DeleteFunc(slices.Clone(inv.Hosts), func(h *inventory.Host) bool {
-		return h != inv.Primary() && !slices.ContainsFunc(asked, func(x *inventory.Host) bool { return x == h || x.UpstreamName == h.Name })
-	})
-}
-
-// observe looks at hosts side by side, each in bounded time. known: the primary
-// said what runs did.
-func (a *app) observe(ctx context.Context, s *session, hosts []*inventory.Host, members []check.Member) (obs []check.Observation, plans map[string]check.Plan, known bool) {
-	var wg sync.WaitGroup
-	obs = make([]check.Observation, len(hosts))
-	slots := semaphore.NewWeighted(int64(a.readers()))
-	for i, h := range hosts {
-		wg.Go(func() {
-			if err := slots.Acquire(ctx, 1); err != nil {
-				obs[i] = check.Observation{Host: h.Name, At: time.Now(), Err: err.Error()}
-				return
-			}
-			defer slots.Release(1)
-			bound := gatherTimeout + cmp.Or(a.set.ConnectTimeout(), h.SSH.ConnectTimeout)
-			looking, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("no answer within %s", bound))
-			defer cancel()
-			l := poll.New(s.conn.pool, s.inv.Name, h, time.Now)
-			defer l.Close(looking)
-			obs[i] = l.Look(looking)
-			if at := slices.IndexFunc(members, func(m check.Member) bool { return m.Name == h.Name }); at >= 0 && obs[i].Err == "" {
-				out, err := l.KeptOut(looking, members[at])
-				if err != nil {
-					a.complain(err, "does not know whether a health file keeps reads away from "+h.Name)
-				}
-				obs[i].KeptOut, obs[i].FilesUnknown = out, err != nil
-			}
-			if h == s.inv.Primary() && obs[i].Err == "" {
-				var err error
-				if plans, err = l.Plans(looking, obs[i].Server, members); err != nil {
-					a.complain(err, "does not know what runs have planned")
-					return
-				}
-				known = true
-			}
-		})
-	}
-	wg.Wait()
-	return obs, plans, known
 }
 
 // checkClass is the exit code of states: what is wrong with hosts that answered

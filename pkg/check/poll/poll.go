@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/check"
@@ -31,16 +32,22 @@ type Dialer interface {
 // it (PerSourcePenalties of OpenSSH 9.8).
 const forgiveAfter = time.Minute
 
-// Host looks at one host, again and again. It is for one goroutine at a time.
+// Host looks at one host, again and again. Looks are for one goroutine at a time; Plans
+// and KeptOut, which may take longer, for another one beside it.
 type Host struct {
 	dialer  Dialer
 	inv     *inventory.Host
 	cluster string
 	now     func() time.Time
 
+	// Of Look:
 	conn host.Host
 	live *live.Gatherer
-	runs string // the directory of the copies of journals, empty until found
+
+	// Of Plans: the directory of the copies of journals, empty until found.
+	runs string
+
+	mu sync.Mutex
 	// refused is when the login was refused first, zero when it was not.
 	refused time.Time
 }
@@ -60,32 +67,48 @@ func (h *Host) Look(ctx context.Context) check.Observation {
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return check.Observe(h.inv.Name, at, s, err)
+	o := check.Observe(h.inv.Name, at, s, err)
+	o.Answered = h.now()
+	return o
 }
 
 func (h *Host) pulse(ctx context.Context) (facts.Server, error) {
-	if err := h.connect(ctx); err != nil {
-		return facts.Server{}, err
-	}
-	return h.live.Pulse(ctx)
-}
-
-func (h *Host) connect(ctx context.Context) error {
-	if !h.refused.IsZero() && h.now().Sub(h.refused) >= forgiveAfter {
-		h.refused = time.Time{}
-		h.dialer.Forgive(h.inv.Name)
-	}
-	c, err := h.dialer.Dial(ctx, h.inv.Name)
+	c, err := h.connect(ctx)
 	if err != nil {
-		if fault.ClassOf(err) == fault.Auth && h.refused.IsZero() {
-			h.refused = h.now()
-		}
-		return err
+		return facts.Server{}, err
 	}
 	if c != h.conn { // the last one was lost
 		h.conn, h.live = c, live.New(c, h.inv)
 	}
-	return nil
+	return h.live.Pulse(ctx)
+}
+
+// connect is the connection, made again when it was lost.
+func (h *Host) connect(ctx context.Context) (host.Host, error) {
+	if h.forgives() {
+		h.dialer.Forgive(h.inv.Name)
+	}
+	c, err := h.dialer.Dial(ctx, h.inv.Name)
+	if err != nil && fault.ClassOf(err) == fault.Auth {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.refused.IsZero() {
+			h.refused = h.now()
+		}
+	}
+	return c, err
+}
+
+// forgives reports whether a refused login is so long ago that it may be repeated, and
+// forgets it then.
+func (h *Host) forgives() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.refused.IsZero() || h.now().Sub(h.refused) < forgiveAfter {
+		return false
+	}
+	h.refused = time.Time{}
+	return true
 }
 
 // KeptOut reports whether one of the member's health files is there, whatever is in it
@@ -94,10 +117,11 @@ func (h *Host) KeptOut(ctx context.Context, m check.Member) (bool, error) {
 	if len(m.Files) == 0 {
 		return false, nil
 	}
-	if err := h.connect(ctx); err != nil {
+	c, err := h.connect(ctx)
+	if err != nil {
 		return false, err
 	}
-	files := h.conn.Files(h.inv.Postgres.OSUser)
+	files := c.Files(h.inv.Postgres.OSUser)
 	var failed error
 	for _, p := range m.Files {
 		there, err := host.Exists(ctx, files, p)
@@ -118,18 +142,19 @@ const maxJournal = 32 << 20
 // are going on, or were interrupted, keep a copy of their journal there. seen is
 // the last answer of its server, which says who holds the cluster lock.
 func (h *Host) Plans(ctx context.Context, seen facts.Server, members []check.Member) (map[string]check.Plan, error) {
-	if err := h.connect(ctx); err != nil {
+	c, err := h.connect(ctx)
+	if err != nil {
 		return nil, err
 	}
 	as := h.inv.Postgres.OSUser
 	if h.runs == "" {
-		dir, err := home(ctx, h.conn, as)
+		dir, err := home(ctx, c, as)
 		if err != nil {
 			return nil, err
 		}
 		h.runs = path.Join(dir, ".pgrepctl")
 	}
-	files := h.conn.Files(as)
+	files := c.Files(as)
 	entries, err := files.List(ctx, h.runs)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // before the first run

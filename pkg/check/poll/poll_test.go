@@ -154,3 +154,65 @@ func TestAFileThatIsThereDecidesWhateverIsWithTheOthers(t *testing.T) {
 		t.Errorf("with it: %t, %v", out, err)
 	}
 }
+
+// far is a host to which it takes a while to connect.
+type far struct {
+	door
+	now  *time.Time
+	took time.Duration
+}
+
+func (f *far) Dial(ctx context.Context, name string) (host.Host, error) {
+	*f.now = f.now.Add(f.took)
+	return f.door.Dial(ctx, name)
+}
+
+func TestALookSaysWhenItBeganAndWhenItWasAnswered(t *testing.T) {
+	t.Parallel()
+	began := time.Date(2026, 1, 12, 9, 0, 0, 0, time.UTC)
+	now := began
+	h := New(&far{door{err: errors.New("no route to host")}, &now, 2500 * time.Millisecond}, "shop", &inventory.Host{Name: "pg1"}, func() time.Time { return now })
+	if o := h.Look(t.Context()); o.At != began || o.Answered != began.Add(2500*time.Millisecond) {
+		t.Errorf("asked at %s, answered at %s", o.At, o.Answered)
+	}
+}
+
+// stuck is a host whose files give no answer. It tells when they are asked.
+type stuck struct {
+	host.Host
+	asked chan struct{}
+}
+
+func (s stuck) Files(as string) host.Files { return stuckFiles{s.Host.Files(as), s.asked} }
+
+type stuckFiles struct {
+	host.Files
+	asked chan struct{}
+}
+
+func (f stuckFiles) Stat(ctx context.Context, _ string) (host.Entry, error) {
+	f.asked <- struct{}{}
+	<-ctx.Done()
+	return host.Entry{}, ctx.Err()
+}
+
+func TestAHostIsLookedAtWhileItsFilesHang(t *testing.T) {
+	t.Parallel()
+	lost := hosttest.Call{Do: "run …", Err: errors.New("connection lost")}
+	asked := make(chan struct{})
+	h := New(open{stuck{hosttest.NewScript(t, "pg2", hosttest.NewFS("/run"), lost), asked}}, "shop", &inventory.Host{Name: "pg2", Postgres: inventory.Postgres{OSUser: "postgres"}}, time.Now)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := h.KeptOut(ctx, check.Member{Name: "pg2", Files: []string{"/run/a"}})
+		ended <- err
+	}()
+	<-asked
+	if o := h.Look(t.Context()); !strings.Contains(o.Err, "connection lost") {
+		t.Errorf("%+v", o)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -91,11 +92,9 @@ func (s *Server) Agent(line string) string {
 	if len(words) < 1 || len(words) > 2 {
 		return "fail #want agent-send \"HOST\\n\"\n"
 	}
-	name := words[0]
-	if i := strings.LastIndexByte(name, '/'); i >= 0 {
-		name = name[i+1:]
-	}
-	if name = s.member(name); name == "" {
+	// The backend that HAProxy names need not be the inventory's.
+	name := cmp.Or(s.member(words[0]), s.member(words[0][strings.LastIndexByte(words[0], '/')+1:]))
+	if name == "" {
 		return "fail #no such host in the inventory\n"
 	}
 	return s.policy.Agent(q, s.State(name, check.Limit{}), s.o.Now())

@@ -1,12 +1,12 @@
 package serve
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"log"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -14,9 +14,10 @@ import (
 )
 
 // NewHTTP is a server of the paths that users of Patroni know. Whoever connects has
-// seconds to say what he wants, and is not trusted.
+// seconds to say what he wants, and is not trusted. OPTIONS * is ours to answer: net/http
+// alone says 200 to it, of any host.
 func (s *Server) NewHTTP() *http.Server {
-	return &http.Server{Handler: s, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
+	return &http.Server{Handler: s, DisableGeneralOptionsHandler: true, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
 		ErrorLog: log.New(io.Discard, "", 0)} // what strangers send is no news
 }
 
@@ -30,13 +31,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		wrong(w, http.StatusMethodNotAllowed, "want GET, HEAD or OPTIONS")
 		return
 	}
-	words := strings.FieldsFunc(r.URL.Path, func(c rune) bool { return c == '/' })
-	name := ""
-	if len(words) > 0 {
-		if m := s.member(words[0]); m != "" && (len(words) > 1 || !known(words[0])) {
-			name, words = m, words[1:]
-		}
-	}
+	name, words := s.split(r.URL.Path)
 	switch {
 	case len(words) == 0 && r.Method != http.MethodGet:
 		// HAProxy's "option httpchk" alone asks OPTIONS /, and means what Patroni means by it.
@@ -59,6 +54,26 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.ask(w, r, name, words[0])
 	}
+}
+
+// split is the host that a path begins with, empty when it names none, and the words that
+// follow. The host may be BACKEND/SERVER.
+func (s *Server) split(path string) (name string, words []string) {
+	if path == "*" { // of OPTIONS *
+		return "", nil
+	}
+	words = strings.FieldsFunc(path, func(c rune) bool { return c == '/' })
+	if len(words) > 0 && (len(words) > 1 || !known(words[0])) {
+		if m := s.member(words[0]); m != "" {
+			return m, words[1:]
+		}
+	}
+	if len(words) > 1 {
+		if m := s.member(words[0] + "/" + words[1]); m != "" {
+			return m, words[2:]
+		}
+	}
+	return "", words
 }
 
 func known(word string) bool {
@@ -107,16 +122,27 @@ func (s *Server) ask(w http.ResponseWriter, r *http.Request, name, word string) 
 }
 
 // member is the name in the inventory of a host, which may be called by its name at
-// the load balancer.
+// the load balancers, with its backend or without. Empty when that is nobody's, or that of
+// two: servers of two backends may share a name.
 func (s *Server) member(word string) string {
+	if word == "" {
+		return ""
+	}
 	all := s.board.Members()
-	if i := slices.IndexFunc(all, func(m check.Member) bool { return m.Name == word }); i >= 0 {
-		return all[i].Name
+	only := func(called func(check.Member) string) string {
+		name := ""
+		for _, m := range all {
+			switch {
+			case called(m) != word:
+			case name != "":
+				return ""
+			default:
+				name = m.Name
+			}
+		}
+		return name
 	}
-	if i := slices.IndexFunc(all, func(m check.Member) bool { return m.Server == word }); i >= 0 {
-		return all[i].Name
-	}
-	return ""
+	return cmp.Or(only(func(m check.Member) string { return m.Name }), only(func(m check.Member) string { return m.Balanced }), only(func(m check.Member) string { return m.Server }))
 }
 
 // meant is the host that a header Host names; where only one is served, that one.

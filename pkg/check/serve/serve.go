@@ -19,7 +19,8 @@ import (
 )
 
 // Looker looks at one host. Look returns within its context, with what went wrong
-// in the observation.
+// in the observation. Plans and KeptOut are called beside it, one at a time, and return
+// within theirs.
 type Looker interface {
 	Name() string
 	Look(ctx context.Context) check.Observation
@@ -63,6 +64,7 @@ type Server struct {
 	changes map[string]int
 	turns   map[string]time.Time // when each host was last looked at, whatever came of it
 	said    map[string]string    // trouble that is in the log already
+	planned planned
 
 	// began is when the server was made; bridged: what is remembered is of just before.
 	began   time.Time
@@ -110,7 +112,11 @@ const retryMost = 15 * time.Second
 // watch looks at one host at every interval; at one that gives no answer at longer
 // and longer ones.
 func (s *Server) watch(ctx context.Context, l Looker) {
+	var beside *asking // nil: nothing is asked
 	defer func() {
+		if beside != nil {
+			beside.drop()
+		}
 		// The host may be gone.
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
@@ -123,30 +129,13 @@ func (s *Server) watch(ctx context.Context, l Looker) {
 	retry := s.o.Interval
 	for {
 		began := s.o.Now()
-		looking, cancel := context.WithTimeoutCause(ctx, s.o.Timeout, fmt.Errorf("no answer within %s", s.o.Timeout))
-		o := l.Look(looking)
+		o := s.look(ctx, l)
+		var f *found
+		f, beside = s.besides(ctx, l, o, beside)
 		if ctx.Err() != nil {
-			cancel()
-			return
+			return // that it could not be told is no news
 		}
-		var plans map[string]check.Plan
-		var err error
-		asked := o.Err == "" && s.isPrimary(l.Name())
-		if asked {
-			plans, err = l.Plans(looking, o.Server, s.board.Members())
-		}
-		if o.Err == "" {
-			out, err := l.KeptOut(looking, s.memberOf(l.Name()))
-			if ctx.Err() != nil {
-				cancel()
-				return // that it could not be told is no news
-			}
-			o.KeptOut, o.FilesUnknown = out, err != nil
-			s.trouble("health file", l.Name(), err)
-		}
-		cancel()
-		s.trouble("plans", l.Name(), err)
-		s.take(o, plans, asked && err == nil)
+		s.take(o, f)
 		pause := s.o.Interval - s.o.Now().Sub(began)
 		if o.Err != "" {
 			pause = retry/2 + rand.N(retry/2+1)
@@ -158,6 +147,35 @@ func (s *Server) watch(ctx context.Context, l Looker) {
 			return
 		}
 	}
+}
+
+func (s *Server) look(ctx context.Context, l Looker) check.Observation {
+	looking, cancel := context.WithTimeoutCause(ctx, s.o.Timeout, fmt.Errorf("no answer within %s", s.o.Timeout))
+	defer cancel()
+	return l.Look(looking)
+}
+
+// besides is what is found beside a look, or what goes on to be asked. A look waits for it
+// once, and for no more than half an interval: that a disk hangs must not make stale what the
+// server says. An answer that is late is for the look that comes then.
+func (s *Server) besides(ctx context.Context, l Looker, o check.Observation, a *asking) (*found, *asking) {
+	switch {
+	case o.Err != "":
+		if a != nil {
+			a.drop()
+		}
+		return nil, nil
+	case a == nil:
+		a = s.askBeside(ctx, l, o.Server)
+		if f := a.within(s.o.Interval / 2); f != nil {
+			return f, nil
+		}
+	default:
+		if f := a.within(0); f != nil {
+			return f, nil
+		}
+	}
+	return nil, a
 }
 
 func (s *Server) isPrimary(name string) bool { return s.memberOf(name).Role == inventory.Primary }
@@ -183,11 +201,13 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (s *Server) take(o check.Observation, plans map[string]check.Plan, planned bool) {
-	s.mu.Lock()
-	if planned {
-		s.board.Plan(plans)
+// take takes a look, and what was found beside it: nil when nobody can tell yet.
+func (s *Server) take(o check.Observation, f *found) {
+	if o.Err == "" {
+		s.files(&o, f)
 	}
+	s.mu.Lock()
+	s.plan(o, f)
 	changes := s.board.Take(o)
 	s.turns[o.Host] = s.o.Now()
 	for _, c := range changes {
@@ -212,6 +232,29 @@ func (s *Server) take(o check.Observation, plans map[string]check.Plan, planned 
 		default:
 		}
 	}
+}
+
+// files notes in a look whether a health file is there.
+func (s *Server) files(o *check.Observation, f *found) {
+	if f == nil {
+		o.FilesUnknown = len(s.memberOf(o.Host).Files) > 0
+		return
+	}
+	o.KeptOut, o.FilesUnknown = f.keptOut, f.filesErr != nil
+	s.trouble("health file", o.Host, f.filesErr)
+	s.trouble("plans", o.Host, f.plansErr)
+}
+
+// plan tells the board what runs did to hosts, at each look: what nobody hears of grows old.
+// s.mu is held.
+func (s *Server) plan(o check.Observation, f *found) {
+	if o.Err == "" && s.isPrimary(o.Host) {
+		s.planned.heard = o
+		if f != nil && f.plansErr == nil {
+			s.planned.plans, s.planned.read = f.plans, o.At
+		}
+	}
+	s.board.Plan(s.planned.at(s.o.Now(), s.policy.Grace))
 }
 
 // trouble is said once, until it is another.

@@ -33,6 +33,9 @@ type fake struct {
 	// keptOut: its health file is there; fileErr: it cannot be read.
 	keptOut bool
 	fileErr error
+	// hang: its files give no answer; ended counts the questions that were given up.
+	hang  bool
+	ended int
 }
 
 func (f *fake) Name() string { return f.name }
@@ -47,13 +50,31 @@ func (f *fake) Look(ctx context.Context) check.Observation {
 	return check.Observe(f.name, at, s, err)
 }
 
-func (f *fake) Plans(context.Context, facts.Server, []check.Member) (map[string]check.Plan, error) {
-	return nil, nil
+func (f *fake) Plans(ctx context.Context, _ facts.Server, _ []check.Member) (map[string]check.Plan, error) {
+	return nil, f.files(ctx)
 }
-func (f *fake) KeptOut(context.Context, check.Member) (bool, error) {
+func (f *fake) KeptOut(ctx context.Context, _ check.Member) (bool, error) {
+	if err := f.files(ctx); err != nil {
+		return false, err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.keptOut, f.fileErr
+}
+
+// files is an error when they give no answer.
+func (f *fake) files(ctx context.Context) error {
+	f.mu.Lock()
+	hang := f.hang
+	f.mu.Unlock()
+	if !hang {
+		return nil
+	}
+	<-ctx.Done()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended++
+	return context.Cause(ctx)
 }
 func (f *fake) Close(context.Context) {}
 
@@ -380,5 +401,70 @@ func TestAHealthFileNobodyCanLookForAtTheStart(t *testing.T) {
 	}
 	if all := strings.Join(log, "\n"); !strings.Contains(all, "health file: look for /run/drained: permission denied") || !strings.Contains(all, "health file: it works") {
 		t.Error(all)
+	}
+}
+
+// TestOptionsOfTheServerAskForThePrimary: OPTIONS * has no path, and net/http alone says 200.
+func TestOptionsOfTheServerAskForThePrimary(t *testing.T) {
+	s, _ := serving(t, runs(standby(1000)))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := s.NewHTTP()
+	ended := make(chan error, 1)
+	go func() { ended <- h.Serve(l) }()
+	defer func() {
+		_ = h.Close()
+		<-ended
+	}()
+	for host, want := range map[string]int{"pg1": 200, "pg2": 503, "pg9": 404} {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, "OPTIONS * HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Body.Close()
+		_ = c.Close()
+		if r.StatusCode != want {
+			t.Errorf("OPTIONS * of %s: %d, want %d", host, r.StatusCode, want)
+		}
+	}
+}
+
+// TestAHostIsCalledByItsServerAtTheBalancer, with its backend or without, if one host alone is
+// called so.
+func TestAHostIsCalledByItsServerAtTheBalancer(t *testing.T) {
+	var members []check.Member
+	for name, traffic := range map[string]string{"pg2": "reads/db-2", "pg3": "eu/db", "pg4": "us/db", "pg5": ""} {
+		members = append(members, check.Members(&inventory.Cluster{Hosts: []*inventory.Host{{Name: name, Role: inventory.Standby, Traffic: traffic}}})...)
+	}
+	o := Options{Interval: time.Second, Timeout: time.Second, Stale: 3, Now: time.Now, Say: func(time.Time, string, string) {}}
+	s := New(check.NewBoard(members, check.Policy{}, check.NewMemory("shop")), check.Policy{}, o)
+	for word, want := range map[string]string{
+		"db-2": "pg2", "reads/db-2": "pg2", "other/db-2": "pg2", "pg2": "pg2", "eu/db": "pg3", "us/db": "pg4", "pg4": "pg4", "pg5": "pg5", "reads/pg5": "pg5",
+		"db": "", "other/db": "", "pg9": "", "reads/pg9": "", "reads/": "",
+	} {
+		line, known := s.Agent(word+"\n"), "fail #no such host in the inventory\n"
+		if (line == known) != (want == "") {
+			t.Errorf("the agent of %q: %q", word, line)
+		}
+		if strings.HasPrefix(word, "other/") || word == "reads/pg5" || word == "reads/" {
+			continue // a path says the backend of the inventory, or none
+		}
+		var said check.Said
+		w := ask(s, "GET", "/"+word+"/replica", "")
+		if err := json.Unmarshal(w.Body.Bytes(), &said); err != nil || said.Host != want || (w.Code == 404) != (want == "") {
+			t.Errorf("/%s/replica: %d %s", word, w.Code, w.Body)
+		}
+		if w := ask(s, "OPTIONS", "/"+word, ""); (w.Code == 404) != (want == "") {
+			t.Errorf("/%s: %d %s", word, w.Code, w.Body)
+		}
 	}
 }
