@@ -185,8 +185,10 @@ func (e *Copy) append(ctx context.Context, h host.Runner) {
 }
 
 // touch finds on the source what may have been written since, and makes it differ here.
+// -H: the data directory may be behind a symlink, of which find would look at nothing, and
+// what was written since would be passed over.
 func (e *Copy) touch(ctx context.Context, src, h host.Runner, first since) error {
-	find := []string{"find", e.Tree, "-ignore_readdir_race", "-type", "f", "(", "-newerct", fmt.Sprintf("@%.6f", first.wall-sinceMargin), "-o", "!", "("}
+	find := []string{"find", "-H", e.Tree, "-ignore_readdir_race", "-type", "f", "(", "-newerct", fmt.Sprintf("@%.6f", first.wall-sinceMargin), "-o", "!", "("}
 	for i, fs := range localFileSystems() {
 		if i > 0 {
 			find = append(find, "-o")
@@ -209,16 +211,21 @@ func (e *Copy) touch(ctx context.Context, src, h host.Runner, first since) error
 // haveTime bounds that look: of millions of files on a cold disk it takes long.
 const haveTime = 2 * time.Minute
 
-// have is how many bytes are there, 0 if that cannot be seen: it is only told.
+// have is how many bytes are there and are passed over, which those are not that touch has
+// marked; 0 if that cannot be seen: it is only told.
 func (e *Copy) have(ctx context.Context, h host.Runner) int64 {
 	var out bytes.Buffer
-	if err := h.Run(ctx, host.Cmd{Argv: []string{"du", "-s", "--apparent-size", "-B1", "--", e.Into}, As: e.As, Leash: true}, host.Stdio{Out: &out}); err != nil {
+	argv := []string{"find", "-H", e.Into, "-ignore_readdir_race", "-type", "f", "-newermt", "@2", "-printf", `%s\n`}
+	if err := h.Run(ctx, host.Cmd{Argv: argv, As: e.As, Leash: true}, host.Stdio{Out: &out}); err != nil {
 		return 0
 	}
-	size, _, _ := strings.Cut(out.String(), "\t")
-	n, err := strconv.ParseInt(size, 10, 64)
-	if err != nil {
-		return 0
+	total := int64(0)
+	for line := range strings.Lines(out.String()) {
+		n, err := strconv.ParseInt(strings.TrimSuffix(line, "\n"), 10, 64)
+		if err != nil {
+			return 0
+		}
+		total += n
 	}
-	return n
+	return total
 }

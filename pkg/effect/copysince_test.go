@@ -2,8 +2,12 @@ package effect_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -40,15 +44,15 @@ func (c *clocked) Run(_ context.Context, cmd host.Cmd, stdio host.Stdio) error {
 			return c.fail
 		}
 		return err
+	case slices.Contains(cmd.Argv, "-newermt"):
+		_, err := io.WriteString(stdio.Out, "1048576\n2097152\n")
+		return err
 	case cmd.Argv[0] == "find":
 		c.find = cmd.Argv
 		_, err := io.WriteString(stdio.Out, c.written)
 		if c.fail != nil {
 			return c.fail
 		}
-		return err
-	case cmd.Argv[0] == "du":
-		_, err := io.WriteString(stdio.Out, "3145728\t/data\n")
 		return err
 	case cmd.Argv[0] == "rsync":
 		if _, err := io.WriteString(stdio.Out, "524288 50%\r"); err != nil {
@@ -129,5 +133,30 @@ func TestACopyThatGoesOnPassesOverWhatCannotHaveChanged(t *testing.T) {
 				t.Errorf("looked for %s", find)
 			}
 		})
+	}
+}
+
+// A data directory that is a symlink to a disk of its own is a usual one.
+func TestWhatWasWrittenSinceIsFoundBehindASymlink(t *testing.T) {
+	t.Parallel()
+	real, link := t.TempDir(), filepath.Join(t.TempDir(), "main")
+	if err := errors.Join(os.WriteFile(filepath.Join(real, "16400"), []byte("x"), 0o600), os.Symlink(real, link)); err != nil {
+		t.Fatal(err)
+	}
+	src := &clocked{Script: hosttest.NewScript(t, "pg0", hosttest.NewFS()), boot: "a", wall: 1700000000, up: 5000}
+	self := &clocked{Script: hosttest.NewScript(t, "pg1", hosttest.NewFS()), boot: "b", wall: 1, up: 70}
+	in := newEnv(src, self)
+	in.known = effect.Output{}
+	e := copyOf()
+	e.Argv, e.Tree, e.Source, e.Alone, e.Empty = []string{"rsync", "src:/data/", "/data/"}, link, link, true, true
+	do(t, e, in)
+	e.Empty = false
+	do(t, e, in)
+	if src.find == nil {
+		t.Fatal("it was not looked for")
+	}
+	out, err := osexec.CommandContext(t.Context(), src.find[0], src.find[1:]...).Output()
+	if err != nil || string(out) != "16400\x00" {
+		t.Errorf("%q, %v", out, err)
 	}
 }

@@ -84,7 +84,7 @@ func (e *Copy) sizes(ctx context.Context, src host.Runner) (*postgres.Sizes, err
 		}
 		_, _ = io.Copy(io.Discard, pr)
 	})
-	argv := []string{"find", e.Tree, "-type", "f", "-printf", `%s %P\0`}
+	argv := []string{"find", "-H", e.Tree, "-type", "f", "-printf", `%s %P\0`}
 	err := src.Run(ctx, host.Cmd{Argv: argv, As: cmp.Or(e.FromAs, e.WAL.As), Leash: true}, host.Stdio{Out: pw})
 	_ = pw.Close()
 	reading.Wait()

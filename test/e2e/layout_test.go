@@ -75,16 +75,30 @@ func TestUnusualLayoutIsUsedAsItIs(t *testing.T) {
 
 	o := newOperator(t, s).with("data_directory: /var/lib/postgresql/15/main", "data_directory: /srv/pg/data\n  port: 5499\n  socket_directory: /srv/pg/sock\n  os_user: dba",
 		"  config_directory: /etc/postgresql/15/main\n", "", "kind: pg_ctlcluster", "kind: pg_ctl", "sslmode: require", "sslmode: prefer")
+	// Broken off, and gone on with: what was written meanwhile is found behind the symlink.
+	query("h1", "create table big as select n, repeat('x', 100) as t from generate_series(1, 300000) n")
+	query("h1", "checkpoint")
+	file := "/srv/pg/disk7/" + query("h1", "select pg_relation_filepath('big')")
+	s.do(t, s.lab.Slow(ctx, "h2", "40mbit"))
+	c := o.start("standby", "bootstrap", "h2", "--yes")
+	o.await(c, "a part of the table", 20*time.Millisecond, func() bool {
+		return s.at(t, "h2", `[ "$(stat -c %s `+file+` 2>/dev/null || echo 0)" -gt 5000000 ] && echo there || true`) != ""
+	})
+	c.kill()
+	query("h1", "update big set t = repeat('y', 100) where n < 1000")
+	query("h1", "checkpoint")
+	s.fullSpeed(t)
 	apply(t, o, "h2")
 	s.eventually(t, "h2 streams", func() bool {
 		return query("h1", "select state from pg_stat_replication where application_name = 'h2'") == "streaming"
 	})
 	for q, want := range map[string]string{
-		"select pg_is_in_recovery()": "t",
-		"show port":                  "5499",
-		"show work_mem":              "7MB",
-		"show max_wal_senders":       "12",
-		"show wal_level":             "replica",
+		"select pg_is_in_recovery()":                          "t",
+		"select count(*) from big where t = repeat('y', 100)": "999",
+		"show port":            "5499",
+		"show work_mem":        "7MB",
+		"show max_wal_senders": "12",
+		"show wal_level":       "replica",
 	} {
 		if got := query("h2", q); got != want {
 			t.Errorf("%s on h2: %s, want %s", q, got, want)
