@@ -31,3 +31,13 @@ func copySudo(p pair) []found {
 	return one("on "+up.Name+": allow it in sudoers: "+m.LoginUser+" ALL=("+up.Postgres.OSUser+") NOPASSWD: "+m.Tools["rsync"],
 		"sudo of %s does not let %s run rsync as %s without a password: %s", up.Name, m.LoginUser, up.Postgres.OSUser, m.SudoRefusal)
 }
+
+// copyShellTalks: the tool's own words are framed, those of rsync are not.
+func copyShellTalks(p pair) []found {
+	m, up := p.upstream.f.Machine, p.upstream.inv
+	if !p.target() || p.standby.inv.Relay || m.ShellSays == "" {
+		return nil
+	}
+	return one("on "+up.Name+": let the start files of that shell (~/.bashrc, say) print only where there is a terminal",
+		"the shell of %s on %s prints %q before a command, and rsync cannot speak with it", m.LoginUser, up.Name, m.ShellSays)
+}

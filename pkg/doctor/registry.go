@@ -108,6 +108,8 @@ func copyChecks() []Check {
 			Doc: "sshd of the upstream reads the login user's keys from ~/.ssh/authorized_keys, where the key of the copy is put. Nothing is said when its configuration cannot be read, or depends on more than the user."},
 		{ID: "copy.sudo", Severity: Block, onPair: copySudo,
 			Doc: "sudo of the upstream lets the login user run rsync as the database's OS user without a password: the key of the copy can give none."},
+		{ID: "copy.shell-talks", Severity: Block, onPair: copyShellTalks,
+			Doc: "The shell of the upstream's login user prints nothing before a command: rsync would take that for an answer. With `copy: relay` the copy goes through this machine, and is not troubled."},
 		{ID: "machine.architecture", Severity: Block, onPair: architectureDiffers,
 			Doc: "Both hosts have one architecture: data files are not portable."},
 		{ID: "machine.block-size", Severity: Block, onPair: blockSizeDiffers,
@@ -128,6 +130,8 @@ func copyChecks() []Check {
 			Doc: "The standby's slot, if it exists, is physical and not used by somebody else."},
 		{ID: "slot.lost", Severity: Block, onPair: slotLost,
 			Doc: "The standby's slot, if it exists, still has its WAL."},
+		{ID: "slot.idle-timeout", Severity: Warn, onPair: slotIdleTimeout,
+			Doc: "A slot of a standby that is seeded again stays while nobody uses it (18 and later: idle_replication_slot_timeout is 0 on its upstream)."},
 		{ID: "sync.unplanned", Severity: Warn, onPair: syncUnplanned,
 			Doc: "synchronous_standby_names does not make the new standby synchronous by itself: commits would wait for it."},
 	}

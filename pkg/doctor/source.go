@@ -104,12 +104,18 @@ func tlsOff(s subject) []found {
 func slotStrange(s subject) []found {
 	var out []found
 	for _, x := range s.f.Server.Slots {
-		if !slot.Strange(s.cl, s.inv, x, s.peers...) {
+		owner := slot.OwnerOf(s.cl, s.inv, x, s.peers...)
+		lent := owner.Use == slot.Guest && !x.Active
+		if !lent && !slot.Strange(s.cl, s.inv, x, s.peers...) {
 			continue
 		}
 		text := "slot " + x.Name + " is used by nobody"
 		if x.RetainedBytes != nil {
 			text += " and keeps " + postgres.PrettyBytes(*x.RetainedBytes) + " of WAL"
+		}
+		if lent {
+			out = append(out, one("correct slot or upstream of "+owner.Host+" in the inventory", "%s; %s is set to it, and the inventory does not say so", text, owner.Host)...)
+			continue
 		}
 		out = append(out, one("if nobody needs it: "+s.dropSlot(x), "%s", text)...)
 	}
@@ -183,6 +189,16 @@ func slotLost(p pair) []found {
 		remedy += ", and the archive gives what is missing"
 	}
 	return one(remedy+", once it is dropped: "+slot.DropCommandOf(p.upstream.inv.Name, p.standby.inv.Name, s), "slot %s on %s has lost its WAL", s.Name, p.upstream.inv.Name)
+}
+
+// slotIdleTimeout: the slot of a standby that is seeded again is used by nobody until the copy
+// has ended.
+func slotIdleTimeout(p pair) []found {
+	if n, ok := p.upstream.number("idle_replication_slot_timeout"); !ok || n == 0 || !p.reseed || p.standby.inv.Slot == "" {
+		return nil
+	}
+	return one("on "+p.upstream.inv.Name+", until the standby streams: alter system set idle_replication_slot_timeout = 0; select pg_reload_conf()",
+		"idle_replication_slot_timeout is set on %s: a copy that takes longer loses the WAL that slot %s keeps for it", p.upstream.inv.Name, p.standby.inv.Slot)
 }
 
 // syncUnplanned looks at words, not at the grammar: FIRST and ANY are no names

@@ -11,10 +11,12 @@ import (
 
 // targetSpace compares what comes to each file system with what is free on it.
 // What is there already counts for nothing and takes its space again: only an
-// empty target can be judged from the free space alone.
+// empty target can be judged from the free space alone. Of one that is seeded again it is
+// known whether the file system could hold the data if nothing else were on it.
 func targetSpace(p pair) []found {
 	d, m, up := p.standby.f.Data, p.standby.f.Machine, p.upstream.f.Server
-	if d.State != facts.Absent && d.State != facts.Empty {
+	empty := d.State == facts.Absent || d.State == facts.Empty
+	if !empty && !p.reseed {
 		return nil
 	}
 	trees := p.trees
@@ -25,14 +27,15 @@ func targetSpace(p pair) []found {
 	for len(trees) > 0 {
 		first := trees[0]
 		with := func(t tree) bool { return t.Path == first.Path || t.Device != "" && t.Device == first.Device }
-		out = append(out, p.fits(slices.DeleteFunc(slices.Clone(trees), func(t tree) bool { return !with(t) }))...)
+		out = append(out, p.fits(slices.DeleteFunc(slices.Clone(trees), func(t tree) bool { return !with(t) }), empty)...)
 		trees = slices.DeleteFunc(slices.Clone(trees), with)
 	}
 	return out
 }
 
-// fits judges the trees of one file system.
-func (p pair) fits(trees []tree) []found {
+// fits judges the trees of one file system, whose free space counts when nothing of what is
+// to come is there yet.
+func (p pair) fits(trees []tree, empty bool) []found {
 	free, size := trees[0].FreeBytes, int64(0)
 	var paths []string
 	for _, t := range trees {
@@ -43,7 +46,10 @@ func (p pair) fits(trees []tree) []found {
 		paths = append(paths, t.Path)
 	}
 	need := size + size/10
-	if free >= need {
+	if total := trees[0].TotalBytes; !empty && size > total {
+		return one("give a larger file system", "the file system has %s in all, and %s are to come", postgres.PrettyBytes(total), postgres.PrettyBytes(size))
+	}
+	if !empty || free >= need {
 		return nil
 	}
 	what := "the databases of " + p.upstream.inv.Name

@@ -1,12 +1,14 @@
 package effect
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
@@ -83,6 +85,9 @@ func (e *EraseData) Do(ctx context.Context, env Env) (Output, error) {
 	if err := e.allKnown(ctx, files); err != nil {
 		return nil, err
 	}
+	if err := e.refuseMounts(ctx, h); err != nil {
+		return nil, err
+	}
 	if err := e.removeControl(ctx, h, files); err != nil {
 		return nil, err
 	}
@@ -111,6 +116,29 @@ func (e *EraseData) Do(ctx context.Context, env Env) (Output, error) {
 		}
 	}
 	return nil, nil
+}
+
+// mountsScript names a mount point below each directory that has one. The kernel writes a
+// space in it as \\040.
+const mountsScript = `for d; do
+	d=$(cd -P -- "$d" 2>/dev/null && pwd) || continue
+	D=$d/ awk '{ gsub(/\\040/, " ", $5); if (index($5, ENVIRON["D"]) == 1) { print $5; exit } }' /proc/self/mountinfo
+done`
+
+// refuseMounts says no before anything is erased where a file system is mounted inside: all
+// the rest would be gone, and the mount point could not go.
+func (e *EraseData) refuseMounts(ctx context.Context, h host.Host) error {
+	var out bytes.Buffer
+	argv := append([]string{"sh", "-c", mountsScript, "pgrepctl-mounts"}, e.dirs()...)
+	if err := h.Run(ctx, host.Cmd{Argv: argv, As: e.As}, host.Stdio{Out: &out}); err != nil {
+		return untouched{fmt.Errorf("look for mount points in %s: %w", e.Path, err)}
+	}
+	at, _, _ := strings.Cut(out.String(), "\n")
+	if at == "" {
+		return nil
+	}
+	return fault.Refuse(e.Host, "umount "+at+", then type the same command again; or, to keep what is there: pgrepctl standby reseed "+e.Host,
+		untouched{fmt.Errorf("erase %s: a file system is mounted at %s", e.Path, at)})
 }
 
 // removeControl is first of all, so that no server starts with half of its files. What

@@ -1,13 +1,18 @@
 package effect_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
@@ -84,6 +89,30 @@ func standbyTree() *hosttest.FS {
 		fs.Put(p, "postgres", 0o600, "x")
 	}
 	return fs
+}
+
+// mountedInside has a file system below the data directory.
+type mountedInside struct{ disk }
+
+func (mountedInside) Run(_ context.Context, c host.Cmd, io host.Stdio) error {
+	if slices.Contains(c.Argv, "pgrepctl-mounts") {
+		_, err := fmt.Fprintln(io.Out, "/data/pg_stat_tmp")
+		return err
+	}
+	return fmt.Errorf("not expected: %s", c)
+}
+
+func TestNothingIsErasedWhereAFileSystemIsMountedInside(t *testing.T) {
+	t.Parallel()
+	fs := standbyTree()
+	before := fs.Dump("/")
+	_, err := erase().Do(t.Context(), newEnv(mountedInside{disk{hosttest.NewScript(t, "pg2", fs)}}))
+	if fault.ClassOf(err) != fault.Refused || !errors.Is(err, effect.ErrUntouched) || !strings.Contains(err.Error(), "/data/pg_stat_tmp") {
+		t.Errorf("%v", err)
+	}
+	if fs.Dump("/") != before {
+		t.Error("it was erased")
+	}
 }
 
 func TestErasingEmptiesWhatIsTheClustersAndNoMore(t *testing.T) {

@@ -71,6 +71,10 @@ type Source interface {
 // Machine is the operating system's side.
 type Machine struct {
 	LoginUser string `json:"login_user"`
+	// SSHPort is the port of the sshd that let us in, as the host has it; 0: not known.
+	SSHPort int `json:"ssh_port,omitempty"`
+	// ShellSays is the first line that the login user's shell prints before a command.
+	ShellSays string `json:"shell_says,omitempty"`
 	LoginHome string `json:"login_home"`
 	// KeyFiles are the files that sshd reads the login user's keys from, nil
 	// when that is not known.

@@ -37,8 +37,9 @@ type Exclude struct {
 //
 // The WAL directory is excluded itself and not by /pg_wal/*: where it is a
 // symlink on the source, that pattern makes rsync replace the copy's own
-// directory by a symlink to the source's path. Of directories that must exist at
-// start only the contents are excluded; see RequiredDirs.
+// directory by a symlink to the source's path. So is pg_stat_tmp, which some have on a
+// memory file system. Of other directories that must exist at start only the contents
+// are excluded; see RequiredDirs.
 //
 // Unlogged relations are copied. Recovery resets them from their _init forks, so
 // leaving them out saves time only, and needs a list made from the catalogs.
@@ -54,7 +55,7 @@ func (v Version) BackupExcludes() []Exclude {
 		{"/postgresql.auto.conf.tmp", "left by an interrupted ALTER SYSTEM"},
 		{"pgsql_tmp*", "temporary files, anywhere"},
 		{"/pg_replslot/*", "slots of the source would keep WAL on the copy for ever"},
-		{"/pg_stat_tmp/*", "statistics of the source's running server"},
+		{"/pg_stat_tmp", "statistics of the source's running server"},
 	}
 	if !v.ExclusiveBackup() {
 		// In exclusive mode these two are the label and the map of this

@@ -112,7 +112,7 @@ func (s *CopyKey) Open(ctx context.Context, in In) (Planned, error) {
 	p.Effects = append(p.Effects, lines...)
 	add(&effect.DeadMan{Host: in.Self.Name, As: as, What: "its private key", Dir: dir})
 	add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: dir, Mode: 0o700, Own: true, UID: self.Machine.UID, What: "directory for the key", Why: "(0700, in memory)"})
-	add(&effect.WriteFile{Host: in.Self.Name, As: as, Path: path.Join(dir, "known_hosts"), Own: true, Data: []byte(hostKeyAlias + " " + uf.Machine.HostKey + "\n"),
+	add(&effect.WriteFile{Host: in.Self.Name, As: as, Path: path.Join(dir, "known_hosts"), Own: true, Data: []byte(knownSource(uf) + "\n"),
 		Mode: 0o600, Sensitive: true, What: "known_hosts", Why: "(the host key of " + up.Name + " as it was verified)"})
 	p.Effects = append(p.Effects, keys...)
 	return p, nil

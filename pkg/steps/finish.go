@@ -67,6 +67,16 @@ func (*BackupLabel) Plan(ctx context.Context, in In) (Planned, error) {
 		if err := write("tablespace_map", effect.BackupMap); err != nil {
 			return Planned{}, err
 		}
+	} else if label, _ := in.Run.Output(effect.BackupLabel); label != "" {
+		// No copy brings one, and the server would make links of what it says.
+		as := in.Self.Postgres.OSUser
+		stale, err := h.File(ctx, as, path.Join(in.Self.Postgres.DataDirectory, "tablespace_map"))
+		if err != nil {
+			return Planned{}, err
+		}
+		if stale.Exists {
+			p.Effects = append(p.Effects, &effect.RemoveFile{Host: in.Self.Name, As: as, Path: stale.Path, Why: "(of an earlier backup: there is no tablespace now)"})
+		}
 	}
 	if err := write("backup_label", effect.BackupLabel); err != nil {
 		return Planned{}, err
@@ -108,7 +118,11 @@ func (s *Wait) Plan(ctx context.Context, in In) (Planned, error) {
 		return Planned{}, err
 	}
 	app := applicationName(in.Self)
-	if sender, ok := uf.Server.SenderOf(app, in.Self.Slot); ok && sender.State == "streaming" && !in.touched() {
+	sender, ok := uf.Server.Sender(app)
+	if !ok && h.Server.InRecovery && h.Server.Replay.SlotName == in.Self.Slot { // it says so itself: another may use the slot
+		sender, ok = uf.Server.SenderOf(app, in.Self.Slot)
+	}
+	if ok && sender.State == "streaming" && !in.touched() {
 		return noop("it streams from %s", up.Name), nil
 	}
 	if late, err := in.comesOfAge(ctx, h); err != nil {

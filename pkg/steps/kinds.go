@@ -24,7 +24,7 @@ func Kinds() []Kind {
 		{"orphan-slots", "Drops the physical slots that no host of the inventory has and nobody uses, or tells of them.", "at: primary\norphan-slots: {state: absent}", func() any { return &OrphanSlots{} }},
 		{"slot-limit", "Sets how much WAL a slot may keep (max_slot_wal_keep_size, 13 and later), unless a slot in use would lose WAL by that.", "at: primary\nslot-limit: {size: 10GB}", func() any { return &SlotLimit{} }},
 		{"passfile", "Stores the replication password in a 0600 file of the server's OS user, or takes it off the host.", "at: standby\npassfile: {}", func() any { return &Passfile{} }},
-		{"login", "Proves access by a real replication login from the standby's host.", "at: standby\nlogin: {to: upstream}", func() any { return &Login{} }},
+		{"login", "Proves access by a real replication login from the standby's host; with copy-from, that its ssh reaches the sshd of the host that is copied from, too.", "at: standby\nlogin: {to: upstream}", func() any { return &Login{} }},
 		{"data-directory", "Fences a data directory before a copy, or makes the copy durable and startable.", "at: standby\ndata-directory: {state: fenced}", func() any { return &DataDirectory{} }},
 		{"standby-config", "Writes what makes the server a standby: signal file, conninfo, slot name.", "at: standby\nstandby-config: {slot: pg2}", func() any { return &StandbyConfig{} }},
 		{"copy-key", "Lets the standby pull from its upstream with a key made for this run alone, around its body.", "at: standby\ncopy-key: {from: upstream, expires: 168h}\ndo: []", func() any { return &CopyKey{} }},

@@ -20,6 +20,9 @@ type Login struct {
 	To string `yaml:"to"` // upstream
 	// Anew: also of a standby whose data are about to be replaced.
 	Anew bool `yaml:"anew"`
+	// CopyFrom is the host that is copied from, upstream or another: its sshd is proved to be
+	// reached, too. Empty: nothing is copied.
+	CopyFrom string `yaml:"copy-from"`
 	// Restart no: a standby that runs, and would have to be restarted to follow another
 	// upstream (before 13), keeps the one that it has.
 	Restart string `yaml:"restart"`
@@ -55,7 +58,20 @@ func (s *Login) Plan(ctx context.Context, in In) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
-	return Planned{Effects: []effect.Effect{&effect.ProveLogin{Host: in.Self.Name, Upstream: up.Name, SystemID: h.Server.SystemID, Login: l}}}, nil
+	p := Planned{Effects: []effect.Effect{&effect.ProveLogin{Host: in.Self.Name, Upstream: up.Name, SystemID: h.Server.SystemID, Login: l}}}
+	if s.CopyFrom == "" || in.Self.Relay {
+		return p, nil
+	}
+	self, err := in.self(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	src, sf, err := in.source(ctx, s.CopyFrom)
+	if err != nil {
+		return Planned{}, err
+	}
+	p.Effects = append(p.Effects, &effect.ProveSSH{Host: in.Self.Name, As: in.Self.Postgres.OSUser, To: src.Name, Argv: sshOf(self, src, sf), Address: src.Address, KnownHost: knownSource(sf), Dir: self.Machine.TmpFS})
+	return p, nil
 }
 
 // asked reports whether the standby's conninfo is one by which its walreceiver logs in to

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -61,17 +62,13 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
-	trees, err := copyTrees(ctx, in.Self, c.uf)
-	if err != nil {
-		return Planned{}, err
-	}
 	var p Planned
 	add := func(e effect.Effect) { p.Effects = append(p.Effects, e) }
 	dir, as := in.Self.Postgres.DataDirectory, in.Self.Postgres.OSUser
 	if c.self.Data.Overwrites() {
 		add(clearStale(in.Self, c.uf))
 	}
-	for _, t := range trees {
+	for _, t := range c.trees {
 		e, err := c.copy(ctx, in, t)
 		if err != nil {
 			return Planned{}, err
@@ -85,7 +82,7 @@ func (s *Rsync) Plan(ctx context.Context, in In) (Planned, error) {
 	// that is not here. Without the others a server does not start, or panics
 	// at its first checkpoint.
 	add(&effect.MakeDirs{Host: in.Self.Name, As: as, In: dir, Names: c.uf.Server.Version.RequiredDirs(), Mode: 0o700})
-	for _, t := range trees {
+	for _, t := range c.trees {
 		if t.link != "" {
 			add(&effect.Link{Host: in.Self.Name, As: as, Path: path.Join(dir, t.link), Target: path.Dir(t.target), Why: "(" + t.what + " is kept there here)"})
 		}
@@ -101,6 +98,7 @@ type seeding struct {
 	uf     *facts.Host
 	keeper *inventory.Host // the upstream, which keeps the WAL of the meantime
 	kf     *facts.Host
+	trees  []tree
 	wal    effect.WALSpace // of the keeper
 	how    copying
 	limit  effect.CommitLimit
@@ -121,6 +119,9 @@ func (s *Rsync) seeding(ctx context.Context, in In) (c seeding, err error) {
 		return c, err
 	}
 	if err := in.refuseLateSource(ctx, c.up); err != nil {
+		return c, err
+	}
+	if c.trees, err = copyTrees(ctx, in.Self, c.uf); err != nil {
 		return c, err
 	}
 	server := c.kf.Server
@@ -260,26 +261,38 @@ func rsyncFlags() []string {
 // transport is rsync's -e. Nothing of the standby's own ssh configuration takes
 // part: one key, one known host.
 func (c seeding) transport(t tree) (string, error) {
-	ciphers := "chacha20-poly1305@openssh.com,aes128-gcm@openssh.com"
-	if c.self.Machine.AES && c.uf.Machine.AES {
-		ciphers = "aes128-gcm@openssh.com,chacha20-poly1305@openssh.com"
-	}
-	port := c.up.SSH.Port
-	if port == 0 {
-		port = 22
-	}
-	argv := append(oneHeap(), "ssh", "-F", "/dev/null", "-i", keyFile(c.keys, t), "-p", strconv.Itoa(port), "-l", c.uf.Machine.LoginUser, "-c", ciphers)
-	for _, o := range []string{"IdentitiesOnly=yes", "IdentityAgent=none", "BatchMode=yes", "StrictHostKeyChecking=yes", "HostKeyAlias=" + hostKeyAlias,
-		"UserKnownHostsFile=" + path.Join(c.keys, "known_hosts"), "GlobalKnownHostsFile=/dev/null", "UpdateHostKeys=no", "KexAlgorithms=" + keyExchanges,
-		"Compression=no", "ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=4", "ForwardAgent=no", "ClearAllForwardings=yes"} {
-		argv = append(argv, "-o", o)
-	}
+	argv := append(oneHeap(), sshOf(c.self, c.up, c.uf)...)
+	argv = append(argv, "-i", keyFile(c.keys, t), "-o", "UserKnownHostsFile="+path.Join(c.keys, "known_hosts"))
 	line, err := shell.Quote(argv...)
 	if err != nil {
 		return "", fmt.Errorf("ssh command: %w", err)
 	}
 	return line, nil
 }
+
+// sshOf is the ssh of a copy, but for its key, its known hosts and the address.
+func sshOf(self *facts.Host, up *inventory.Host, uf *facts.Host) []string {
+	ciphers := "chacha20-poly1305@openssh.com,aes128-gcm@openssh.com"
+	if self.Machine.AES && uf.Machine.AES {
+		ciphers = "aes128-gcm@openssh.com,chacha20-poly1305@openssh.com"
+	}
+	ciphers += otherCiphers
+	// What the configuration of ssh says on this machine counts for the copy, too.
+	port := cmp.Or(up.SSH.Port, uf.Machine.SSHPort, 22)
+	argv := []string{"ssh", "-F", "/dev/null", "-p", strconv.Itoa(port), "-l", uf.Machine.LoginUser, "-c", ciphers}
+	for _, o := range []string{"IdentitiesOnly=yes", "IdentityAgent=none", "BatchMode=yes", "StrictHostKeyChecking=yes", "HostKeyAlias=" + hostKeyAlias,
+		"GlobalKnownHostsFile=/dev/null", "UpdateHostKeys=no", "KexAlgorithms=" + keyExchanges,
+		"Compression=no", "ConnectTimeout=10", "ServerAliveInterval=15", "ServerAliveCountMax=4", "ForwardAgent=no", "ClearAllForwardings=yes"} {
+		argv = append(argv, "-o", o)
+	}
+	return argv
+}
+
+// knownSource is the line of known_hosts by which the source of a copy is known.
+func knownSource(uf *facts.Host) string { return hostKeyAlias + " " + uf.Machine.HostKey }
+
+// otherCiphers are for an sshd that was told to allow none of the fast ones.
+const otherCiphers = ",aes256-gcm@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr"
 
 // keyExchanges begins with the cheapest. They are named one by one: to put one before ssh's
 // own list ("^") is of 8.1, and 8.0 (RHEL 8) refuses to start. The others are for hosts

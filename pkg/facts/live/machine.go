@@ -34,6 +34,7 @@ fi
 kv clock "$(date '+%s.%N %z')"
 kv login "$me"
 kv login_home "$HOME"
+kv ssh_connection "${SSH_CONNECTION:-}"
 kv os "$(getent passwd "$2" 2>/dev/null || awk -F: -v u="$2" '$1 == u' /etc/passwd)"
 for f in /etc/machine-id /var/lib/dbus/machine-id; do
 	id=
@@ -92,6 +93,10 @@ func parseMachine(r record) (facts.Machine, error) {
 		RsyncVersion: parseRsyncVersion(r.get("rsync")),
 		RsyncZstd:    rsyncZstd(r.get("rsync")),
 		Clock:        parseClock(r.get("clock")),
+	}
+	m.ShellSays, _, _ = strings.Cut(strings.TrimLeft(r.before, "\r\n"), "\n")
+	if f := strings.Fields(r.get("ssh_connection")); len(f) == 4 {
+		m.SSHPort, _ = strconv.Atoi(f[3]) // 0 is not known
 	}
 	m.KeyFiles = keyFiles(r, login{name: m.LoginUser, uid: r.get("login_uid"), home: m.LoginHome})
 	m.SudoRefusal = sudoSaid(r.get("sudo_rsync"))

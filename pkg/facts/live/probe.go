@@ -23,6 +23,7 @@ var errNoFrame = errors.New("answer is cut off or not ours")
 // may hold anything that a path can.
 type record struct {
 	values map[string][]string
+	before string // what was printed before it
 }
 
 func (r record) get(key string) string {
@@ -52,7 +53,7 @@ func probe(ctx context.Context, r host.Runner, as, script string, args ...string
 }
 
 func parseRecord(b []byte, nonce string) (record, error) {
-	_, b, ok := bytes.Cut(b, []byte("\x00begin:"+nonce+"\x00"))
+	before, b, ok := bytes.Cut(b, []byte("\x00begin:"+nonce+"\x00"))
 	if !ok {
 		return record{}, errNoFrame
 	}
@@ -60,7 +61,7 @@ func parseRecord(b []byte, nonce string) (record, error) {
 	if !ok {
 		return record{}, errNoFrame
 	}
-	rec := record{values: map[string][]string{}}
+	rec := record{values: map[string][]string{}, before: string(before)}
 	for _, item := range strings.Split(string(body), "\x00") {
 		if key, value, ok := strings.Cut(item, "="); ok {
 			rec.values[key] = append(rec.values[key], value)

@@ -156,7 +156,8 @@ func parseHistory(r record) (int, []postgres.Fork) {
 // begins. The script names up to eight entries, which is more than these.
 func isData(name string) bool {
 	switch name {
-	case postgres.RunMarker, "standby.signal", "recovery.conf", "postgresql.auto.conf":
+	case postgres.RunMarker, "standby.signal", "recovery.conf", "postgresql.auto.conf",
+		"pg_wal", "pg_xlog": // a link, where the WAL goes elsewhere: no copy brings it
 		return false
 	}
 	return true

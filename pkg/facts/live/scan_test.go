@@ -43,12 +43,13 @@ func TestGatherTellsWhatADirectoryIs(t *testing.T) {
 		want  facts.DataDir
 		note  bool
 	}{
-		"absent":        {want: facts.DataDir{State: facts.Absent}},
-		"empty":         {files: map[string]string{"data/": ""}, want: facts.DataDir{State: facts.Empty}},
-		"dotfile":       {files: map[string]string{"data/.keep": ""}, want: facts.DataDir{State: facts.Foreign, Sample: []string{".keep"}, HasData: true}},
-		"line break":    {files: map[string]string{"data/a\nb=c": ""}, want: facts.DataDir{State: facts.Foreign, Sample: []string{"a\nb=c"}, HasData: true}},
-		"file":          {files: map[string]string{"data": "x"}, want: facts.DataDir{State: facts.Foreign}, note: true},
-		"dangling link": {setup: func(dir string) error { return os.Symlink("/nonexistent/x", filepath.Join(dir, "data")) }, want: facts.DataDir{State: facts.Foreign}, note: true},
+		"absent":                   {want: facts.DataDir{State: facts.Absent}},
+		"empty":                    {files: map[string]string{"data/": ""}, want: facts.DataDir{State: facts.Empty}},
+		"only a place for the WAL": {files: map[string]string{"data/pg_wal/": ""}, want: facts.DataDir{State: facts.Foreign, Sample: []string{"pg_wal"}}},
+		"dotfile":                  {files: map[string]string{"data/.keep": ""}, want: facts.DataDir{State: facts.Foreign, Sample: []string{".keep"}, HasData: true}},
+		"line break":               {files: map[string]string{"data/a\nb=c": ""}, want: facts.DataDir{State: facts.Foreign, Sample: []string{"a\nb=c"}, HasData: true}},
+		"file":                     {files: map[string]string{"data": "x"}, want: facts.DataDir{State: facts.Foreign}, note: true},
+		"dangling link":            {setup: func(dir string) error { return os.Symlink("/nonexistent/x", filepath.Join(dir, "data")) }, want: facts.DataDir{State: facts.Foreign}, note: true},
 		"marker": {
 			files: map[string]string{"data/pgrepctl.run": `{"run":"r1","system_id":"7","source":"pg1","was_empty":true}`, "data/standby.signal": ""},
 			want: facts.DataDir{State: facts.Partial, Standby: true, Sample: []string{"pgrepctl.run", "standby.signal"},
