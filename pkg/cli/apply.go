@@ -180,8 +180,12 @@ func (a *app) consented(ctx context.Context, s *session, pre *engine.Preview, do
 		if err := ui.Confirm(a.In, a.Err, ui.IsTerminal(a.In) && ui.IsTerminal(a.Err), a.set.Yes(), "Do this?"); err != nil {
 			return nil, err
 		}
+		if err := context.Cause(ctx); err != nil { // who interrupts at a question has answered it
+			return nil, err
+		}
 	}
 	a.acting.Store(true)
+	defer a.hear(s.Sink)()
 	r, err := do(ctx)
 	if r != nil {
 		r.Connections = s.conn.counts()

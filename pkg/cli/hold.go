@@ -113,6 +113,7 @@ func (a *app) hold(ctx context.Context, s *session, release bool) error {
 		}
 	}
 	a.acting.Store(true)
+	defer a.hear(s.Sink)()
 	acting, cancel := bounded()
 	defer cancel()
 	out := s.AtOnce(acting, plans)

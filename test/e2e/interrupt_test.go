@@ -156,8 +156,7 @@ func TestCtrlCTwiceDropsEverythingAndTheRunCanStillBeResumed(t *testing.T) {
 	o := newOperator(t, s)
 	c := s.copying(t, o)
 	s.do(t, s.lab.Cut(t.Context(), "h1")) // nothing can be closed in order
-	c.interrupt()
-	pause(100 * time.Millisecond) // two signals at once are one
+	c.interruptHeard()
 	began := time.Now()
 	c.interrupt()
 	c.wait().exits(130)
@@ -364,8 +363,8 @@ func TestCtrlCTwiceLeavesNoHalfOfTheKey(t *testing.T) {
 	s := take(t, dataDirectory)
 	o := newOperator(t, s)
 	c := s.copying(t, o)
-	c.interrupt()
-	pause(150 * time.Millisecond) // two signals at once are one
+	c.interruptHeard()
+	o.awaitRecord(c, func(r journal.Record) bool { return r.Type == journal.Failed && r.Effect == "copy" })
 	c.interrupt()
 	c.wait().exits(130)
 	s.eventually(t, "both halves of the key are gone", func() bool {

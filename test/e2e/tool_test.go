@@ -141,6 +141,17 @@ func (c *calling) freeze() (thaw func()) {
 
 func (c *calling) interrupt() { _ = c.cmd.Process.Signal(os.Interrupt) }
 
+// interruptHeard returns when the tool has said so: two signals at once are one.
+func (c *calling) interruptHeard() {
+	c.o.t.Helper()
+	c.interrupt()
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(c.stderr.String(), "interrupted once more"); pause(time.Millisecond) {
+		if time.Now().After(deadline) {
+			c.o.t.Fatalf("%v says nothing of an interrupt:\n%s", c.args, c.stderr.String())
+		}
+	}
+}
+
 // exits asserts the exit code.
 func (a *answer) exits(code int) *answer {
 	a.t.Helper()
