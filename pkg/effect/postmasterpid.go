@@ -26,8 +26,8 @@ func (e *Service) starting(ctx context.Context, h host.Host, underWay bool) bool
 	case len(lines) < 9: // the eighth has not been written whole
 		return true
 	}
-	// Any other word is of a file that was read while the server moved its lines: pg_ctl
-	// goes on waiting too.
+	// It is "starting"; or a file was read while the server moved its lines. pg_ctl goes on
+	// waiting at any other word, too.
 	switch strings.TrimSpace(lines[7]) {
 	case "ready", "standby", "stopping":
 		return false

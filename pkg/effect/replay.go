@@ -85,7 +85,11 @@ func (e *SetReplay) Describe() Description {
 	case e.Asked: // nothing that changes until the pause holds: a preview and the run say the same
 		return Description{Verb: "wait until", Subject: "the pause of replay holds", Detail: "(replay is paused already, as asked for before)"}
 	case e.Pause:
-		return Description{Verb: "pause", Subject: "replay", Detail: e.Why}
+		d := Description{Verb: "pause", Subject: "replay", Detail: e.Why}
+		if e.Clean && e.wakes() != "" {
+			d.Detail = strings.TrimSpace(d.Detail + " (while it holds a lock of another transaction it goes on, woken up by SIGUSR1, and is paused again)")
+		}
+		return d
 	}
 	d := Description{Verb: "resume", Subject: "replay", Detail: e.Why}
 	if e.wakes() != "" {

@@ -13,7 +13,7 @@ func (p *Postgres) ServiceCommand(action, bin string) (argv []string, as string)
 		return []string{"systemctl", action, s.Name}, "root"
 	case ServiceCommand:
 		return map[string][]string{"start": s.Start, "stop": s.Stop, "restart": s.Restart}[action], ""
-	default:
+	default: // pg_ctl
 		return []string{path.Join(bin, "pg_ctl"), action, "-D", p.ConfigDirectory}, p.OSUser
 	}
 }

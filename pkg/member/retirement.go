@@ -51,7 +51,9 @@ func Present(cl *inventory.Cluster, retired map[string]Retirement, of func(host 
 
 func (r Retirement) stayedOut(h *inventory.Host, own, up *facts.Host) bool {
 	if up != nil && up.Server.Running {
-		if _, streams := up.Server.SenderOf(h.Name, h.Slot); streams {
+		_, streams := up.Server.SenderOf(h.Name, h.Slot)
+		by, _ := up.Server.Slot(h.Slot)
+		if streams || by.Active && by.ActivePID == 0 { // 9.4 does not tell who uses a slot
 			return false
 		}
 	}

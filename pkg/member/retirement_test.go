@@ -30,6 +30,7 @@ func TestWhoCameBackIsInTheClusterWhateverTheJournalSays(t *testing.T) {
 		"its upstream sends to it":                {func(up, _ *facts.Host) { up.Server.Senders = []facts.Sender{{Application: "pg2"}} }, false, true},
 		"its upstream sends by its slot":          {slotOf(7), false, true},
 		"somebody else uses the slot":             {change: slotOf(8)},
+		"its slot is used, on 9.4":                {func(up, _ *facts.Host) { up.Server.Slots = []facts.Slot{{Name: "slot2", Active: true}} }, false, true},
 		"it takes writes":                         {func(_, own *facts.Host) { own.Server.InRecovery = false }, false, true},
 		"it takes writes, as a server of its own": {func(_, own *facts.Host) { own.Server.InRecovery = false }, true, false},
 		"a later run began to make it again":      {func(_, own *facts.Host) { own.Data.State, own.Data.Marker.Run = facts.Partial, "r2" }, false, true},

@@ -34,6 +34,15 @@ func (c census) strange(sender *inventory.Host, s facts.Slot) bool {
 	return slot.Strange(c.in, sender, s, c.peers...)
 }
 
+// lent is the host that is set to a slot which nobody uses now, and which the inventory does
+// not give it; empty of any other slot.
+func (c census) lent(sender *inventory.Host, s facts.Slot) string {
+	if owner := slot.OwnerOf(c.in, sender, s, c.peers...); owner.Use == slot.Guest && !s.Active {
+		return owner.Host
+	}
+	return ""
+}
+
 // leftBy is whose slot it was, of one that a standby has left behind on the upstream
 // that the inventory gives it.
 func (c census) leftBy(sender *inventory.Host, s facts.Slot) string {

@@ -192,7 +192,8 @@ func (r *Row) down(h *inventory.Host, f, up *facts.Host) {
 // use: they keep WAL for ever, until the disk is full.
 func (r *Row) strangeSlots(c census, h *inventory.Host, f *facts.Host) {
 	for _, s := range f.Server.Slots {
-		if !c.strange(h, s) {
+		lent := c.lent(h, s)
+		if !c.strange(h, s) && lent == "" {
 			continue
 		}
 		text := "slot " + s.Name
@@ -205,6 +206,10 @@ func (r *Row) strangeSlots(c census, h *inventory.Host, f *facts.Host) {
 			text += ", and " + slot.Loss(s.InvalidationReason)
 		case s.RetainedBytes != nil:
 			text += " and keeps " + postgres.PrettyBytes(*s.RetainedBytes) + " of WAL"
+		}
+		if lent != "" {
+			r.note(Warning, "other-slot", text+"; "+lent+" is set to it, and the inventory does not say so", "correct slot or upstream of "+lent+" in the inventory")
+			continue
 		}
 		r.note(Warning, "strange-slot", text, "if nobody needs it: "+c.drop(h, s))
 	}

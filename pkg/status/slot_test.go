@@ -95,3 +95,29 @@ func TestSlotListSaysWhyASlotIsLostAndWhatToType(t *testing.T) {
 		}
 	}
 }
+
+// It would be dropped as nobody's, and its standby would come back to nothing.
+func TestASlotThatAStandbyIsSetToIsToldOfAndNotDropped(t *testing.T) {
+	t.Parallel()
+	cl, r := cluster(), healthy()
+	f := r["pg2"].Facts
+	f.Server = facts.Server{}
+	f.Data = facts.DataDir{Path: "/data", State: facts.Cluster, Standby: true, PrimarySlotName: "old"}
+	up := &r["pg1"].Facts.Server
+	up.Senders, up.Slots[0].Active = nil, false
+	kept := int64(20 * mb)
+	up.Slots = append(up.Slots, facts.Slot{Name: "old", Type: "physical", RetainedBytes: &kept})
+
+	notes := Build(cl, r, nil).Hosts[0].Notes
+	i := slices.IndexFunc(notes, func(n Note) bool { return n.ID == "other-slot" })
+	if i < 0 || !strings.Contains(notes[i].Text, "20.0 MB of WAL; pg2 is set to it") || strings.Contains(notes[i].Hint, "drop") {
+		t.Errorf("status: %+v", notes)
+	}
+	if top := drawn(BuildTopology(cl, r, nil)); !strings.Contains(top, "old (slot) warning:other-slot") {
+		t.Errorf("topology: %s", top)
+	}
+	up.Slots[1].Active = true
+	if notes := Build(cl, r, nil).Hosts[0].Notes; slices.ContainsFunc(notes, func(n Note) bool { return n.ID == "other-slot" }) {
+		t.Errorf("in use: %+v", notes)
+	}
+}

@@ -303,12 +303,18 @@ func (f *forest) idleSlots(h *inventory.Host) []*Node {
 	}
 	var out []*Node
 	for _, s := range up.Server.Slots {
-		if !f.census.strange(h, s) {
+		lent := f.census.lent(h, s)
+		if !f.census.strange(h, s) && lent == "" {
 			continue
 		}
 		n := &Node{Name: s.Name, Kind: SlotNode, State: "unused", LagBytes: s.RetainedBytes}
 		if s.WALStatus == "lost" {
 			n.State = "lost"
+		}
+		if lent != "" {
+			n.differ(Warning, "other-slot", "a slot that nobody uses now; "+lent+" is set to it, and the inventory does not say so", "correct slot or upstream of "+lent+" in the inventory")
+			out = append(out, n)
+			continue
 		}
 		text := "a slot that nobody uses, and is not the inventory's"
 		if of := f.census.leftBy(h, s); of != "" {

@@ -237,14 +237,14 @@ func Control(hst *inventory.Host, h *facts.Host) effect.Control {
 		// to wait, and ours is the time-out.
 		return effect.Control{Start: command("start", "--", "-t", "86400"), Stop: command("stop", "-m", "fast"), Restart: command("restart", "-m", "fast", "--", "-t", "86400"),
 			Log: "/var/log/postgresql/postgresql-" + pg.Version + "-" + pg.Service.Name + ".log", LogAs: pg.OSUser}
-	case inventory.ServicePgCtl:
+	case inventory.ServiceSystemd, inventory.ServiceCommand:
+		return effect.Control{Start: command("start"), Stop: command("stop"), Restart: command("restart")}
+	default: // pg_ctl
 		log := path.Join(h.Machine.OSUserHome, ".pgrepctl", hst.Name+".log")
 		wait := []string{"-s", "-w", "-t", "86400"}
 		// Without -l the server would keep pg_ctl's output, and with it the
 		// SSH channel, open for ever.
 		return effect.Control{Start: command("start", append(wait, "-l", log)...), Stop: command("stop", append(wait, "-m", "fast")...),
 			Restart: command("restart", append(wait, "-m", "fast", "-l", log)...), Log: log, LogAs: pg.OSUser, OwnLog: true}
-	default: // systemd, and commands of the user's own
-		return effect.Control{Start: command("start"), Stop: command("stop"), Restart: command("restart")}
 	}
 }
