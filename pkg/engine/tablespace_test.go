@@ -100,3 +100,18 @@ func TestAResumeTouchesNoPlaceOfALateTablespaceThatIsNotFree(t *testing.T) {
 		})
 	}
 }
+
+// The end of a backup names each link in pg_tblspc; the facts have what the catalog has.
+func TestALinkThatNoTablespaceHasIsRefusedBeforeAnythingIsCopied(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, layout{name: "one", tablespace: true})
+	pg1 := w.hosts["pg1"]
+	link := pg1.data("pg_tblspc/16999")
+	if err := pg1.Files("postgres").Symlink(t.Context(), "/ts/dropped", link); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.engine(nil, nil).Preview(t.Context(), w.plan())
+	if fault.ClassOf(err) != fault.Refused || !strings.Contains(err.Error(), link+" is a link that no tablespace has") {
+		t.Fatalf("got %v", err)
+	}
+}

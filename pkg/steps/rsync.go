@@ -121,6 +121,9 @@ func (s *Rsync) seeding(ctx context.Context, in In) (c seeding, err error) {
 	if err := in.refuseLateSource(ctx, c.up); err != nil {
 		return c, err
 	}
+	if err := refuseOrphanLinks(ctx, c.up, c.uf); err != nil {
+		return c, err
+	}
 	if c.trees, err = copyTrees(ctx, in.Self, c.uf); err != nil {
 		return c, err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -113,4 +114,26 @@ func (t tree) empty(ctx context.Context, as string, h *facts.Host) (bool, error)
 		return false, fmt.Errorf("list %s on %s: %w", t.target, h.Name, err)
 	}
 	return len(names) == 0, nil
+}
+
+// refuseOrphanLinks refuses a source with a link in pg_tblspc that no tablespace has, as a crash
+// can leave it. The end of the backup names it as one, so that the copy would lack it, and the
+// next one too.
+func refuseOrphanLinks(ctx context.Context, up *inventory.Host, uf *facts.Host) error {
+	dir := path.Join(uf.Server.DataDirectory, "pg_tblspc")
+	names, err := uf.List(ctx, up.Postgres.OSUser, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list %s on %s: %w", dir, up.Name, err)
+	}
+	for _, n := range names {
+		known := slices.ContainsFunc(uf.Server.Tablespaces, func(t facts.Tablespace) bool { return strconv.FormatInt(t.OID, 10) == n.Name })
+		if n.Mode&fs.ModeSymlink != 0 && !known {
+			return fault.Refuse(up.Name, "if a tablespace was made just now, type the same command again; if a crash has left the link: rm "+path.Join(dir, n.Name),
+				fmt.Errorf("%s is a link that no tablespace has: a backup would name it as one", path.Join(dir, n.Name)))
+		}
+	}
+	return nil
 }
