@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -18,7 +19,9 @@ import (
 
 // pool asks the balancers who serves.
 func (a *app) pool(ctx context.Context, s *session) (ddl.Pool, error) {
-	pool := ddl.Pool{Balancers: len(s.inv.Traffic.Balancers) > 0}
+	if !steered(s.inv) { // nobody is told anything
+		return poolOf(s.inv, nil, nil), nil
+	}
 	seen := map[string]*facts.Host{}
 	out := map[string]bool{} // standbys that a health file keeps reads away from
 	var mu sync.Mutex
@@ -55,11 +58,24 @@ func (a *app) pool(ctx context.Context, s *session) (ddl.Pool, error) {
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return pool, err
+		return ddl.Pool{}, err
 	}
-	for _, x := range s.inv.Standbys() {
+	return poolOf(s.inv, seen, out), nil
+}
+
+// steered: a balancer of the inventory knows the standbys. PgBouncer knows none, so without
+// another one nobody can be moved, and nobody says who serves.
+func steered(inv *inventory.Cluster) bool {
+	return slices.ContainsFunc(inv.Traffic.Balancers, func(b *inventory.Balancer) bool { return b.Kind != inventory.BalancerPgBouncer })
+}
+
+// poolOf is made of what the balancers say, by their names, and of the standbys that a
+// health file keeps reads away from.
+func poolOf(inv *inventory.Cluster, seen map[string]*facts.Host, out map[string]bool) ddl.Pool {
+	pool := ddl.Pool{Balancers: steered(inv)}
+	for _, x := range inv.Standbys() {
 		serves := pool.Balancers && x.BalancedName() != "" && !out[x.Name]
-		for _, b := range s.inv.Traffic.Balancers {
+		for _, b := range inv.Traffic.Balancers {
 			if h := seen[b.Name]; h != nil && serves && b.Kind != inventory.BalancerPgBouncer {
 				be, name := b.Server(x)
 				serves = h.Balances(be, name).State == facts.Serving
@@ -75,8 +91,8 @@ func (a *app) pool(ctx context.Context, s *session) (ddl.Pool, error) {
 	if pool.Balancers {
 		pool.Others = nil // nobody reads there
 	}
-	pool.NoPrimary = noPrimary(s.inv, seen)
-	return pool, nil
+	pool.NoPrimary = noPrimary(inv, seen)
+	return pool
 }
 
 // keptOut are the standbys that a health file keeps reads away from. Where that cannot be

@@ -18,7 +18,9 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/ddl/live"
 	"github.com/pgrepctl/pgrepctl/pkg/engine"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/plan"
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 	"github.com/pgrepctl/pgrepctl/pkg/ui"
 )
 
@@ -86,7 +88,7 @@ func (a *app) askAll(ctx context.Context, s *session, d *deployment, file string
 	}
 	g.Go(func() (err error) {
 		read(s.inv.Primary().Name) // which tells where its socket is
-		look, err = lookDDL(asking, s, s.inv.Primary().Name, ddlCheck{file: file, database: d.o.database}, text)
+		look, err = lookDDL(asking, s, s.inv.Primary().Name, d.o.role, ddlCheck{file: file, database: d.o.database}, text)
 		return err
 	})
 	g.Go(func() (err error) {
@@ -105,6 +107,29 @@ func (a *app) askAll(ctx context.Context, s *session, d *deployment, file string
 	d.script, d.parts, d.relations = look.Script, look.Parts(), look.Relations
 	pool.First, pool.Least = d.o.first, d.o.minServing
 	return pool, nil
+}
+
+// askAs has a name mean what it means to the role that runs the script: after SET ROLE
+// "$user" in search_path is the role, and a schema that it may not use is passed over. The
+// session stays who it is, for many a role is told less of who holds a lock. A role that it may
+// not become is refused by the rollout itself.
+func askAs(ctx context.Context, sql host.SQL, role string, c ddlCheck, text []byte) (*ddlReport, error) {
+	if role == "" {
+		return askDDL(ctx, sql, c, text)
+	}
+	name, err := postgres.QuoteIdent(role)
+	if err != nil {
+		return nil, err
+	}
+	err = sql.Exec(ctx, "SET ROLE "+name+"; select set_config('search_path', array_to_string(array(select quote_ident(s) from unnest(current_schemas(false)) s), ', '), false); RESET ROLE")
+	if err != nil && host.SQLState(err) == "" {
+		return nil, err
+	}
+	r, err := askDDL(ctx, sql, c, text)
+	if err == nil {
+		err = sql.Exec(ctx, "RESET search_path") // as it began
+	}
+	return r, err
 }
 
 // choose finds the way of the next part, or refuses it with its place in the file.

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/pgrepctl/pgrepctl/pkg/ddl"
 	"github.com/pgrepctl/pgrepctl/pkg/ddl/live"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
@@ -103,5 +105,74 @@ func TestARolloutIsRefusedWhereAHealthFileCannotBeLookedFor(t *testing.T) {
 	_, err := keptOut(t.Context(), d, standbys, "/run/out")
 	if fault.ClassOf(err) != fault.Refused || !strings.HasPrefix(err.Error(), "pg4: whether /run/out keeps reads away from it cannot be told: ") {
 		t.Errorf("%v", err)
+	}
+}
+
+// "$user" in search_path is CURRENT_USER, which SET ROLE changes: app.items is what is changed.
+func TestNamesAreLookedForAsTheRoleThatRunsTheScript(t *testing.T) {
+	t.Parallel()
+	version := hosttest.Call{Do: "query select current_setting('server_version_num')::int as version", Out: `[{"version": 150004}]`}
+	relation := hosttest.Call{Do: "query with recursive part as ( select to_regclass('items')::oid…", Out: `[{"schema": "app", "name": "items", "kind": "table"}]`}
+	look := []hosttest.Call{version, {Do: "exec set lock_timeout = '2s'"}, relation, {Do: "query select coalesce(l.pid, 0) as pid…", Out: "[]"}}
+	become := hosttest.Call{Do: `exec SET ROLE "app"; select set_config('search_path', array_to_string(array(select quote_ident(s) from unnest(current_schemas(false)) s), ', '), false); RESET ROLE`}
+	reset := hosttest.Call{Do: "exec RESET search_path"}
+	refused := become
+	refused.Err = &host.SQLError{Code: "42501", Message: `permission denied to set role "app"`} // the preview says what to do
+	for role, calls := range map[string][][]hosttest.Call{
+		"":    {look},
+		"app": {slices.Concat([]hosttest.Call{become}, look, []hosttest.Call{reset}), slices.Concat([]hosttest.Call{refused}, look, []hosttest.Call{reset})},
+	} {
+		for _, c := range calls {
+			h := hosttest.NewScript(t, "pg1", hosttest.NewFS("/tmp"), slices.Concat([]hosttest.Call{{Do: "connect"}}, c, []hosttest.Call{{Do: "close"}})...)
+			sql, err := h.SQL(t.Context(), host.Database{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := askAs(t.Context(), sql, role, ddlCheck{file: "x.sql"}, []byte("alter table items add column note text"))
+			if err != nil || len(r.Relations) != 1 || r.Relations[0].Schema != "app" {
+				t.Errorf("as %q: %+v, %v", role, r, err)
+			}
+			if err := sql.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	lost := become
+	lost.Err = errors.New("the connection is lost")
+	h := hosttest.NewScript(t, "pg1", hosttest.NewFS("/tmp"), hosttest.Call{Do: "connect"}, lost)
+	sql, err := h.SQL(t.Context(), host.Database{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := askAs(t.Context(), sql, "app", ddlCheck{file: "x.sql"}, nil); err == nil {
+		t.Error("no error")
+	}
+}
+
+// PgBouncer knows no standby: it says of none that it serves, and nobody can be moved.
+func TestBehindPgBouncerAloneNobodyIsKnownToServe(t *testing.T) {
+	t.Parallel()
+	for balancers, want := range map[string]ddl.Pool{
+		"    pool: {kind: pgbouncer, address: 10.0.0.8}\n":                                              {Others: []string{"pg2", "pg3"}},
+		"    pool: {kind: pgbouncer, address: 10.0.0.8}\n    check: {kind: file, path: /run/drained}\n": {Balancers: true, Serving: []string{"pg2"}},
+	} {
+		inv, err := inventory.Parse("pgrepctl.yaml", []byte(`cluster: shop
+postgres: {version: 15, data_directory: /var/lib/postgresql/15/main}
+replication: {password: {env: PW}}
+hosts:
+  pg1: {address: 10.0.0.11, role: primary}
+  pg2: {address: 10.0.0.12, role: standby}
+  pg3: {address: 10.0.0.13, role: standby}
+traffic:
+  balancers:
+`+balancers))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := poolOf(inv, nil, map[string]bool{"pg3": true})
+		got.NoPrimary = ""
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s: -want +got:\n%s", balancers, d)
+		}
 	}
 }

@@ -60,7 +60,7 @@ type Pool struct {
 	Serving []string
 	// Others are those of which no balancer knows, and that do not replay late on purpose.
 	Others []string
-	// Balancers: the inventory has any.
+	// Balancers: one of the inventory knows the standbys.
 	Balancers bool
 	// NoPrimary is why a balancer would not send reads to the primary; "" if all would.
 	NoPrimary string
@@ -128,7 +128,7 @@ func gate(p Part, pool Pool) (Route, error) {
 	case len(r.Second) == 0:
 		r.Why = "no standby serves"
 	case !pool.Balancers:
-		r.Why = "the inventory names no balancer"
+		r.Why = "no balancer of the inventory knows the standbys"
 	default:
 		r.Why = "too few servers serve to take one out: " + strings.Join(pool.Serving, ", ")
 	}

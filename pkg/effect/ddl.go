@@ -203,11 +203,7 @@ func (e *DDL) attempt(ctx context.Context, env Env, s host.SQL) (Output, error) 
 	if err := e.nobodyReads(ctx, env); err != nil {
 		return nil, untouched{err}
 	}
-	begin := time.Now()
-	logs, err := e.logs(ctx, s)
-	if err != nil {
-		return nil, untouched{err}
-	}
+	begin, logs := time.Now(), &logged{}
 	note, err := e.prepare(ctx, env, s, logs)
 	forget := func() {}
 	if err == nil {
@@ -219,7 +215,7 @@ func (e *DDL) attempt(ctx context.Context, env Env, s host.SQL) (Output, error) 
 	if err != nil {
 		_ = s.Exec(context.WithoutCancel(ctx), "ROLLBACK")
 		forget()
-		return nil, untouched{errors.Join(err, logs.note(context.WithoutCancel(ctx), env))}
+		return nil, untouched{errors.Join(err, logs.note(context.WithoutCancel(ctx), env, note))}
 	}
 	if err := s.Exec(ctx, "COMMIT"); err != nil {
 		if err := e.unanswered(ctx, env, note[DDLXid], err); err != nil {

@@ -35,9 +35,16 @@ func ddlBegun() []hosttest.Call {
 	}
 }
 
-// below is what is asked before an attempt for which standbys are paused, with the attempt.
+// below is an attempt for which standbys are paused, with what is asked before its first
+// statement.
 func below(attempt []hosttest.Call, statements ...string) []hosttest.Call {
-	return append([]hosttest.Call{{Do: "query with recursive part as (select n, oid from (select 0 as n, to_regclass('items')…", Out: "[" + strings.Join(append([]string{`{"n": 0, "oid": 16400}`}, statements...), ", ") + "]"}}, attempt...)
+	return slices.Insert(slices.Clone(attempt), 2, mayLock("true", statements...))
+}
+
+// mayLock is that question of items; the others that are told of are those of its answer.
+func mayLock(lone string, statements ...string) hosttest.Call {
+	return hosttest.Call{Do: "query with recursive below as (select n, oid, lone from (select 0 as n, to_regclass('items')::oid as oid, " + lone + " as lone…",
+		Out: "[" + strings.Join(append([]string{`{"n": 0, "oid": 16400}`}, statements...), ", ") + "]"}
 }
 
 // ddlRun is an attempt up to its COMMIT.

@@ -33,24 +33,10 @@ func (e *DDL) prepare(ctx context.Context, env Env, s host.SQL, logs *logged) (O
 		return nil, err
 	}
 	end := time.Now().Add(e.Timeout)
-	run := []string{"BEGIN",
-		"SET LOCAL lock_timeout = '" + milliseconds(e.LockTimeout) + "'",
-		"SET LOCAL statement_timeout = '" + milliseconds(e.Timeout) + "'",
-		// What is committed is what is flushed, and no COMMIT waits for a paused standby.
-		"select set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') in ('off', 'remote_apply')",
-		"SET LOCAL standard_conforming_strings = on"} // as the script was read
-	if e.NoRewrite && e.Version.TellsRewrites() {
-		run = append(run, postgres.RefuseRewrites()...)
+	if err := e.begin(ctx, s); err != nil {
+		return nil, err
 	}
-	if e.Role != "" {
-		role, err := postgres.QuoteIdent(e.Role)
-		if err != nil {
-			return nil, err
-		}
-		run = append(run, "SET LOCAL ROLE "+role)
-	}
-	// At once: the paused standbys grow old with every round trip.
-	if err := s.Exec(ctx, strings.Join(run, "; ")); err != nil {
+	if err := logs.ask(ctx, e, s); err != nil {
 		return nil, err
 	}
 	xid, err := currentXid(ctx, s)
@@ -64,17 +50,8 @@ func (e *DDL) prepare(ctx context.Context, env Env, s host.SQL, logs *logged) (O
 			return nil, &StatementError{Number: i + 1, Of: len(e.Statements), Err: err}
 		}
 	}
-	run = nil
-	if e.Role != "" {
-		run = append(run, "RESET ROLE")
-	}
-	if e.NoRewrite && e.Version.TellsRewrites() {
-		run = append(run, postgres.AllowRewrites()...)
-	}
-	if len(run) > 0 {
-		if err := s.Exec(ctx, strings.Join(run, "; ")); err != nil {
-			return nil, err
-		}
+	if err := e.end(ctx, s); err != nil {
+		return nil, err
 	}
 	now, err := currentXid(ctx, s)
 	if err != nil {
@@ -88,6 +65,43 @@ func (e *DDL) prepare(ctx context.Context, env Env, s host.SQL, logs *logged) (O
 		return nil, err
 	}
 	return Output{DDLXid: xid, DDLRelations: locked}, e.durable(ctx, env)
+}
+
+// begin is the transaction up to its first statement.
+func (e *DDL) begin(ctx context.Context, s host.SQL) error {
+	run := []string{"BEGIN",
+		"SET LOCAL lock_timeout = '" + milliseconds(e.LockTimeout) + "'",
+		"SET LOCAL statement_timeout = '" + milliseconds(e.Timeout) + "'",
+		// What is committed is what is flushed, and no COMMIT waits for a paused standby.
+		"select set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') in ('off', 'remote_apply')",
+		"SET LOCAL standard_conforming_strings = on"} // as the script was read
+	if e.NoRewrite && e.Version.TellsRewrites() {
+		run = append(run, postgres.RefuseRewrites()...)
+	}
+	if e.Role != "" {
+		role, err := postgres.QuoteIdent(e.Role)
+		if err != nil {
+			return err
+		}
+		run = append(run, "SET LOCAL ROLE "+role)
+	}
+	// At once: the paused standbys grow old with every round trip.
+	return s.Exec(ctx, strings.Join(run, "; "))
+}
+
+// end takes back what begin has set up and the COMMIT must not have.
+func (e *DDL) end(ctx context.Context, s host.SQL) error {
+	var run []string
+	if e.Role != "" {
+		run = append(run, "RESET ROLE")
+	}
+	if e.NoRewrite && e.Version.TellsRewrites() {
+		run = append(run, postgres.AllowRewrites()...)
+	}
+	if len(run) == 0 {
+		return nil
+	}
+	return s.Exec(ctx, strings.Join(run, "; "))
 }
 
 // leastTime is how little is left when no statement is begun any more.

@@ -2,9 +2,11 @@ package effect
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/pgrepctl/pgrepctl/pkg/ddl"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
@@ -15,37 +17,40 @@ import (
 // moment it is granted (LogAccessExclusiveLock), so replay takes it of an attempt that was
 // rolled back, too: a standby that goes on after that is let go as after a COMMIT.
 type logged struct {
-	of   [][]int64 // of each statement: what it names, with partitions, heirs, and the tables of indexes
-	done []int64
+	locks []postgres.Locking // of each statement
+	of    [][]int64          // and what that comes to
+	done  []int64
 }
 
-// logs asks for it ahead: once a statement has failed nobody knows any more.
-func (e *DDL) logs(ctx context.Context, s host.SQL) (*logged, error) {
-	out := &logged{of: make([][]int64, len(e.Statements))}
+// ask is before the first statement: once one has failed nobody knows any more. It is in
+// the transaction, for the role that runs the statements may mean something else by a name.
+func (l *logged) ask(ctx context.Context, e *DDL, s host.SQL) error {
+	l.locks, l.of = e.locks(), make([][]int64, len(e.Statements))
 	if len(e.Paused) == 0 {
-		return out, nil
+		return nil
 	}
-	query, err := postgres.RelationsBelow(e.targets())
+	query, err := e.Version.MayLock(l.locks)
 	if err != nil || query == "" {
-		return out, err
+		return err
 	}
 	var rows []struct {
 		N   int   `json:"n"`
 		OID int64 `json:"oid"`
 	}
 	if err := s.Query(ctx, &rows, query); err != nil {
-		return nil, err
+		return fmt.Errorf("ask what the statements may lock: %w", err)
 	}
 	for _, r := range rows {
-		out.of[r.N] = append(out.of[r.N], r.OID)
+		l.of[r.N] = append(l.of[r.N], r.OID)
 	}
-	return out, nil
+	return nil
 }
 
-// targets are the names that each statement acts on. What cannot be read the server says.
-func (e *DDL) targets() [][]string {
-	out := make([][]string, len(e.Statements))
+// locks are the names that each statement acts on. What cannot be read the server says.
+func (e *DDL) locks() []postgres.Locking {
+	out := make([]postgres.Locking, len(e.Statements))
 	for i, q := range e.Statements {
+		out[i].Lone = lone(q)
 		script, err := ddl.Parse("", []byte(q), e.Version)
 		if err != nil {
 			continue
@@ -55,32 +60,51 @@ func (e *DDL) targets() [][]string {
 				continue
 			}
 			for _, n := range st.Targets {
-				out[i] = append(out[i], n.String())
+				out[i].Names = append(out[i].Names, n.String())
 			}
 		}
 	}
 	return out
 }
 
+// lone: an ALTER TABLE that adds, renames, enables or disables waits for no other lock once it
+// has those of the table, its heirs and partitions. Others may: with the table locked they
+// open the other end of a foreign key, or a sequence that a transaction holds which has
+// called nextval. A word of theirs that is a name here does no harm.
+func lone(statement string) bool {
+	words := strings.FieldsFunc(strings.ToLower(statement), func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	others := []string{"alter", "attach", "detach", "drop", "inherit", "of", "owner", "references", "replica", "set", "validate"}
+	return len(words) > 2 && words[0] == "alter" && words[1] == "table" &&
+		!slices.ContainsFunc(words[2:], func(w string) bool { return slices.Contains(others, w) })
+}
+
 // ran: the statement at i has come to its end, well or not. Of a lock that was not
 // obtained, and is the only one, nothing is in the WAL.
 func (l *logged) ran(i int, err error) {
-	if lockNotObtained(err) && len(l.of[i]) <= 1 {
+	if lockNotObtained(err) && l.locks[i].Lone && len(l.of[i]) <= 1 {
 		return
 	}
 	l.done = append(l.done, l.of[i]...)
 }
 
-// note keeps for the next resume what replay is about to lock.
-func (l *logged) note(ctx context.Context, env Env) error {
-	slices.Sort(l.done)
-	list := make([]string, 0, len(l.done))
-	for _, oid := range slices.Compact(l.done) {
-		list = append(list, strconv.FormatInt(oid, 10))
+// note keeps for the next resume what replay is about to lock. After the last statement
+// that is known, of what was prepared.
+func (l *logged) note(ctx context.Context, env Env, prepared Output) error {
+	now, known := prepared[DDLRelations]
+	if !known {
+		now = l.list()
 	}
-	now := strings.Join(list, ",")
 	if was, _ := env.Known(DDLRelations); was == now {
 		return nil
 	}
 	return env.Note(ctx, Output{DDLRelations: now})
+}
+
+func (l *logged) list() string {
+	slices.Sort(l.done)
+	out := make([]string, 0, len(l.done))
+	for _, oid := range slices.Compact(l.done) {
+		out = append(out, strconv.FormatInt(oid, 10))
+	}
+	return strings.Join(out, ",")
 }

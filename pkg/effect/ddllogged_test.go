@@ -3,6 +3,7 @@ package effect_test
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -12,27 +13,30 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/host/hosttest"
 )
 
+const addOthers = "alter table others add column note text"
+
 // A lock is in the WAL from the moment it is granted, and replay takes it of an attempt that was
 // rolled back, too. What the resume that follows goes by is noted.
 func TestAnAttemptThatWasRolledBackIsLetGoLikeACommit(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
+		second string
 		below  string // of the second statement
-		second *host.SQLError
+		code   string
 		noted  string
 	}{
-		"the second table was not locked":               {`{"n": 1, "oid": 16500}`, &host.SQLError{Code: "55P03"}, "16400"},
-		"a partition of the second table may have been": {`{"n": 1, "oid": 16500}, {"n": 1, "oid": 16501}`, &host.SQLError{Code: "55P03"}, "16400,16500,16501"},
-		"the second statement is wrong":                 {`{"n": 1, "oid": 16500}`, &host.SQLError{Code: "42701"}, "16400,16500"},
-		"both act on one table":                         {`{"n": 1, "oid": 16400}`, &host.SQLError{Code: "42701"}, "16400"},
+		"the second table was not locked":               {addOthers, `{"n": 1, "oid": 16500}`, "55P03", "16400"},
+		"a partition of the second table may have been": {addOthers, `{"n": 1, "oid": 16500}, {"n": 1, "oid": 16501}`, "55P03", "16400,16500,16501"},
+		"the second statement is wrong":                 {addOthers, `{"n": 1, "oid": 16500}`, "42701", "16400,16500"},
+		"both act on one table":                         {addOthers, `{"n": 1, "oid": 16400}`, "42701", "16400"},
+		"a sequence of the second table was not locked": {"drop table others", `{"n": 1, "oid": 16500}`, "55P03", "16400,16500"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			const second = "alter table others add column note text"
 			e := pausedDDL()
-			e.Statements, e.LockWait = append(e.Statements, second), -1
-			failed := exec(second)
-			failed.Err = c.second
+			e.Statements, e.LockWait = append(e.Statements, c.second), -1
+			failed := exec(c.second)
+			failed.Err = &host.SQLError{Code: c.code}
 			in := onPG1(t, connected(), below(ddlBegun(), c.below), []hosttest.Call{exec(addNote), exec("SET LOCAL statement_timeout = '…"), failed, exec("ROLLBACK")}, closed())
 			if _, err := e.Do(t.Context(), in); !errors.Is(err, effect.ErrUntouched) {
 				t.Errorf("got %v", err)
@@ -49,6 +53,52 @@ func TestAnAttemptThatWasRolledBackIsLetGoLikeACommit(t *testing.T) {
 	refused.Err = &host.SQLError{Code: "55P03"}
 	in := onPG1(t, connected(), below(ddlBegun()), []hosttest.Call{refused, exec("ROLLBACK")}, closed())
 	if _, err := e.Do(t.Context(), in); !errors.Is(err, effect.ErrUntouched) || in.known[effect.DDLRelations] != "" {
+		t.Errorf("got %v, noted %v", err, in.known)
+	}
+}
+
+// Of a foreign key that is dropped the second lock was not obtained: the first is in the WAL.
+func TestTheOtherEndOfAForeignKeyIsWaitedForWithTheTableLocked(t *testing.T) {
+	t.Parallel()
+	for statement, lone := range map[string]bool{
+		"alter table items drop constraint items_customer_fkey":                       false,
+		"ALTER TABLE items ADD COLUMN customer int REFERENCES customers":              false,
+		"alter table items alter column id restart":                                   false,
+		"alter table items add column \"Set\" int, owner to app":                      false,
+		"alter table items add column n int, validate constraint items_customer_fkey": false,
+		"drop table items": false,
+		"alter table if exists only items add column note text default ''": true,
+		"alter table items rename column note to notes":                    true,
+		"alter table items add column offset_of int":                       true,
+	} {
+		t.Run(statement, func(t *testing.T) {
+			t.Parallel()
+			e := pausedDDL()
+			e.Statements, e.LockWait = []string{statement}, -1
+			failed := exec(statement)
+			failed.Err = &host.SQLError{Code: "55P03"}
+			noted := map[bool]string{false: "16400", true: ""}[lone]
+			in := onPG1(t, connected(), slices.Insert(ddlBegun(), 2, mayLock(strconv.FormatBool(lone))), []hosttest.Call{failed, exec("ROLLBACK")}, closed())
+			if _, err := e.Do(t.Context(), in); !errors.Is(err, effect.ErrUntouched) || in.known[effect.DDLRelations] != noted {
+				t.Errorf("got %v, noted %v, want %q", err, in.known, noted)
+			}
+		})
+	}
+}
+
+// "$user" in search_path is who runs the statements: CURRENT_USER, which SET ROLE changes.
+func TestWhatAStatementMayLockIsAskedAsWhoRunsIt(t *testing.T) {
+	t.Parallel()
+	e := pausedDDL()
+	e.Role, e.LockWait = "app", -1
+	begun := below(ddlBegun())
+	begun[1] = exec("BEGIN; SET LOCAL lock_timeout = '200ms'; SET LOCAL statement_timeout = '1000ms'; " +
+		"select set_config('synchronous_commit', 'on', true) where current_setting('synchronous_commit') in ('off', 'remote_apply'); " +
+		`SET LOCAL standard_conforming_strings = on; SET LOCAL ROLE "app"`)
+	failed := exec(addNote)
+	failed.Err = &host.SQLError{Code: "42701"}
+	in := onPG1(t, connected(), begun, []hosttest.Call{failed, exec("ROLLBACK")}, closed())
+	if _, err := e.Do(t.Context(), in); !errors.Is(err, effect.ErrUntouched) || in.known[effect.DDLRelations] != "16400" {
 		t.Errorf("got %v, noted %v", err, in.known)
 	}
 }

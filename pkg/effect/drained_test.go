@@ -16,7 +16,7 @@ import (
 // haproxy answers what one server of backend reads is, and how many sessions it has.
 func haproxy(admin, sessions string) []hosttest.Call {
 	return []hosttest.Call{
-		{Do: "tell /run/s show servers state reads; show stat reads 4 -1",
+		{Do: "tell /run/s show servers state reads; show stat -1 4 -1",
 			Out: "1\n# be_name srv_name srv_op_state srv_admin_state\nreads pg2 2 " + admin + "\n\n# pxname,svname,scur,bck\nreads,pg2," + sessions + ",0\n\n"},
 	}
 }
@@ -124,7 +124,7 @@ func TestAStateThatHAProxyDidNotTakeIsAnError(t *testing.T) {
 func withOther(state string) []hosttest.Call {
 	calls := append(haproxy("8", "1"), haproxy("8", "1")...)
 	for i := range calls {
-		calls[i].Out = strings.Replace(calls[i].Out, "\n\n#", "\nreads pg3 "+state+" 0\n\n#", 1)
+		calls[i].Out = strings.Replace(calls[i].Out, "\n\n#", "\nreads pg3 "+state+" 0\n\n#", 1) + "reads,pg3,0,0\n"
 	}
 	return calls
 }

@@ -105,7 +105,7 @@ func (s *sqlSession) ddlExec(sql string) (bool, error) {
 func (s *sqlSession) ddlRows(sql string, args []any) ([]row, bool) {
 	w, v := s.m.w, s.m.version()
 	gate, _ := v.ResumeReplayUnlessHeld("shop", []int64{16400})
-	below, _ := postgres.RelationsBelow([][]string{{"items"}})
+	below, _ := v.MayLock([]postgres.Locking{{Names: []string{"items"}, Lone: true}})
 	if rows, ok := s.indexRows(sql); ok {
 		return rows, true
 	}

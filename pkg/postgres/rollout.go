@@ -87,26 +87,53 @@ func (v Version) held(database string, relations []int64) (string, error) {
 		" and l.relation in (" + oids + ") and l.pid <> pg_backend_pid() and " + client + ")", nil
 }
 
-// RelationsBelow selects, for each list of names (as SQL), its number n from 0 and the oids of
-// what they mean, of all that inherits from it or is a part of it, and of the tables of
-// what is an index. Empty: there is no name in any list.
-func RelationsBelow(lists [][]string) (string, error) {
+// Locking is what a statement locks: relations, by names as SQL, with all that inherits from
+// them or is a part of them.
+type Locking struct {
+	Names []string
+	// Lone: it locks no more than that. Else it may lock the other end of their foreign keys
+	// (RemoveTriggerById), and what a partition is a part of, with the default partition there
+	// (heap_drop_with_catalog).
+	Lone bool
+}
+
+// MayLock selects, for each of a list, its number n from 0 and the oids of what it may lock,
+// with the tables of what is an index. Empty: there is no name in any.
+func (v Version) MayLock(list []Locking) (string, error) {
 	var all []string
-	for n, names := range lists {
-		for _, name := range names {
+	lone := true
+	for n, l := range list {
+		for _, name := range l.Names {
 			text, err := QuoteLiteral(name)
 			if err != nil {
 				return "", err
 			}
-			all = append(all, fmt.Sprintf("select %d as n, to_regclass(%s)::oid as oid", n, strings.TrimSpace(text)))
+			lone = lone && l.Lone
+			all = append(all, fmt.Sprintf("select %d as n, to_regclass(%s)::oid as oid, %t as lone", n, strings.TrimSpace(text), l.Lone))
 		}
 	}
 	if len(all) == 0 {
 		return "", nil
 	}
-	return "with recursive part as (select n, oid from (" + strings.Join(all, " union all ") + ") named where oid is not null" +
-		" union select p.n, i.inhrelid from pg_inherits i join part p on i.inhparent = p.oid)" +
-		" select n, oid::bigint from part union select p.n, i.indrelid::bigint from pg_index i join part p on i.indexrelid = p.oid order by 1, 2", nil
+	q := "with recursive below as (select n, oid, lone from (" + strings.Join(all, " union all ") + ") named where oid is not null" +
+		" union select b.n, i.inhrelid, b.lone from pg_inherits i join below b on i.inhparent = b.oid)" +
+		" select n, oid::bigint from below union select b.n, i.indrelid::bigint from pg_index i join below b on i.indexrelid = b.oid"
+	if !lone {
+		q += v.lockedBeside()
+	}
+	return q + " order by 1, 2", nil
+}
+
+// lockedBeside is the rest of MayLock: what is locked beside the relations below.
+func (v Version) lockedBeside() string {
+	parents := " from pg_inherits i join below b on i.inhrelid = b.oid and not b.lone"
+	q := " union select b.n, e.oid::bigint from pg_constraint c cross join lateral unnest(array[c.conrelid, c.confrelid, c.conindid]) has(oid)" +
+		" join below b on b.oid = has.oid and not b.lone cross join lateral unnest(array[c.conrelid, c.confrelid]) e(oid) where c.contype = 'f'" +
+		" union select b.n, i.inhparent::bigint" + parents
+	if v.AtLeast(11) { // the first that has default partitions
+		q += " union select b.n, p.partdefid::bigint" + parents + " join pg_partitioned_table p on p.partrelid = i.inhparent where p.partdefid <> 0"
+	}
+	return q
 }
 
 // Held is a query of one row, held: whether a client of the server holds a lock on one of

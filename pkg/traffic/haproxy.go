@@ -16,9 +16,11 @@ import (
 // could end the command.
 
 // ShowHAProxy asks for the servers of a backend: two commands, for what an operator
-// made of a server is in the answer of the one, and its sessions are in the other's.
+// made of a server is in the answer of the one, and its sessions are in the other's. The
+// other one is asked about all proxies: by a name show stat takes the first proxy that has it,
+// and a frontend may be called as its backend is (proxy_find_by_name), and has no server.
 func ShowHAProxy(backend string) string {
-	return "show servers state " + backend + "; show stat " + backend + " 4 -1"
+	return "show servers state " + backend + "; show stat -1 4 -1"
 }
 
 // statHeader begins the answer to show stat.
@@ -50,7 +52,9 @@ const (
 	anyMaint = forcedMaint | inheritedMaint | configMaint | resolveMaint | nameMaint
 	anyDrain = forcedDrain | inheritedDrain
 
-	operRunning = 2 // srv_op_state
+	// srv_op_state. In its slowstart a server gets fewer sessions, and gets them.
+	operStarting = 1
+	operRunning  = 2
 )
 
 // ReadHAProxy reads the two answers.
@@ -63,7 +67,7 @@ func ReadHAProxy(backend, answer string) ([]facts.Balanced, error) {
 	if !found {
 		return nil, fmt.Errorf("haproxy: no statistics of backend %s", backend)
 	}
-	return servers, readStat(servers, statHeader+stat)
+	return servers, readStat(backend, servers, statHeader+stat)
 }
 
 func readStates(backend, answer string) ([]facts.Balanced, error) {
@@ -125,7 +129,7 @@ func readState(backend string, header, fields []string) (facts.Balanced, error) 
 	switch {
 	case admin&(anyMaint|anyDrain) != 0:
 		s.State = facts.Drained
-	case oper != operRunning:
+	case oper != operStarting && oper != operRunning:
 		s.State = facts.CheckFails
 	case get("srv_uweight") == "0": // the weight of now, which an agent sets; srv_iweight is the file's
 		s.State = facts.Weightless
@@ -133,8 +137,8 @@ func readState(backend string, header, fields []string) (facts.Balanced, error) 
 	return s, nil
 }
 
-// readStat adds the sessions.
-func readStat(servers []facts.Balanced, answer string) error {
+// readStat adds the sessions. Of a server without a row nobody knows whether it has any.
+func readStat(backend string, servers []facts.Balanced, answer string) error {
 	r := csv.NewReader(strings.NewReader(strings.TrimPrefix(strings.TrimSpace(answer), "# ")))
 	r.FieldsPerRecord = -1
 	rows, err := r.ReadAll()
@@ -142,7 +146,7 @@ func readStat(servers []facts.Balanced, answer string) error {
 		return fmt.Errorf("haproxy: show stat: %w", err)
 	}
 	if len(rows) == 0 {
-		return nil
+		return fmt.Errorf("haproxy: no statistics of backend %s", backend)
 	}
 	column := map[string]int{}
 	for i, name := range rows[0] {
@@ -154,18 +158,22 @@ func readStat(servers []facts.Balanced, answer string) error {
 		}
 		return ""
 	}
+	of := map[string][]string{}
 	for _, row := range rows[1:] {
-		for i := range servers {
-			if servers[i].Name != get(row, "svname") {
-				continue
-			}
-			n, err := strconv.Atoi(get(row, "scur"))
-			if err != nil {
-				return fmt.Errorf("haproxy: sessions of %s: %q", servers[i].Name, get(row, "scur"))
-			}
-			servers[i].Sessions = n
-			servers[i].Backup = get(row, "bck") == "1"
+		if get(row, "pxname") == backend {
+			of[get(row, "svname")] = row
 		}
+	}
+	for i, s := range servers {
+		row, ok := of[s.Name]
+		if !ok {
+			return fmt.Errorf("haproxy: no statistics of server %s in backend %s", s.Name, backend)
+		}
+		n, err := strconv.Atoi(get(row, "scur"))
+		if err != nil {
+			return fmt.Errorf("haproxy: sessions of %s: %q", s.Name, get(row, "scur"))
+		}
+		servers[i].Sessions, servers[i].Backup = n, get(row, "bck") == "1"
 	}
 	return nil
 }

@@ -25,8 +25,8 @@ const (
 2 reads 8 pg9 10.0.0.19 2 8 0 100 8
 
 `
-	stat = `# pxname,svname,qcur,qmax,scur,smax,slim,stot,bin,bout,dreq,dresp,ereq,econ,eresp,wretr,wredis,status,weight,act,bck
-reads,pg2,0,0,3,5,,17,1,1,,0,,0,0,0,0,UP,1,1,0
+	statHeader = "# pxname,svname,qcur,qmax,scur,smax,slim,stot,bin,bout,dreq,dresp,ereq,econ,eresp,wretr,wredis,status,weight,act,bck\n"
+	stat       = statHeader + `reads,pg2,0,0,3,5,,17,1,1,,0,,0,0,0,0,UP,1,1,0
 reads,pg3,0,0,1,5,,17,1,1,,0,,0,0,0,0,DRAIN,1,1,0
 reads,pg4,0,0,0,5,,17,1,1,,0,,0,0,0,0,MAINT,1,1,0
 reads,pg5,0,0,0,5,,17,1,1,,0,,0,0,0,0,DOWN,1,1,0
@@ -71,6 +71,29 @@ func TestHAProxyTellsOfEveryServer(t *testing.T) {
 	}
 }
 
+// SRV_ST_STARTING is up, if throttled; SRV_ST_STOPPING gets no new session.
+func TestAServerInItsSlowstartServes(t *testing.T) {
+	t.Parallel()
+	for oper, want := range map[string]facts.BalanceState{"1": facts.Serving, "3": facts.CheckFails} {
+		got, err := traffic.ReadHAProxy("reads", strings.Replace(states, "pg2 10.0.0.12 2 ", "pg2 10.0.0.12 "+oper+" ", 1)+stat)
+		if err != nil || got[0].State != want {
+			t.Errorf("srv_op_state %s: %v, %v", oper, got, err)
+		}
+	}
+}
+
+// A frontend may be called as its backend is, and show stat takes the first of a name.
+func TestSessionsAreThoseOfTheBackend(t *testing.T) {
+	t.Parallel()
+	if got := traffic.ShowHAProxy("reads"); got != "show servers state reads; show stat -1 4 -1" {
+		t.Error(got)
+	}
+	got, err := traffic.ReadHAProxy("reads", states+strings.TrimSpace(stat)+"\nwrites,pg2,0,0,9,9,,17,1,1,,0,,0,0,0,0,UP,1,1,0\n\n")
+	if err != nil || got[0].Sessions != 3 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 func TestAnswersThatAreNone(t *testing.T) {
 	t.Parallel()
 	for name, answers := range map[string]string{
@@ -79,6 +102,9 @@ func TestAnswersThatAreNone(t *testing.T) {
 		"nothing":           "",
 		"one":               states,
 		"not a number":      strings.Replace(states, " 2 8 1", " 2 x 1", 1) + stat,
+		"no server's row":   states + statHeader,
+		"one has no row":    states + strings.Replace(stat, "reads,pg5,", "reads,pg50,", 1),
+		"another backend's": states + strings.ReplaceAll(stat, "reads,", "writes,"),
 		"sessions":          states + strings.Replace(stat, "pg2,0,0,3", "pg2,0,0,", 1),
 	} {
 		if got, err := traffic.ReadHAProxy("reads", answers); err == nil {
