@@ -93,8 +93,8 @@ func TestUnusualLayoutIsUsedAsItIs(t *testing.T) {
 		return query("h1", "select state from pg_stat_replication where application_name = 'h2'") == "streaming"
 	})
 	for q, want := range map[string]string{
-		"select pg_is_in_recovery()":                          "t",
-		"select count(*) from big where t = repeat('y', 100)": "999",
+		"select pg_is_in_recovery()": "t",
+		"select count(*), count(*) filter (where t = repeat('y', 100)) from big where n < 1000": "999|999", // of each row its old version, too, where a page is of before
 		"show port":            "5499",
 		"show work_mem":        "7MB",
 		"show max_wal_senders": "12",
