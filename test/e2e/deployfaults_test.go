@@ -294,7 +294,7 @@ func ddlHostCutOff(t *testing.T, s *site, o *operator) {
 func ddlFailover(t *testing.T, s *site, o *operator) {
 	free := s.holdLock(t)
 	_ = free // it ends with its server
-	c := o.start("ddl", "deploy", addColumn(t, "failover"), "--database", "bench", "--yes")
+	c := o.start("ddl", "deploy", addColumn(t, "beside_promotion"), "--database", "bench", "--yes")
 	o.await(c, "a failed attempt", 1e6, func() bool { return strings.Contains(c.stderr.String(), "a lock was not obtained") })
 	s.at(t, "h1", "as pg_ctlcluster $major main stop -m immediate")
 	s.at(t, "h3", "as pg_ctlcluster $major main promote")
@@ -317,7 +317,7 @@ func ddlFailover(t *testing.T, s *site, o *operator) {
 	for _, name := range []string{"h1", "h3"} {
 		s.eventually(t, name+" takes sessions", func() bool { return s.at(t, name, "as psql -XAtqc 'select 1' 2>/dev/null || true") == "1" })
 	}
-	if got := s.sql(t, "h3", "bench", "select count(*) from pg_attribute where attname = 'failover'") + s.sql(t, "h2", "postgres", "select pg_is_wal_replay_paused()") + s.sql(t, "h3", "postgres", "select pg_is_in_recovery()"); got != "0ff" {
+	if got := s.sql(t, "h3", "bench", "select count(*) from pg_attribute where attname = 'beside_promotion'") + s.sql(t, "h2", "postgres", "select pg_is_wal_replay_paused()") + s.sql(t, "h3", "postgres", "select pg_is_in_recovery()"); got != "0ff" {
 		t.Errorf("the change, h2 paused, h3 in recovery: %s", got)
 	}
 	if got := s.at(t, "h2", "ls /var/lib/postgresql/maintenance 2>&1 || true"); !strings.Contains(got, "No such file") {
