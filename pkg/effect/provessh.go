@@ -34,7 +34,7 @@ func (e *ProveSSH) Predict(World)   {}
 func (e *ProveSSH) Inert() bool { return true }
 
 func (e *ProveSSH) Describe() Description {
-	return Description{Verb: "knock", Subject: "at the sshd of " + e.To + " from here", Detail: "(the copy goes through it)"}
+	return Description{Verb: "reach", Subject: "the sshd of " + e.To + " from here", Detail: "(the copy goes through it)"}
 }
 
 // ssh says "Permission denied (publickey)." in English always.
@@ -55,7 +55,7 @@ func (e *ProveSSH) Do(ctx context.Context, env Env) (Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	argv := append([]string{"sh", "-c", proveSSHScript, "pgrepctl-knock", e.Dir, e.KnownHost, e.Address}, e.Argv...)
+	argv := append([]string{"sh", "-c", proveSSHScript, "pgrepctl-reach", e.Dir, e.KnownHost, e.Address}, e.Argv...)
 	err = h.Run(ctx, host.Cmd{Argv: argv, As: e.As, Leash: true}, host.Stdio{})
 	var exit *host.ExitError
 	if !errors.As(err, &exit) {

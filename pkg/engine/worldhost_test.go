@@ -55,7 +55,7 @@ func (m *machine) Run(ctx context.Context, c host.Cmd, stdio host.Stdio) error {
 	case strings.HasPrefix(line, "sh -c while stat -f "):
 		_, err := io.WriteString(stdio.Out, "4096 1000000 900000\n")
 		return err
-	case slices.Contains(argv, "pgrepctl-knock"), slices.Contains(argv, "pgrepctl-mounts"):
+	case slices.Contains(argv, "pgrepctl-reach"), slices.Contains(argv, "pgrepctl-mounts"):
 		return nil
 	case slices.Contains(argv, "pgrepctl-clock"):
 		_, err := io.WriteString(stdio.Out, m.boot()+" 1700000000.5 1000.5 1000.5\n")
