@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -19,7 +18,7 @@ import (
 
 // pool asks the balancers who serves.
 func (a *app) pool(ctx context.Context, s *session) (ddl.Pool, error) {
-	if !steered(s.inv) { // nobody is told anything
+	if !s.inv.Traffic.Steered() { // nobody is told anything
 		return poolOf(s.inv, nil, nil), nil
 	}
 	seen := map[string]*facts.Host{}
@@ -63,16 +62,10 @@ func (a *app) pool(ctx context.Context, s *session) (ddl.Pool, error) {
 	return poolOf(s.inv, seen, out), nil
 }
 
-// steered: a balancer of the inventory knows the standbys. PgBouncer knows none, so without
-// another one nobody can be moved, and nobody says who serves.
-func steered(inv *inventory.Cluster) bool {
-	return slices.ContainsFunc(inv.Traffic.Balancers, func(b *inventory.Balancer) bool { return b.Kind != inventory.BalancerPgBouncer })
-}
-
 // poolOf is made of what the balancers say, by their names, and of the standbys that a
 // health file keeps reads away from.
 func poolOf(inv *inventory.Cluster, seen map[string]*facts.Host, out map[string]bool) ddl.Pool {
-	pool := ddl.Pool{Balancers: steered(inv)}
+	pool := ddl.Pool{Balancers: inv.Traffic.Steered()}
 	for _, x := range inv.Standbys() {
 		serves := pool.Balancers && x.BalancedName() != "" && !out[x.Name]
 		for _, b := range inv.Traffic.Balancers {

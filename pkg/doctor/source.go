@@ -104,17 +104,16 @@ func tlsOff(s subject) []found {
 func slotStrange(s subject) []found {
 	var out []found
 	for _, x := range s.f.Server.Slots {
-		owner := slot.OwnerOf(s.cl, s.inv, x, s.peers...)
-		lent := owner.Use == slot.Guest && !x.Active
-		if !lent && !slot.Strange(s.cl, s.inv, x, s.peers...) {
+		lent := slot.LentTo(s.cl, s.inv, x, s.peers...)
+		if lent == "" && !slot.Strange(s.cl, s.inv, x, s.peers...) {
 			continue
 		}
 		text := "slot " + x.Name + " is used by nobody"
 		if x.RetainedBytes != nil {
 			text += " and keeps " + postgres.PrettyBytes(*x.RetainedBytes) + " of WAL"
 		}
-		if lent {
-			out = append(out, one("correct slot or upstream of "+owner.Host+" in the inventory", "%s; %s is set to it, and the inventory does not say so", text, owner.Host)...)
+		if lent != "" {
+			out = append(out, one("correct slot or upstream of "+lent+" in the inventory", "%s; %s is set to it, and the inventory does not say so", text, lent)...)
 			continue
 		}
 		out = append(out, one("if nobody needs it: "+s.dropSlot(x), "%s", text)...)

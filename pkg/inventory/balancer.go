@@ -23,6 +23,13 @@ type Traffic struct {
 	Pos                Pos
 }
 
+// Steered: a balancer knows the standbys, and can be told, or shown by a file, to keep reads
+// away from one. PgBouncer knows none: without another one nobody can be moved, and nobody
+// says who serves.
+func (t Traffic) Steered() bool {
+	return slices.ContainsFunc(t.Balancers, func(b *Balancer) bool { return b.Kind != BalancerPgBouncer })
+}
+
 // Balancer is one thing that decides where reads go.
 type Balancer struct {
 	Name    string

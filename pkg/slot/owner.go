@@ -83,6 +83,15 @@ func Strange(cl *inventory.Cluster, sender *inventory.Host, s facts.Slot, peers 
 	return false
 }
 
+// LentTo is the host that is set to a slot which nobody uses now, and which the inventory does
+// not give it; empty of any other slot. It may come back to it: who drops it, cuts it off.
+func LentTo(cl *inventory.Cluster, sender *inventory.Host, s facts.Slot, peers ...*facts.Host) string {
+	if owner := OwnerOf(cl, sender, s, peers...); owner.Use == Guest && !s.Active {
+		return owner.Host
+	}
+	return ""
+}
+
 // DropCommandOf drops the slot that the inventory gives to standby, when it is lost
 // or in the way.
 func DropCommandOf(host, standby string, s facts.Slot) string {

@@ -34,13 +34,9 @@ func (c census) strange(sender *inventory.Host, s facts.Slot) bool {
 	return slot.Strange(c.in, sender, s, c.peers...)
 }
 
-// lent is the host that is set to a slot which nobody uses now, and which the inventory does
-// not give it; empty of any other slot.
+// lent: see slot.LentTo.
 func (c census) lent(sender *inventory.Host, s facts.Slot) string {
-	if owner := slot.OwnerOf(c.in, sender, s, c.peers...); owner.Use == slot.Guest && !s.Active {
-		return owner.Host
-	}
-	return ""
+	return slot.LentTo(c.in, sender, s, c.peers...)
 }
 
 // leftBy is whose slot it was, of one that a standby has left behind on the upstream

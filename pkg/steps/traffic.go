@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -88,7 +87,7 @@ func (s *Traffic) Plan(ctx context.Context, in In) (Planned, error) {
 		return noop("its readers stay"), nil
 	case len(in.Cluster.Traffic.Balancers) == 0:
 		return noop("the inventory names no balancer"), nil
-	case !in.steered():
+	case !in.Cluster.Traffic.Steered():
 		return noop("no balancer of the inventory knows the standbys: PgBouncer is in front of one that does"), nil
 	case in.Self.BalancedName() == "":
 		return noop("the inventory sends no reads to it"), nil
@@ -164,12 +163,6 @@ func (s *Traffic) tooFew() string {
 		return "no other server serves"
 	}
 	return fmt.Sprintf("fewer than %d other servers serve", s.least())
-}
-
-// steered: a balancer knows the standbys, and can be told, or shown by a file, to keep reads
-// away from one.
-func (in In) steered() bool {
-	return slices.ContainsFunc(in.Cluster.Traffic.Balancers, func(b *inventory.Balancer) bool { return b.Kind != inventory.BalancerPgBouncer })
 }
 
 // lastServer reports whether a balancer has fewer other servers than least that serve.
