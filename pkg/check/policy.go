@@ -16,7 +16,7 @@ type Policy struct {
 	HoldDown           time.Duration
 	// Stall is how long a standby that has something to replay may replay nothing.
 	Stall time.Duration
-	// Grace is how long a host that is in may give no answer.
+	// Grace is how long a host that is in, or out as planned, may give no answer.
 	Grace time.Duration
 }
 
