@@ -366,11 +366,16 @@ for d in /usr/lib/postgresql/*/bin; do PATH=$d:$PATH; done
 // sql runs one query on a host's server, as psql prints it.
 func (s *site) sql(t *testing.T, name, database, query string) string {
 	t.Helper()
-	out, err := s.lab.Exec(context.Background(), name, []string{"sh", "-s"}, asPostgres+"as psql -XAtqv ON_ERROR_STOP=1 -d "+database+" <<'E2E-SQL'\n"+query+"\nE2E-SQL\n")
+	out, err := s.query(name, database, query)
 	if err != nil {
 		t.Fatalf("%s: %v\n%s\n%s", name, err, query, host.StderrOf(err))
 	}
-	return strings.TrimRight(out, "\n")
+	return out
+}
+
+func (s *site) query(name, database, query string) (string, error) {
+	out, err := s.lab.Exec(context.Background(), name, []string{"sh", "-s"}, asPostgres+"as psql -XAtqv ON_ERROR_STOP=1 -d "+database+" <<'E2E-SQL'\n"+query+"\nE2E-SQL\n")
+	return strings.TrimRight(out, "\n"), err
 }
 
 func (s *site) do(t *testing.T, err error) {
