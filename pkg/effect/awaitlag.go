@@ -60,6 +60,7 @@ func (e *AwaitLag) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, err
 	}
 	var behind int64
+	d := distance{env: env, what: "replayed"}
 	end := time.Now().Add(e.Longest)
 	return nil, pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
 		now, err := replay.Read(ctx, s, e.Version)
@@ -70,6 +71,8 @@ func (e *AwaitLag) Do(ctx context.Context, env Env) (Output, error) {
 		if behind > e.Within && time.Now().After(end) {
 			return false, "", e.refuse(behind, "after "+e.Longest.String())
 		}
+		at := now.Replayed()
+		d.at(&at, &goal)
 		return behind <= e.Within, now.Replayed().String(), nil
 	}, func() error {
 		return e.refuse(behind, "and has not replayed more for "+e.Timeout.String())

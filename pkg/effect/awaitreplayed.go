@@ -59,6 +59,7 @@ func (e *AwaitReplayed) Do(ctx context.Context, env Env) (Output, error) {
 	if len(want) != 1 || want[0].At == nil {
 		return nil, fmt.Errorf("look at the position of %s: it has none", e.Of)
 	}
+	d := distance{env: env, what: "replayed"}
 	return nil, pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
 		if err := s.Query(ctx, &have, "select ("+e.Version.LastReplay()+")::text as at"); err != nil {
 			return false, "", fmt.Errorf("look at the position of %s: %w", e.Host, err)
@@ -66,6 +67,7 @@ func (e *AwaitReplayed) Do(ctx context.Context, env Env) (Output, error) {
 		if len(have) != 1 || have[0].At == nil {
 			return false, "", nil
 		}
+		d.at(have[0].At, want[0].At)
 		return *have[0].At >= *want[0].At, have[0].At.String(), nil
 	}, func() error {
 		return &fault.Error{Class: fault.Failed, Host: e.Host, Op: "wait for the checkpoint of " + e.Of,

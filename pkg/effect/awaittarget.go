@@ -55,6 +55,7 @@ func (e *AwaitTarget) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, err
 	}
 	var now replay.Progress
+	d := distance{env: env, what: "replayed"} // what is left of the way to a time, nobody knows
 	err = pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
 		var err error
 		if now, err = replay.Read(ctx, s, e.Version); err != nil {
@@ -62,6 +63,10 @@ func (e *AwaitTarget) Do(ctx context.Context, env Env) (Output, error) {
 		}
 		if !now.InRecovery {
 			return false, "", errors.New("the server is not in recovery any more: it takes writes")
+		}
+		if e.Target.Kind == replay.LSN {
+			at := now.Replayed()
+			d.at(&at, &e.Target.LSN)
 		}
 		// Nobody asked for a pause since the start: it is that of the target.
 		return now.PauseState() == replay.Paused, now.Replayed().String(), nil

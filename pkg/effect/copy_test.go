@@ -100,7 +100,8 @@ func await(delayed bool) *effect.AwaitStreaming {
 }
 
 const (
-	senders = "query select state, concat(sent_lsn, replay_lsn) as mark from pg_stat_replication where application_name = $1 [pg2]"
+	senders = "query select state, concat(sent_lsn, replay_lsn) as mark…"
+	goal    = "query select (case when pg_is_in_recovery()…"
 	mark    = "query select case when pg_is_in_recovery()…"
 	replay  = "query select pg_last_wal_receive_lsn()…"
 )

@@ -62,6 +62,7 @@ func (e *AwaitLastWAL) Do(ctx context.Context, env Env) (Output, error) {
 	var at []struct {
 		Replay *postgres.LSN `json:"replay"`
 	}
+	d := distance{env: env, what: "replayed"}
 	// The position replayed is the end of a record, the checkpoint's the beginning.
 	err = pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
 		if err := s.Query(ctx, &at, "select "+e.Version.LastReplay()+"::text as replay"); err != nil {
@@ -70,6 +71,7 @@ func (e *AwaitLastWAL) Do(ctx context.Context, env Env) (Output, error) {
 		if len(at) != 1 || at[0].Replay == nil {
 			return false, "", nil
 		}
+		d.at(at[0].Replay, &c.CheckpointLSN)
 		return *at[0].Replay > c.CheckpointLSN, at[0].Replay.String(), nil
 	}, func() error {
 		return &fault.Error{Class: fault.Failed, Host: e.Host, Op: "wait for the last WAL of " + e.Primary,

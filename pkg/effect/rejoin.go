@@ -51,10 +51,8 @@ func (j *Rejoin) await(ctx context.Context, env Env, name string) error {
 	if err != nil {
 		return err
 	}
-	var senders []struct {
-		State string `json:"state"`
-		Mark  string `json:"mark"`
-	}
+	var senders []senderProgress
+	sent := distance{env: env, what: "sent"}
 	last := "no walsender for it"
 	return pollMoving(ctx, j.Timeout, func(ctx context.Context) (bool, string, error) {
 		if err := up.Query(ctx, &senders, j.Version.SenderProgress(), j.Application); err != nil {
@@ -62,6 +60,7 @@ func (j *Rejoin) await(ctx context.Context, env Env, name string) error {
 		}
 		if len(senders) > 0 {
 			last = "its walsender is in state " + senders[0].State
+			sent.at(senders[0].Sent, senders[0].Goal)
 			return len(senders) == 1 && senders[0].State == "streaming", senders[0].Mark, nil
 		}
 		missing, err := j.missing(ctx, env, name, up)

@@ -73,7 +73,7 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := e.streams(ctx, up, sb); err != nil {
+	if err := e.streams(ctx, env, up, sb); err != nil {
 		return nil, e.explain(ctx, env, err)
 	}
 	var mark []struct {
@@ -82,7 +82,7 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 	if err := up.Query(ctx, &mark, "select case when pg_is_in_recovery() then "+e.Version.LastReplay()+" else "+e.Version.CurrentWAL()+" end as lsn"); err != nil {
 		return nil, fmt.Errorf("take a position on %s: %w", e.Upstream, err)
 	}
-	if err := e.reaches(ctx, sb, mark[0].LSN); err != nil {
+	if err := e.reaches(ctx, env, sb, mark[0].LSN); err != nil {
 		return nil, e.explain(ctx, env, err)
 	}
 	if lines := e.severe(ctx, env); len(lines) > 0 {
@@ -92,12 +92,10 @@ func (e *AwaitStreaming) Do(ctx context.Context, env Env) (Output, error) {
 }
 
 // streams waits until the upstream shows the walsender of the standby as streaming.
-func (e *AwaitStreaming) streams(ctx context.Context, up, sb host.SQL) error {
-	var senders []struct {
-		State string `json:"state"`
-		Mark  string `json:"mark"` // moves with the positions
-	}
-	w := &walsenderWait{e: e, up: up, sb: sb, last: "no walsender for it"}
+func (e *AwaitStreaming) streams(ctx context.Context, env Env, up, sb host.SQL) error {
+	var senders []senderProgress
+	w := &walsenderWait{e: e, up: up, sb: sb, last: "no walsender for it", restored: distance{env: env, what: "replayed"}}
+	sent := distance{env: env, what: "sent"}
 	return pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
 		if err := up.Query(ctx, &senders, e.Version.SenderProgress(), e.Application); err != nil {
 			return false, "", err
@@ -106,13 +104,18 @@ func (e *AwaitStreaming) streams(ctx context.Context, up, sb host.SQL) error {
 			return w.unnamed(ctx)
 		}
 		w.found("its walsender is in state " + senders[0].State)
+		sent.at(senders[0].Sent, senders[0].Goal)
 		return len(senders) == 1 && senders[0].State == "streaming", senders[0].Mark, nil
 	}, w.expired)
 }
 
 // reaches waits until the standby has replayed a position of its upstream, or has received
 // it when it is delayed.
-func (e *AwaitStreaming) reaches(ctx context.Context, sb host.SQL, mark postgres.LSN) error {
+func (e *AwaitStreaming) reaches(ctx context.Context, env Env, sb host.SQL, mark postgres.LSN) error {
+	d := distance{env: env, what: "replayed"}
+	if e.Delayed {
+		d.what = "received"
+	}
 	var at []struct {
 		Receive *postgres.LSN `json:"receive"`
 		Replay  *postgres.LSN `json:"replay"`
@@ -136,6 +139,7 @@ func (e *AwaitStreaming) reaches(ctx context.Context, sb host.SQL, mark postgres
 		if pos == nil {
 			return false, "", nil
 		}
+		d.at(pos, &mark)
 		return *pos >= mark, pos.String(), nil
 	}, func() error {
 		return fmt.Errorf("did not reach %s, and made no progress for %s", mark, e.Timeout)

@@ -33,6 +33,18 @@ type walsenderWait struct {
 	wrong bool   // it receives, and not as it should
 	pid   int    // of the walsender that its slot has led to
 	since time.Time
+	// restored is how far it has come without a walsender, towards what the upstream had
+	// when that was first asked for.
+	restored distance
+	goal     *postgres.LSN
+}
+
+// senderProgress is a row of SenderProgress.
+type senderProgress struct {
+	State string        `json:"state"`
+	Mark  string        `json:"mark"` // moves with the positions
+	Sent  *postgres.LSN `json:"sent"`
+	Goal  *postgres.LSN `json:"goal"`
 }
 
 // receiver is a row of pg_stat_wal_receiver.
@@ -80,8 +92,28 @@ func (w *walsenderWait) unnamed(ctx context.Context) (bool, string, error) {
 	w.found("no walsender for it")
 	if len(now) == 1 && now[0].Replay != nil {
 		w.mark = now[0].Replay.String()
+		if err := w.replayed(ctx, now[0].Replay); err != nil {
+			return false, "", err
+		}
 	}
 	return false, w.mark, nil
+}
+
+// replayed tells how far it has come with what it has, or gets from an archive.
+func (w *walsenderWait) replayed(ctx context.Context, pos *postgres.LSN) error {
+	if w.goal == nil {
+		var there []struct {
+			Goal *postgres.LSN `json:"goal"`
+		}
+		if err := w.up.Query(ctx, &there, "select ("+w.e.Version.Sendable()+")::text as goal"); err != nil {
+			return fmt.Errorf("look at the position of %s: %w", w.e.Upstream, err)
+		}
+		if len(there) == 1 {
+			w.goal = there[0].Goal
+		}
+	}
+	w.restored.at(pos, w.goal)
+	return nil
 }
 
 // receives looks for the walsender of a standby that receives: by its slot, which only one can

@@ -51,7 +51,7 @@ func TestWaitEndsForAStandbyThatReceivesByAnotherName(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			calls := []call{{Do: "connect"}, {Do: senders, Out: `[]`}, {Do: standbySays, Out: `[{"replay":"0/200","receiver":null,"writable":false}]`},
+			calls := []call{{Do: "connect"}, {Do: senders, Out: `[]`}, {Do: standbySays, Out: `[{"replay":"0/200","receiver":null,"writable":false}]`}, {Do: goal, Out: `[{"goal":"0/300"}]`},
 				// Its position is another one now, which would go on for ever.
 				{Do: senders, Out: `[]`}, {Do: standbySays, Out: `[{"replay":"0/300","receiver":{"status":"streaming","slot_name":` + c.slot + `,"sender_host":"10.0.0.11","sender_port":5432},"writable":false}]`}}
 			if c.slot != "null" {
@@ -79,7 +79,7 @@ func TestWaitTakesReplayOfAnArchiveForProgress(t *testing.T) {
 		return call{Do: standbySays, Out: `[{"replay":"` + lsn + `","receiver":` + receiver + `,"writable":false}]`}
 	}
 	_, in := script(t, call{Do: "connect"},
-		call{Do: senders, Out: `[]`}, at("0/100", "null"), call{Do: senders, Out: `[]`}, at("0/180", `{"status":"waiting"}`), call{Do: senders, Out: `[]`}, at("0/200", "null"),
+		call{Do: senders, Out: `[]`}, at("0/100", "null"), call{Do: goal, Out: `[{"goal":"0/300"}]`}, call{Do: senders, Out: `[]`}, at("0/180", `{"status":"waiting"}`), call{Do: senders, Out: `[]`}, at("0/200", "null"),
 		call{Do: senders, Out: `[{"state":"streaming"}]`}, call{Do: mark, Out: `[{"lsn":"0/300"}]`}, call{Do: replay, Out: `[{"receive":"0/300","replay":"0/300"}]`})
 	e := await(false)
 	e.Timeout = 4 * time.Millisecond // the pause between two looks is longer

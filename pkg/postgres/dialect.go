@@ -19,6 +19,11 @@ func (v Version) CurrentWAL() string {
 	return v.pick("pg_current_wal_lsn()", "pg_current_xlog_location()")
 }
 
+// Sendable is where the WAL ends that a server has to send: written here, or received.
+func (v Version) Sendable() string {
+	return "case when pg_is_in_recovery() then " + v.LastReceive() + " else " + v.CurrentWAL() + " end"
+}
+
 // Timeline is the one that a primary writes and a standby has reached; 0 on a
 // standby before 9.6.
 func (v Version) Timeline() string {

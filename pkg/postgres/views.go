@@ -40,9 +40,12 @@ func (v Version) WALSenders() string {
 }
 
 // SenderProgress selects of pg_stat_replication the walsenders of application $1:
-// state, and mark, a text that changes whenever their positions do.
+// state, mark, a text that changes whenever their positions do, how far each has sent,
+// and goal, where what there is to send ends.
 func (v Version) SenderProgress() string {
-	return "select state, concat(" + v.pick("sent_lsn, replay_lsn", "sent_location, replay_location") + ") as mark from pg_stat_replication where application_name = $1"
+	sent := v.pick("sent_lsn", "sent_location")
+	return "select state, concat(" + sent + ", " + v.pick("replay_lsn", "replay_location") + ") as mark, " + sent + "::text as sent, (" + v.Sendable() + ")::text as goal" +
+		" from pg_stat_replication where application_name = $1"
 }
 
 // Slots selects pg_replication_slots: slot_name, plugin, slot_type, database,
