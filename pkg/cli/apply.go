@@ -68,11 +68,7 @@ func (a *app) open() (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	var names []string
-	for _, h := range inv.Hosts {
-		names = append(names, h.Name)
-	}
-	sink, sinks, err := a.display(names)
+	sink, sinks, err := a.display(inv.Names())
 	if err != nil {
 		return nil, err
 	}

@@ -75,11 +75,9 @@ func standbyNamed(inv *inventory.Cluster, name string) (*inventory.Host, error) 
 			standbys = append(standbys, x.Name)
 		}
 	}
-	text := fmt.Sprintf("no host %q in the inventory", name)
-	if ok {
-		text = name + " is the primary in the inventory"
-	} else if near := fault.Nearest(name, standbys); near != "" {
-		text += " (did you mean " + near + "?)"
+	text := name + " is the primary in the inventory"
+	if !ok {
+		text = fault.Unknown(fmt.Sprintf("no host %q in the inventory", name), name, standbys)
 	}
 	return nil, &fault.Error{Class: fault.Usage, Err: errors.New(text), Hint: "pgrepctl inventory graph"}
 }

@@ -240,13 +240,6 @@ func hostNamed(inv *inventory.Cluster, name string) (*inventory.Host, error) {
 	if h, ok := inv.Host(name); ok {
 		return h, nil
 	}
-	var names []string
-	for _, h := range inv.Hosts {
-		names = append(names, h.Name)
-	}
-	text := fmt.Sprintf("no host %q in the inventory", name)
-	if near := fault.Nearest(name, names); near != "" {
-		text += " (did you mean " + near + "?)"
-	}
+	text := fault.Unknown(fmt.Sprintf("no host %q in the inventory", name), name, inv.Names())
 	return nil, &fault.Error{Class: fault.Usage, Err: errors.New(text), Hint: "pgrepctl inventory graph"}
 }

@@ -54,8 +54,5 @@ func slotElsewhere(inv *inventory.Cluster, on, name string, seen map[string]stat
 	if len(unread) > 0 {
 		text += "; not looked at: " + strings.Join(unread, ", ") + ", whose server could not be asked"
 	}
-	if near := fault.Nearest(name, names); near != "" {
-		text += " (did you mean " + near + "?)"
-	}
-	return []string{text + "\n  hint: pgrepctl slot list"}
+	return []string{fault.Unknown(text, name, names) + "\n  hint: pgrepctl slot list"}
 }

@@ -23,6 +23,23 @@ func Nearest(word string, known []string) string {
 	return best
 }
 
+// DidYouMean is the hint for a word that is none of the known: the nearest of them, or
+// nothing.
+func DidYouMean(word string, known []string) string {
+	if near := Nearest(word, known); near != "" {
+		return "did you mean " + near + "?"
+	}
+	return ""
+}
+
+// Unknown is the same at the end of a text whose hint says something else.
+func Unknown(text, word string, known []string) string {
+	if hint := DidYouMean(word, known); hint != "" {
+		return text + " (" + hint + ")"
+	}
+	return text
+}
+
 // distance counts insertions, deletions, replacements and swaps of neighbours
 // (optimal string alignment).
 func distance(a, b string) int {

@@ -106,10 +106,7 @@ func (c *checker) upstreams() {
 			if len(names) <= 12 {
 				hint = "known hosts: " + strings.Join(names, ", ")
 			}
-			if near := fault.Nearest(d.Upstream.Value, names); near != "" {
-				hint = "did you mean " + near + "?"
-			}
-			c.add(d.Upstream.at, d.path("upstream"), hint, "unknown host %q", d.Upstream.Value)
+			c.add(d.Upstream.at, d.path("upstream"), cmp.Or(fault.DidYouMean(d.Upstream.Value, names), hint), "unknown host %q", d.Upstream.Value)
 		}
 	}
 }

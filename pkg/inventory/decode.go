@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"reflect"
 	"regexp"
 	"slices"
@@ -181,10 +182,7 @@ func unknownHint(key string, known []namedField) string {
 	for i, f := range known {
 		names[i] = f.key
 	}
-	if near := fault.Nearest(key, names); near != "" {
-		return "did you mean " + near + "?"
-	}
-	return "known keys: " + strings.Join(names, ", ")
+	return cmp.Or(fault.DidYouMean(key, names), "known keys: "+strings.Join(names, ", "))
 }
 
 // scalar returns the text of a scalar as it is spelled.

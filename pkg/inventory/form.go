@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,11 +46,7 @@ func (f form) flaw(text string, match func(pattern, text string) bool) (message,
 		// .pgpass, where none can be quoted.
 		return "has a line break or another control character", f.Want
 	case f.Enum != nil && !slices.Contains(f.Enum, text):
-		hint = "one of " + strings.Join(f.Enum, ", ")
-		if near := fault.Nearest(text, f.Enum); near != "" {
-			hint = "did you mean " + near + "?"
-		}
-		return fmt.Sprintf("%q is not a valid %s", text, f.Label), hint
+		return fmt.Sprintf("%q is not a valid %s", text, f.Label), cmp.Or(fault.DidYouMean(text, f.Enum), "one of "+strings.Join(f.Enum, ", "))
 	}
 	// A special case knows more than the pattern does, so it speaks first.
 	if f.more != nil {

@@ -208,6 +208,15 @@ func (c *Cluster) Host(name string) (*Host, bool) {
 	return nil, false
 }
 
+// Names are those of all hosts, in file order.
+func (c *Cluster) Names() []string {
+	names := make([]string, len(c.Hosts))
+	for i, h := range c.Hosts {
+		names[i] = h.Name
+	}
+	return names
+}
+
 // CIDR is the host's address as pg_hba.conf wants it: of an IP address the
 // network of that address alone, else the host name.
 func (h *Host) CIDR() string {

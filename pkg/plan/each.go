@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/templates"
 )
@@ -40,7 +41,7 @@ func (l *loader) each(n *yaml.Node) []*inventory.Host {
 		return list
 	}
 	words := []string{"standbys", "downwards", "upwards", "all", "others", "downstreams", "siblings"}
-	l.add(n, "each", fmt.Sprintf("%q: want %s or a host's name", value, strings.Join(words, ", ")), didYouMean(value, append(hostNames(l.cluster), words...)))
+	l.add(n, "each", fmt.Sprintf("%q: want %s or a host's name", value, strings.Join(words, ", ")), fault.DidYouMean(value, append(l.cluster.Names(), words...)))
 	return nil
 }
 
@@ -94,7 +95,7 @@ func (l *loader) leaveOut(root *yaml.Node, list string) {
 		h, ok := l.cluster.Host(name)
 		switch {
 		case !ok:
-			l.add(root, "vars.without", fmt.Sprintf("no host %q in the inventory", name), didYouMean(name, hostNames(l.cluster)))
+			l.add(root, "vars.without", fmt.Sprintf("no host %q in the inventory", name), fault.DidYouMean(name, l.cluster.Names()))
 		case h == l.standby:
 			l.add(root, "vars.without", name+" is the host that the plan is about", "")
 		case h == l.cluster.Primary():

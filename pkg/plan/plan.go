@@ -78,7 +78,7 @@ func Load(path string, text []byte, c *inventory.Cluster, vars map[string]string
 		h, ok := c.Host(name)
 		switch {
 		case !ok:
-			l.add(root, "vars.standby", fmt.Sprintf("no host %q in the inventory", name), didYouMean(name, hostNames(c)))
+			l.add(root, "vars.standby", fmt.Sprintf("no host %q in the inventory", name), fault.DidYouMean(name, c.Names()))
 		case c.Upstream(h) == nil:
 			l.add(root, "vars.standby", name+" is the primary in the inventory", "")
 		}
@@ -252,7 +252,7 @@ func (l *loader) node(item *yaml.Node, id string, each *inventory.Host) (Node, b
 		for _, k := range kinds {
 			names = append(names, k.Name)
 		}
-		l.add(kindKey, "step "+id, fmt.Sprintf("unknown kind %q", kindKey.Value), didYouMean(kindKey.Value, names))
+		l.add(kindKey, "step "+id, fmt.Sprintf("unknown kind %q", kindKey.Value), fault.DidYouMean(kindKey.Value, names))
 		return Node{}, false
 	}
 	n := Node{Kind: kindKey.Value, Pos: inventory.Pos{File: l.path, Line: kindKey.Line, Col: kindKey.Column}}
@@ -328,7 +328,7 @@ func (l *loader) at(item *yaml.Node, id string, each *inventory.Host) *inventory
 	}
 	h, ok := l.cluster.Host(name)
 	if !ok {
-		l.add(n, "at", fmt.Sprintf("no host %q in the inventory", name), didYouMean(name, append(hostNames(l.cluster), "primary", "upstream", "standby")))
+		l.add(n, "at", fmt.Sprintf("no host %q in the inventory", name), fault.DidYouMean(name, append(l.cluster.Names(), "primary", "upstream", "standby")))
 		return nil
 	}
 	return h
@@ -382,7 +382,7 @@ func (l *loader) yamlErrors(n *yaml.Node, path string, err error) {
 func (l *loader) keys(n *yaml.Node, path string, known ...string) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if k := n.Content[i]; !slices.Contains(known, k.Value) {
-			l.add(k, path, fmt.Sprintf("unknown key %q", k.Value), didYouMean(k.Value, known))
+			l.add(k, path, fmt.Sprintf("unknown key %q", k.Value), fault.DidYouMean(k.Value, known))
 		}
 	}
 }
@@ -394,19 +394,4 @@ func value(n *yaml.Node, key string) *yaml.Node {
 		}
 	}
 	return nil
-}
-
-func hostNames(c *inventory.Cluster) []string {
-	var out []string
-	for _, h := range c.Hosts {
-		out = append(out, h.Name)
-	}
-	return out
-}
-
-func didYouMean(word string, known []string) string {
-	if near := fault.Nearest(word, known); near != "" {
-		return "did you mean " + near + "?"
-	}
-	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 )
 
@@ -20,7 +21,7 @@ func reword(p *inventory.Problem, into any) {
 	if m := unknownField.FindStringSubmatch(p.Message); m != nil {
 		known := parameters(reflect.TypeOf(into))
 		p.Message = fmt.Sprintf("unknown parameter %q", m[1])
-		p.Hint = didYouMean(m[1], known)
+		p.Hint = fault.DidYouMean(m[1], known)
 		if p.Hint == "" && len(known) > 0 {
 			p.Hint = "it has " + strings.Join(known, ", ")
 		}

@@ -98,11 +98,7 @@ func entryOf(name, node *yaml.Node) (Key, any, error) {
 	case name.Kind != yaml.ScalarNode:
 		return k, nil, errors.New("a key must be a plain name")
 	case !ok:
-		msg := fmt.Sprintf("unknown key %q", name.Value)
-		if near := fault.Nearest(name.Value, names()); near != "" {
-			msg += fmt.Sprintf(" (did you mean %s?)", near)
-		}
-		return k, nil, errors.New(msg)
+		return k, nil, errors.New(fault.Unknown(fmt.Sprintf("unknown key %q", name.Value), name.Value, names()))
 	case k.CallOnly:
 		return k, nil, fmt.Errorf("%s cannot be set in a file: it is given with each call, as --%s or %s", k.Name, k.Name, k.Env())
 	case node.Kind != yaml.ScalarNode:

@@ -341,11 +341,7 @@ func (c *config) value(known postgres.Setting, name string) string {
 }
 
 func (c *config) unknown(name string) error {
-	f := &fault.Error{Class: fault.Refused, Err: fmt.Errorf("PostgreSQL %s has no setting %s", c.version.Major(), name)}
-	if near := fault.Nearest(name, c.settings.Names()); near != "" {
-		f.Hint = "did you mean " + near + "?"
-	}
-	return f
+	return &fault.Error{Class: fault.Refused, Err: fmt.Errorf("PostgreSQL %s has no setting %s", c.version.Major(), name), Hint: fault.DidYouMean(name, c.settings.Names())}
 }
 
 // bareUnit: "8kB" blocks cannot be written as a unit; a bare number means them.

@@ -49,11 +49,7 @@ func ParseLevels(words []string) ([]Level, error) {
 			for _, k := range append(known, all) {
 				names = append(names, string(k))
 			}
-			text := fmt.Sprintf("no level %q", w)
-			if near := fault.Nearest(w, names); near != "" {
-				text += " (did you mean " + near + "?)"
-			}
-			return nil, &fault.Error{Class: fault.Usage, Err: errors.New(text), Hint: "the levels are " + strings.Join(names, ", ")}
+			return nil, &fault.Error{Class: fault.Usage, Err: errors.New(fault.Unknown(fmt.Sprintf("no level %q", w), w, names)), Hint: "the levels are " + strings.Join(names, ", ")}
 		}
 	}
 	if asked[Checksums] && len(asked) > 1 {
