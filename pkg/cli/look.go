@@ -12,13 +12,12 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/facts/live"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
-	"github.com/pgrepctl/pgrepctl/pkg/settings"
 	"github.com/pgrepctl/pgrepctl/pkg/status"
 )
 
-// readAtOnce is how many hosts are read at a time when --parallel does not say:
-// it is about those that are acted on.
-const readAtOnce = 64
+// keptOpen is up to how many hosts the connections stay open once all of them are
+// read: --watch reads again over them, and a second look does.
+const keptOpen = 64
 
 // gatherTimeout bounds the reading of one host's facts once it is connected: a
 // frozen host keeps its connections.
@@ -40,7 +39,7 @@ func (a *app) read(ctx context.Context, s *session, hosts []*inventory.Host, ask
 			res := status.Result{}
 			if res.Err = slots.Acquire(ctx, 1); res.Err == nil {
 				res = a.readOne(ctx, s, h, ask)
-				if len(hosts) > readAtOnce {
+				if len(hosts) > keptOpen {
 					// A connection is some hundred kilobytes, and nobody
 					// comes back to most of them.
 					s.conn.drop(ctx, h.Name)
@@ -56,16 +55,22 @@ func (a *app) read(ctx context.Context, s *session, hosts []*inventory.Host, ask
 	return out
 }
 
-func (a *app) readers() int {
-	if a.set.Origin("parallel").Source == settings.FromDefault {
-		return readAtOnce
-	}
-	return a.set.Parallel()
-}
+// readers is how many hosts are read at a time.
+func (a *app) readers() int { return a.set.Parallel() }
 
 func (a *app) readOne(ctx context.Context, s *session, h *inventory.Host, ask question) status.Result {
-	f, err := s.ask(ctx, h.Name, gatherTimeout+cmp.Or(a.set.ConnectTimeout(), h.SSH.ConnectTimeout), ask)
+	f, err := s.ask(ctx, h.Name, a.bound(h.SSH), ask)
 	return status.Result{Facts: f, Err: err, At: time.Now()}
+}
+
+// bound is the most that one look at a host, or a balancer, may take.
+func (a *app) bound(way inventory.SSH) time.Duration {
+	return gatherTimeout + cmp.Or(a.set.ConnectTimeout(), way.ConnectTimeout)
+}
+
+// answering bounds the time until there is an answer, and says so when there is none.
+func answering(ctx context.Context, bound time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, bound, fmt.Errorf("no answer within %s", bound))
 }
 
 // question is what a host is asked.
@@ -73,7 +78,7 @@ type question func(*live.Gatherer, context.Context) (*facts.Host, error)
 
 // facts reads one host, or a balancer, within a bound.
 func (s *session) facts(ctx context.Context, name string, bound time.Duration) (*facts.Host, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("no answer within %s", bound))
+	ctx, cancel := answering(ctx, bound)
 	defer cancel()
 	g, err := s.conn.Gatherer(ctx, name)
 	if err != nil {
@@ -84,7 +89,7 @@ func (s *session) facts(ctx context.Context, name string, bound time.Duration) (
 
 // ask asks a host, within a bound.
 func (s *session) ask(ctx context.Context, name string, bound time.Duration, ask question) (*facts.Host, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("no answer within %s", bound))
+	ctx, cancel := answering(ctx, bound)
 	defer cancel()
 	g, err := s.conn.gatherer(ctx, name)
 	if err != nil {

@@ -1,12 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,17 +23,47 @@ import (
 // builtin returns a built-in plan's file, or the one that replaces it in
 // --templates-dir.
 func (a *app) builtin(name string) ([]byte, error) {
+	b, _, err := a.lookup(name)
+	return b, err
+}
+
+// lookup is builtin, and where in --templates-dir the file is: empty for one that is built in.
+func (a *app) lookup(name string) (text []byte, file string, err error) {
 	if dir := a.set.TemplatesDir(); dir != "" {
-		b, err := os.ReadFile(filepath.Join(dir, "plans", filepath.Base(name)+".yaml"))
+		file = filepath.Join(dir, "plans", filepath.Base(name)+".yaml")
+		b, err := os.ReadFile(file)
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
-			return b, err
+			return b, file, err
 		}
 	}
 	b, err := templates.Plans.ReadFile("plans/" + name + ".yaml")
 	if err != nil {
-		return nil, &fault.Error{Class: fault.Usage, Err: fmt.Errorf("no built-in plan %q", name), Hint: "pgrepctl plans list"}
+		return nil, "", &fault.Error{Class: fault.Usage, Err: fmt.Errorf("no built-in plan %q", name), Hint: "pgrepctl plans list"}
 	}
-	return b, nil
+	return b, "", nil
+}
+
+// planNames are the names that lookup finds, sorted.
+func (a *app) planNames() ([]string, error) {
+	entries, err := templates.Plans.ReadDir("plans")
+	if err != nil {
+		return nil, fmt.Errorf("list plans: %w", err)
+	}
+	if dir := a.set.TemplatesDir(); dir != "" {
+		own, err := os.ReadDir(filepath.Join(dir, "plans"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("list plans: %w", err)
+		}
+		entries = append(entries, own...)
+	}
+	var names []string
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), ".yaml"); ok && !e.IsDir() {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // builtinPlan loads a built-in plan.
@@ -47,7 +78,7 @@ func (a *app) builtinPlan(inv *inventory.Cluster, name string, vars map[string]s
 func (a *app) plansCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "plans", Short: "The built-in plans, and the step kinds they are made of"}
 	cmd.AddCommand(
-		&cobra.Command{Use: "list", Short: "List the built-in plans", Example: "  pgrepctl plans list", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.listPlans() }},
+		&cobra.Command{Use: "list", Short: "List the built-in plans, and those of --templates-dir", Example: "  pgrepctl plans list", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return a.listPlans() }},
 		&cobra.Command{Use: "show NAME", Short: "Print a built-in plan", Example: "  pgrepctl plans show bootstrap-standby", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
 			b, err := a.builtin(args[0])
 			if err != nil {
@@ -97,28 +128,37 @@ type stepKind struct {
 }
 
 type planList struct {
-	Format string        `json:"format"`
-	Plans  []plan.Header `json:"plans"`
+	Format string       `json:"format"`
+	Plans  []listedPlan `json:"plans"`
+}
+
+type listedPlan struct {
+	plan.Header
+	File string `json:"file,omitempty"` // of --templates-dir
 }
 
 func (a *app) listPlans() error {
-	names, err := fs.Glob(templates.Plans, "plans/*.yaml")
+	names, err := a.planNames()
 	if err != nil {
-		return fmt.Errorf("list plans: %w", err)
+		return err
 	}
 	list := planList{Format: "pgrepctl.plans/v1"}
 	var rows [][]ui.Cell
 	for _, name := range names {
-		b, err := templates.Plans.ReadFile(name)
+		b, file, err := a.lookup(name)
 		if err != nil {
 			return fmt.Errorf("read plan: %w", err)
 		}
-		h, err := plan.Describe(name, b)
+		h, err := plan.Describe(cmp.Or(file, name+".yaml"), b)
 		if err != nil {
 			return err
 		}
-		list.Plans = append(list.Plans, h)
-		rows = append(rows, ui.Row(strings.TrimSuffix(path.Base(name), ".yaml"), h.Doc))
+		h.Name = name // by which it is called
+		list.Plans = append(list.Plans, listedPlan{h, file})
+		if file != "" {
+			h.Doc = strings.TrimSpace(h.Doc + " (" + file + ")")
+		}
+		rows = append(rows, ui.Row(name, h.Doc))
 	}
 	if a.set.Output() != "table" {
 		return a.encode(list)

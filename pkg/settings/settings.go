@@ -211,7 +211,7 @@ func (s *Settings) Yes() bool { return s.v.GetBool("yes") }
 // OnFailure is stop or undo.
 func (s *Settings) OnFailure() string { return s.v.GetString("on-failure") }
 
-// Parallel is how many hosts are acted on at a time, from 1.
+// Parallel is how many hosts are read at a time, from 1.
 func (s *Settings) Parallel() int { return s.v.GetInt("parallel") }
 
 // ConnectTimeout bounds connecting and logging in to one host; 0 is what the
@@ -221,8 +221,8 @@ func (s *Settings) ConnectTimeout() time.Duration { return s.v.GetDuration("conn
 // Timeout bounds the whole command; 0 is no limit.
 func (s *Settings) Timeout() time.Duration { return s.v.GetDuration("timeout") }
 
-// TemplatesDir holds templates and plans that replace built-in ones; may be
-// empty.
+// TemplatesDir is the directory whose plans/NAME.yaml is the plan NAME, before a
+// built-in one; may be empty.
 func (s *Settings) TemplatesDir() string { return s.v.GetString("templates-dir") }
 
 // LogFile is appended to as JSON lines; may be empty.

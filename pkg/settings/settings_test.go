@@ -169,7 +169,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := all{
 		Inventory: "pgrepctl.yaml", Output: "table", Color: "auto", OnFailure: "stop",
-		State: p.path("home/.local/state/pgrepctl"), Parallel: 8, Connect: 0,
+		State: p.path("home/.local/state/pgrepctl"), Parallel: 64, Connect: 0,
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -251,7 +251,7 @@ func TestUnreadableFileIsAnErrorAndAMissingOneIsNot(t *testing.T) {
 func TestFilesWithoutKeysSetNothing(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "# parallel: 3\n", "---\n", "~\n", "{}\n"} {
-		if s := newPlace(t).local(text).mustLoad(); s.Parallel() != 8 {
+		if s := newPlace(t).local(text).mustLoad(); s.Parallel() != 64 {
 			t.Errorf("%q: parallel %d", text, s.Parallel())
 		}
 	}
@@ -279,7 +279,7 @@ func TestPlacesOfFilesAndStateFollowXDG(t *testing.T) {
 	p.vars["XDG_CONFIG_HOME"] = p.path("etc")
 	delete(p.vars, "XDG_STATE_HOME")
 	delete(p.vars, "HOME")
-	if s := p.mustLoad(); s.Parallel() != 8 || s.StateDir() != "/var/lib/pgrepctl" {
+	if s := p.mustLoad(); s.Parallel() != 64 || s.StateDir() != "/var/lib/pgrepctl" {
 		t.Errorf("parallel %d, state %s", s.Parallel(), s.StateDir())
 	}
 }
