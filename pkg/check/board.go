@@ -112,16 +112,7 @@ func (b *Board) cluster() Cluster {
 		if !ok || b.gone[m.Upstream] {
 			continue
 		}
-		slot, _ := up.Server.Slot(m.Slot)
-		s, named := up.Server.Sender(m.Name)
-		if !named && slot.Active && m.Slot != "" {
-			for _, x := range up.Server.Senders {
-				if x.PID == slot.ActivePID {
-					s, named = x, true
-				}
-			}
-		}
-		if named {
+		if s, ok := up.Server.SenderOf(m.Name, m.Slot); ok {
 			c.Sync[m.Name] = s.SyncState
 		}
 	}

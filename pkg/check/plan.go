@@ -74,14 +74,14 @@ func PlansOf(recs []journal.Record, going bool, members []Member) map[string]Pla
 	if len(recs) == 0 || recs[0].Run == nil {
 		return out
 	}
-	taken := map[int]bool{}
+	stands := journal.Begun{}
 	for _, r := range recs {
-		if r.Type == journal.Undone || r.Untouched {
-			taken[r.Of] = true
+		if stands.Take(r); r.Type == journal.Undone {
+			delete(stands, r.Of)
 		}
 	}
 	for _, r := range recs {
-		if r.Type != journal.Intent || taken[r.Seq] {
+		if !stands[r.Seq] {
 			continue
 		}
 		who, a, ok := actOf(r)

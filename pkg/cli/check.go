@@ -18,7 +18,6 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/settings"
-	"github.com/pgrepctl/pgrepctl/pkg/status"
 	"github.com/pgrepctl/pgrepctl/pkg/ui"
 )
 
@@ -172,7 +171,7 @@ func (a *app) check(ctx context.Context, names []string, f checkFlags) (fault.Cl
 
 // withPauses adds whose pause it is where a run of this machine has ended and left
 // replay paused. That is no plan for ever: it is named, and still a problem.
-func withPauses(plans map[string]check.Plan, pauses map[string]status.Pause) map[string]check.Plan {
+func withPauses(plans map[string]check.Plan, pauses map[string]check.Pause) map[string]check.Plan {
 	out := map[string]check.Plan{}
 	for name, p := range pauses {
 		out[name] = check.Plan{Run: p.Run, Operator: p.Operator, Paused: true}

@@ -7,7 +7,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pgrepctl/pgrepctl/pkg/check"
-	"github.com/pgrepctl/pgrepctl/pkg/status"
 )
 
 // The unit and the configuration of HAProxy call the tool as it can be called, and
@@ -49,7 +48,7 @@ func TestExamplesOfTheCheckCallItRight(t *testing.T) {
 func TestARunThatGoesOnIsNamedBeforeOneThatHasEnded(t *testing.T) {
 	t.Parallel()
 	got := withPauses(map[string]check.Plan{"pg2": {Run: "r2", Going: true, Paused: true}},
-		map[string]status.Pause{"pg2": {Run: "r1"}, "pg3": {Run: "r1", Operator: "anna@desk"}})
+		map[string]check.Pause{"pg2": {Run: "r1"}, "pg3": {Run: "r1", Operator: "anna@desk"}})
 	want := map[string]check.Plan{"pg2": {Run: "r2", Going: true, Paused: true}, "pg3": {Run: "r1", Operator: "anna@desk", Paused: true}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

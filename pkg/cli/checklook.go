@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -28,17 +26,14 @@ type looks struct {
 	inv      *inventory.Cluster
 	members  []check.Member
 	looker   func(*inventory.Host) serve.Looker
-	bound    func(*inventory.Host) time.Duration // the most that one look may take
+	bound    func(inventory.SSH) time.Duration // the most that one look may take
 	slots    *semaphore.Weighted
 	complain func(err error, then string)
 }
 
 func (a *app) looks(s *session, members []check.Member) *looks {
 	return &looks{inv: s.inv, members: members, complain: a.complain, slots: semaphore.NewWeighted(int64(a.readers())),
-		looker: func(h *inventory.Host) serve.Looker { return poll.New(s.conn.pool, s.inv.Name, h, time.Now) },
-		bound: func(h *inventory.Host) time.Duration {
-			return gatherTimeout + cmp.Or(a.set.ConnectTimeout(), h.SSH.ConnectTimeout)
-		}}
+		looker: func(h *inventory.Host) serve.Looker { return poll.New(s.conn.pool, s.inv.Name, h, time.Now) }, bound: a.bound}
 }
 
 // observe looks at the hosts that are asked for, and at those that others are judged by. Each
@@ -91,8 +86,7 @@ func (l *looks) each(ctx context.Context, seen []*hostLook, do func(context.Cont
 				return
 			}
 			defer l.slots.Release(1)
-			bound := l.bound(x.host)
-			looking, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("no answer within %s", bound))
+			looking, cancel := answering(ctx, l.bound(x.host.SSH))
 			defer cancel()
 			do(looking, x)
 		})

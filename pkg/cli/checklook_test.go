@@ -83,7 +83,7 @@ func shop() *inventory.Cluster {
 
 func (s *scene) looks(inv *inventory.Cluster) *looks {
 	return &looks{inv: inv, members: check.Members(inv), slots: semaphore.NewWeighted(8), complain: func(error, string) {},
-		looker: func(h *inventory.Host) serve.Looker { return extra{s, h.Name} }, bound: func(*inventory.Host) time.Duration { return time.Minute }}
+		looker: func(h *inventory.Host) serve.Looker { return extra{s, h.Name} }, bound: func(inventory.SSH) time.Duration { return time.Minute }}
 }
 
 // TestACheckComparesWhatItReadsOnOpenSessions: what is read as each host is connected is of

@@ -167,6 +167,23 @@ type exitError struct{ class fault.Class }
 
 func (e *exitError) Error() string { return fmt.Sprintf("exit %d", e.class) }
 
+// incomplete is the exit code of a report of which some could not be read, or none.
+func incomplete[T any](list []T, unread func(T) bool) error {
+	n := 0
+	for _, x := range list {
+		if unread(x) {
+			n++
+		}
+	}
+	switch n {
+	case 0:
+		return nil
+	case len(list):
+		return &exitError{class: fault.Unreachable}
+	}
+	return &exitError{class: fault.Partial}
+}
+
 // app is one call.
 type app struct {
 	Stdio

@@ -10,7 +10,6 @@ import (
 
 	"github.com/pgrepctl/pgrepctl/pkg/ddl"
 	"github.com/pgrepctl/pgrepctl/pkg/engine"
-	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
@@ -55,32 +54,6 @@ func (a *app) encodeDeploy(s *session, d *deployment, whole *engine.Preview) err
 	return a.encode(out)
 }
 
-// noPrimary says why a balancer would not send reads to the primary; "" when all would.
-func noPrimary(inv *inventory.Cluster, seen map[string]*facts.Host) string {
-	p, asked := inv.Primary(), false
-	for _, b := range inv.Traffic.Balancers {
-		h := seen[b.Name]
-		if h == nil || b.Kind == inventory.BalancerPgBouncer {
-			continue
-		}
-		asked = true
-		be, name := b.Server(p)
-		if name == "" {
-			return "the inventory has traffic: none for " + p.Name
-		}
-		switch now := h.Balances(be, name); {
-		case now.State == facts.NotListed && b.Kind == inventory.BalancerHAProxy:
-			return fmt.Sprintf(`backend %s of %s has no server %s: put "server %s %s:%d check backup" there (backup: it gets reads only while nobody else does), and reload HAProxy`, be, b.Name, name, name, p.Address, p.Postgres.Port)
-		case now.State != facts.Serving:
-			return fmt.Sprintf("%s has %s as %s", b.Name, name, now.State)
-		}
-	}
-	if !asked {
-		return "no balancer of the inventory knows servers"
-	}
-	return ""
-}
-
 // loginRetryLimit is what a pool may wait after a server did not let it in. A login in
 // flight while connections are replaced looks like that, and fails all who wait.
 const loginRetryLimit = 1
@@ -96,7 +69,7 @@ func (a *app) poolers(ctx context.Context, s *session, d *deployment) error {
 		if b.Kind != inventory.BalancerPgBouncer || !moves {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, gatherTimeout+cmp.Or(a.set.ConnectTimeout(), b.SSH.ConnectTimeout))
+		ctx, cancel := answering(ctx, a.bound(b.SSH))
 		p, err := s.pooler(ctx, b)
 		cancel()
 		if err != nil {

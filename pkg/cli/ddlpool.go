@@ -12,7 +12,6 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/ddl"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
-	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 )
 
@@ -28,10 +27,7 @@ func (a *app) pool(ctx context.Context, s *session) (ddl.Pool, error) {
 	for _, b := range s.inv.Traffic.Balancers {
 		if b.Kind == inventory.BalancerFile {
 			g.Go(func() error {
-				bound := gatherTimeout + a.set.ConnectTimeout()
-				looking, cancel := context.WithTimeoutCause(asking, bound, fmt.Errorf("no answer within %s", bound))
-				defer cancel()
-				names, err := keptOut(looking, s.conn.pool, s.inv.Standbys(), b.Path)
+				names, err := keptOut(lookForFile(asking, s.conn.pool, s.inv.Standbys(), b.Path, a.bound))
 				mu.Lock()
 				defer mu.Unlock()
 				for _, name := range names {
@@ -43,13 +39,15 @@ func (a *app) pool(ctx context.Context, s *session) (ddl.Pool, error) {
 		}
 		g.Go(func() error {
 			if b.Kind == inventory.BalancerPgBouncer { // of no standby, but its console is needed
+				asking, cancel := answering(asking, a.bound(b.SSH))
+				defer cancel()
 				g, err := s.conn.Gatherer(asking, b.Name)
 				if err == nil {
 					_, err = g.SQL(asking)
 				}
 				return err
 			}
-			h, err := s.facts(asking, b.Name, gatherTimeout+cmp.Or(a.set.ConnectTimeout(), b.SSH.ConnectTimeout))
+			h, err := s.facts(asking, b.Name, a.bound(b.SSH))
 			mu.Lock()
 			defer mu.Unlock()
 			seen[b.Name] = h
@@ -88,34 +86,47 @@ func poolOf(inv *inventory.Cluster, seen map[string]*facts.Host, out map[string]
 	return pool
 }
 
+// noPrimary says why a balancer would not send reads to the primary; "" when all would.
+func noPrimary(inv *inventory.Cluster, seen map[string]*facts.Host) string {
+	p, asked := inv.Primary(), false
+	for _, b := range inv.Traffic.Balancers {
+		h := seen[b.Name]
+		if h == nil || b.Kind == inventory.BalancerPgBouncer {
+			continue
+		}
+		asked = true
+		be, name := b.Server(p)
+		if name == "" {
+			return "the inventory has traffic: none for " + p.Name
+		}
+		switch now := h.Balances(be, name); {
+		case now.State == facts.NotListed && b.Kind == inventory.BalancerHAProxy:
+			return fmt.Sprintf(`backend %s of %s has no server %s: put "server %s %s:%d check backup" there (backup: it gets reads only while nobody else does), and reload HAProxy`, be, b.Name, name, name, p.Address, p.Postgres.Port)
+		case now.State != facts.Serving:
+			return fmt.Sprintf("%s has %s as %s", b.Name, name, now.State)
+		}
+	}
+	if !asked {
+		return "no balancer of the inventory knows servers"
+	}
+	return ""
+}
+
 // keptOut are the standbys that a health file keeps reads away from. Where that cannot be
 // told nobody knows who serves. Of a standby that does not answer nothing is said: it is
 // refused where it is needed, with what to do.
-func keptOut(ctx context.Context, d host.Dialer, standbys []*inventory.Host, file string) ([]string, error) {
-	there, errs := make([]bool, len(standbys)), make([]error, len(standbys))
-	var wg sync.WaitGroup
-	for i, x := range standbys {
-		if x.BalancedName() == "" {
-			continue
-		}
-		wg.Go(func() {
-			h, err := d.Dial(ctx, x.Name)
-			if err != nil {
-				return
-			}
-			there[i], err = host.Exists(ctx, h.Files(x.Postgres.OSUser), file)
-			if err != nil && fault.ClassOf(err) != fault.Unreachable {
-				errs[i] = fault.Refuse(x.Name, "let "+x.Postgres.OSUser+" look into "+path.Dir(file)+" there, then type the same command again",
-					fmt.Errorf("whether %s keeps reads away from it cannot be told: %w", file, err))
-			}
-		})
-	}
-	wg.Wait()
+func keptOut(looks []fileLook) ([]string, error) {
 	var out []string
-	for i, x := range standbys {
-		if there[i] {
-			out = append(out, x.Name)
+	var untold []error
+	for _, x := range looks {
+		h := x.standby
+		if x.err != nil && fault.ClassOf(x.err) != fault.Unreachable {
+			untold = append(untold, fault.Refuse(h.Name, "let "+h.Postgres.OSUser+" look into "+path.Dir(x.file)+" there, then type the same command again",
+				fmt.Errorf("whether %s keeps reads away from it cannot be told: %w", x.file, x.err)))
+		}
+		if x.there {
+			out = append(out, h.Name)
 		}
 	}
-	return out, cmp.Or(errs...)
+	return out, cmp.Or(untold...)
 }

@@ -61,7 +61,7 @@ func (a *app) deployment(ctx context.Context, s *session, file string, text []by
 		if err := d.choose(p, pool); err != nil {
 			return nil, err
 		}
-		pl, err := a.deployPlan(s, d, i)
+		pl, err := a.planPart(s, d, i)
 		if err != nil {
 			return nil, err
 		}
@@ -229,7 +229,8 @@ func (a *app) unmanaged(ctx context.Context, s *session, d *deployment) error {
 	return cmp.Or(errs...)
 }
 
-func (a *app) deployPlan(s *session, d *deployment, i int) (*plan.Plan, error) {
+// planPart fills the built-in plan in for one part.
+func (a *app) planPart(s *session, d *deployment, i int) (*plan.Plan, error) {
 	o, p, r := d.o, d.parts[i], d.routes[i]
 	list, err := json.Marshal(p.Texts())
 	if err != nil {

@@ -93,16 +93,17 @@ func TestARolloutIsRefusedWhereAHealthFileCannotBeLookedFor(t *testing.T) {
 	for _, name := range []string{"pg2", "pg3", "pg4"} {
 		standbys = append(standbys, &inventory.Host{Name: name, Role: inventory.Standby, Postgres: inventory.Postgres{OSUser: "postgres"}})
 	}
+	bound := func(inventory.SSH) time.Duration { return time.Minute }
 	// pg4 does not answer.
-	if out, err := keptOut(t.Context(), d, standbys, "/run/out"); !slices.Equal(out, []string{"pg3"}) || err != nil {
+	if out, err := keptOut(lookForFile(t.Context(), d, standbys, "/run/out", bound)); !slices.Equal(out, []string{"pg3"}) || err != nil {
 		t.Errorf("%v, %v", out, err)
 	}
 	d["pg4"] = unlooked{err: &fault.Error{Class: fault.Unreachable, Host: "pg4", Err: errors.New("connection lost")}}
-	if _, err := keptOut(t.Context(), d, standbys, "/run/out"); err != nil {
+	if _, err := keptOut(lookForFile(t.Context(), d, standbys, "/run/out", bound)); err != nil {
 		t.Errorf("lost meanwhile: %v", err)
 	}
 	d["pg4"] = unlooked{err: errors.New("stat /run/out: permission denied")}
-	_, err := keptOut(t.Context(), d, standbys, "/run/out")
+	_, err := keptOut(lookForFile(t.Context(), d, standbys, "/run/out", bound))
 	if fault.ClassOf(err) != fault.Refused || !strings.HasPrefix(err.Error(), "pg4: whether /run/out keeps reads away from it cannot be told: ") {
 		t.Errorf("%v", err)
 	}

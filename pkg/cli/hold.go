@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/engine"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
@@ -162,8 +163,8 @@ func (a *app) reportHold(inv *inventory.Cluster, list []engine.Outcome, release 
 		case release:
 			h.Outcome = "resumed"
 		default:
-			h.Outcome, h.Detail = "paused", "at "+o.Report.Outputs["replay.lsn"]
-			if last := o.Report.Outputs["replay.time"]; last != "" {
+			h.Outcome, h.Detail = "paused", "at "+o.Report.Outputs[effect.ReplayLSN]
+			if last := o.Report.Outputs[effect.ReplayTime]; last != "" {
 				h.Detail += ", last commit " + last
 			}
 		}

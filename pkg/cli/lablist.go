@@ -2,12 +2,13 @@ package cli
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pgrepctl/pgrepctl/pkg/lab"
+	"github.com/pgrepctl/pgrepctl/pkg/ui"
 )
 
 // labHosts are the hosts of a lab, and what has been done to them.
@@ -35,21 +36,13 @@ func (a *app) labStatus(f *labFlags) *cobra.Command {
 			if a.set.Output() != "table" {
 				return a.encode(labHosts{"pgrepctl.lab/v1", f.name, hosts})
 			}
-			w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "HOST\tADDRESS\tPOWER\tCABLE\tRATE\tPARTED FROM")
+			var rows [][]ui.Cell
 			for _, h := range hosts {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, h.Address, h.Power, h.Cable, dash(h.Rate), dash(strings.Join(h.Parted, ",")))
+				rows = append(rows, ui.Row(h.Name, h.Address.String(), h.Power, h.Cable, h.Rate, strings.Join(h.Parted, ",")))
 			}
-			return w.Flush()
+			return ui.Table(a.Out, []string{"HOST", "ADDRESS", "POWER", "CABLE", "RATE", "PARTED FROM"}, rows, ui.TableOptions{Color: a.colorOn(a.Out)})
 		},
 	}
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }
 
 // labs are those of this user.
@@ -86,16 +79,15 @@ func (a *app) labList(f *labFlags) *cobra.Command {
 			if a.set.Output() != "table" {
 				return a.encode(list)
 			}
-			w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "LAB\tHOSTS\tSTATE")
+			var rows [][]ui.Cell
 			for _, l := range list.Labs {
 				if l.State == "broken" {
-					fmt.Fprintf(w, "%s\t-\tbroken: pgrepctl lab down --name %s\n", l.Name, l.Name)
+					rows = append(rows, ui.Row(l.Name, "", "broken: pgrepctl lab down --name "+l.Name))
 					continue
 				}
-				fmt.Fprintf(w, "%s\t%d\t%s\n", l.Name, l.Hosts, l.State)
+				rows = append(rows, ui.Row(l.Name, strconv.Itoa(l.Hosts), l.State))
 			}
-			return w.Flush()
+			return ui.Table(a.Out, []string{"LAB", "HOSTS", "STATE"}, rows, ui.TableOptions{Color: a.colorOn(a.Out)})
 		},
 	}
 }

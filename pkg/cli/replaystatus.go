@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -64,35 +65,18 @@ The exit code is 8 when a standby could not be asked, and 5 when none could.`,
 			if err := a.showReplay(r); err != nil {
 				return err
 			}
-			return incomplete(r)
+			return incomplete(r.Hosts, func(h replay.Row) bool { return h.Error != "" })
 		},
 	}
 	cmd.Flags().DurationVar(&sample, "sample", sample, "for how long to measure the rate of what comes in")
 	return cmd
 }
 
-// incomplete is the exit code of a report that is not of all hosts.
-func incomplete(r replay.Report) error {
-	failed := 0
-	for _, h := range r.Hosts {
-		if h.Error != "" {
-			failed++
-		}
-	}
-	switch {
-	case failed == 0:
-		return nil
-	case failed == len(r.Hosts):
-		return &exitError{class: fault.Unreachable}
-	}
-	return &exitError{class: fault.Partial}
-}
-
 // readReplay reads the replay of standbys, side by side.
 func (a *app) readReplay(ctx context.Context, s *session, hosts []*inventory.Host, sample time.Duration) replay.Report {
 	asked := append([]*inventory.Host{}, hosts...)
 	for _, h := range hosts {
-		if up := s.inv.Upstream(h); !contains(asked, up) {
+		if up := s.inv.Upstream(h); !slices.Contains(asked, up) {
 			asked = append(asked, up)
 		}
 	}
@@ -122,15 +106,6 @@ func endOfWAL(up status.Result) postgres.LSN {
 	}
 	_, at := up.Facts.Reached()
 	return at
-}
-
-func contains(list []*inventory.Host, h *inventory.Host) bool {
-	for _, x := range list {
-		if x == h {
-			return true
-		}
-	}
-	return false
 }
 
 func (a *app) reading(ctx context.Context, s *session, h *inventory.Host, got status.Result, upstream postgres.LSN, sample time.Duration) (replay.Reading, error) {
@@ -233,7 +208,7 @@ func replayRow(h replay.Row) []ui.Cell {
 	if h.Target != "" && h.State != replay.NotPaused {
 		state = "at target"
 	}
-	row := ui.Row(h.Host, state, lsnText(h.Receive), lsnText(h.Replay), bytesText(h.BehindBytes), "", bytesText(h.HeldBytes), bytesText(h.FreeBytes), "", "", strings.Join(h.ResumedBy, ", "))
+	row := ui.Row(h.Host, state, lsnText(h.Receive), lsnText(h.Replay), bytesOf(h.BehindBytes), "", bytesOf(h.HeldBytes), bytesOf(h.FreeBytes), "", "", strings.Join(h.ResumedBy, ", "))
 	if h.State != replay.NotPaused {
 		row[1].Style = ui.Warn
 	}
@@ -274,11 +249,4 @@ func lsnText(l *postgres.LSN) string {
 		return ""
 	}
 	return l.String()
-}
-
-func bytesText(n *int64) string {
-	if n == nil {
-		return ""
-	}
-	return ui.Bytes(*n)
 }

@@ -76,24 +76,7 @@ func (a *app) showTraffic(ctx context.Context) error {
 	if err := a.writeTraffic(r); err != nil {
 		return err
 	}
-	return r.incomplete()
-}
-
-// incomplete is the exit code of a report that is not of all balancers.
-func (r trafficReport) incomplete() error {
-	failed := 0
-	for _, b := range r.Balancers {
-		if b.Error != "" {
-			failed++
-		}
-	}
-	switch failed {
-	case 0:
-		return nil
-	case len(r.Balancers):
-		return &exitError{class: fault.Unreachable}
-	}
-	return &exitError{class: fault.Partial}
+	return incomplete(r.Balancers, func(b balancerRead) bool { return b.Error != "" })
 }
 
 // readTraffic asks the balancers side by side: one that does not answer holds up nobody.
@@ -103,8 +86,7 @@ func (a *app) readTraffic(ctx context.Context, s *session) trafficReport {
 	for i, b := range s.inv.Traffic.Balancers {
 		wg.Go(func() {
 			out := balancerRead{Balancer: b.Name, Kind: b.Kind, Servers: []balancedServer{}}
-			bound := gatherTimeout + cmp.Or(a.set.ConnectTimeout(), b.SSH.ConnectTimeout)
-			servers, err := s.balanced(ctx, b, bound)
+			servers, err := a.balanced(ctx, s, b)
 			out.Servers = append(out.Servers, servers...)
 			if err != nil {
 				out.Error = strings.ReplaceAll(strings.TrimPrefix(err.Error(), b.Name+": "), "\n", "; ")
@@ -213,14 +195,14 @@ func balancerHint(inv *inventory.Cluster, b *inventory.Balancer, err error) stri
 }
 
 // balanced is what one balancer does.
-func (s *session) balanced(ctx context.Context, b *inventory.Balancer, bound time.Duration) ([]balancedServer, error) {
+func (a *app) balanced(ctx context.Context, s *session, b *inventory.Balancer) ([]balancedServer, error) {
 	switch b.Kind {
 	case inventory.BalancerFile:
-		return s.healthFiles(ctx, b, bound)
+		return byHealthFile(lookForFile(ctx, s.conn.pool, s.inv.Standbys(), b.Path, a.bound))
 	case inventory.BalancerPgBouncer:
-		return nil, s.console(ctx, b.Name, bound)
+		return nil, s.console(ctx, b.Name, a.bound(b.SSH))
 	}
-	h, err := s.facts(ctx, b.Name, bound)
+	h, err := s.facts(ctx, b.Name, a.bound(b.SSH))
 	if err != nil {
 		return nil, err
 	}
@@ -246,7 +228,7 @@ func (s *session) balanced(ctx context.Context, b *inventory.Balancer, bound tim
 
 // console proves that PgBouncer's console answers: without it no drain is done.
 func (s *session) console(ctx context.Context, name string, bound time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("no answer within %s", bound))
+	ctx, cancel := answering(ctx, bound)
 	defer cancel()
 	g, err := s.conn.Gatherer(ctx, name)
 	if err != nil {
@@ -264,40 +246,23 @@ func (s *session) console(ctx context.Context, name string, bound time.Duration)
 	return nil
 }
 
-// healthFiles are on the standbys: those that answer are shown.
-func (s *session) healthFiles(ctx context.Context, b *inventory.Balancer, bound time.Duration) ([]balancedServer, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, bound, fmt.Errorf("no answer within %s", bound))
-	defer cancel()
-	standbys := s.inv.Standbys()
-	found, failed := make([]*balancedServer, len(standbys)), make([]error, len(standbys))
-	var wg sync.WaitGroup
-	for i, x := range standbys {
-		if x.BalancedName() != "" {
-			wg.Go(func() { found[i], failed[i] = s.healthFile(ctx, b, x) })
-		}
-	}
-	wg.Wait()
+// byHealthFile is what a health file does with the standbys that answer.
+func byHealthFile(looks []fileLook) ([]balancedServer, error) {
 	var out []balancedServer
-	for _, x := range found {
-		if x != nil {
-			out = append(out, *x)
+	var failed []error
+	for _, x := range looks {
+		h, state := x.standby, facts.Serving
+		if x.there {
+			state = facts.Drained
+		}
+		switch {
+		case x.silent != nil:
+			failed = append(failed, x.silent)
+		case x.err != nil:
+			failed = append(failed, &fault.Error{Class: fault.ClassOf(x.err), Host: h.Name, Op: "look for " + x.file, Err: x.err})
+		default:
+			out = append(out, balancedServer{Host: h.Name, Balanced: facts.Balanced{Name: h.BalancedName(), State: state, Sessions: -1}})
 		}
 	}
 	return out, errors.Join(failed...)
-}
-
-func (s *session) healthFile(ctx context.Context, b *inventory.Balancer, x *inventory.Host) (*balancedServer, error) {
-	h, err := s.conn.Host(ctx, x.Name)
-	if err != nil {
-		return nil, err
-	}
-	there, err := host.Exists(ctx, h.Files(x.Postgres.OSUser), b.Path)
-	if err != nil {
-		return nil, &fault.Error{Class: fault.ClassOf(err), Host: x.Name, Op: "look for " + b.Path, Err: err}
-	}
-	state := facts.Serving
-	if there {
-		state = facts.Drained
-	}
-	return &balancedServer{Host: x.Name, Balanced: facts.Balanced{Name: x.BalancedName(), State: state, Sessions: -1}}, nil
 }
