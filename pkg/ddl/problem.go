@@ -69,16 +69,9 @@ func (r *reading) decode(text []byte) (string, bool) {
 	return string(text), true
 }
 
-// placeOf counts lines and characters up to a byte.
+// placeOf counts lines and characters up to a byte, both from 1.
 func placeOf(text []byte, at int) place {
 	before := text[:at]
 	start := bytes.LastIndexByte(before, '\n') + 1
 	return place{line: bytes.Count(before, []byte("\n")) + 1, col: utf8.RuneCount(before[start:]) + 1}
-}
-
-// Place is the line and the column of a byte of the file, both from 1: where the server
-// says that an error is.
-func Place(text []byte, offset int) (line, column int) {
-	p := placeOf(text, min(max(offset, 0), len(text)))
-	return p.line, p.col
 }

@@ -65,8 +65,8 @@ func TestPlaceOfAStatementIsThatOfItsFirstWord(t *testing.T) {
 		if st.Line != want[0] || st.Column != want[1] {
 			t.Errorf("statement %d at %d:%d, want %v", i+1, st.Line, st.Column, want)
 		}
-		if line, col := Place([]byte(text), st.Offset); line != want[0] || col != want[1] || !strings.HasPrefix(text[st.Offset:], st.Text) {
-			t.Errorf("offset of statement %d is that of %d:%d", i+1, line, col)
+		if at := placeOf([]byte(text), st.Offset); at != (place{line: want[0], col: want[1]}) || !strings.HasPrefix(text[st.Offset:], st.Text) {
+			t.Errorf("offset of statement %d is that of %+v", i+1, at)
 		}
 	}
 }

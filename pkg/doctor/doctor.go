@@ -192,25 +192,3 @@ func Accept(findings []Finding, ids []string) (blocking, rest []Finding, err err
 	}
 	return blocking, rest, nil
 }
-
-// Markdown is the table of all checks.
-func Markdown() string {
-	var b strings.Builder
-	b.WriteString("# Checks of `pgrepctl doctor`\n\n" +
-		"A check that *blocks* refuses the run; `--accept ID` goes on all the same. Checks read and change nothing.\n\n" +
-		"| ID | severity | looked at | what and why |\n|---|---|---|---|\n")
-	for _, c := range Checks() {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.ID, c.Severity, c.where(), strings.ReplaceAll(c.Doc, "|", "\\|"))
-	}
-	return b.String()
-}
-
-func (c Check) where() string {
-	switch {
-	case c.onSource != nil:
-		return "hosts that are copied from"
-	case c.onPair != nil:
-		return "standby and upstream"
-	}
-	return "every host"
-}

@@ -72,7 +72,7 @@ func (g gatherer) Gather(ctx context.Context) (*facts.Host, error) {
 	for _, tool := range []string{"perl", "find", "sync", "rsync", "ssh", "sh", "tail", "flock", "sftp-server", "psql", "pg_dump"} {
 		h.Machine.Tools[tool] = "/usr/bin/" + tool
 	}
-	h.Config = facts.ConfigDir{Path: m.inv.Postgres.ConfigDirectory, Exists: true, HasConfig: m.fs.Has(m.conf("postgresql.conf")), HasHBA: m.fs.Has(m.conf("pg_hba.conf"))}
+	h.Config = facts.ConfigDir{HasConfig: m.fs.Has(m.conf("postgresql.conf"))}
 	if err := m.readData(&h.Data); err != nil {
 		return nil, err
 	}
@@ -107,7 +107,6 @@ func (m *machine) readData(d *facts.DataDir) error {
 		}
 	}
 	d.Standby = m.fs.Has(m.data("standby.signal"))
-	d.HasConfig = m.fs.Has(m.data("postgresql.conf"))
 	if marker, ok := m.fs.Get(m.data(postgres.RunMarker)); ok {
 		d.State = facts.Partial
 		return json.Unmarshal([]byte(marker), &d.Marker)

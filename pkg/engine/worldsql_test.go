@@ -401,7 +401,7 @@ func (m *machine) ReplicationLogin(ctx context.Context, l host.Login) (host.Syst
 	if !admits(up.loaded["pg_hba.conf"], l.User, m.inv.Address) {
 		return host.System{}, fmt.Errorf("no pg_hba.conf entry for replication connection from host %q", m.inv.Address)
 	}
-	return host.System{ID: systemID, Timeline: 1}, nil
+	return host.System{ID: systemID}, nil
 }
 
 func admits(text, user, address string) bool {

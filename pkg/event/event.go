@@ -41,7 +41,6 @@ type Event struct {
 type Progress struct {
 	Bytes int64 `json:"bytes"`
 	Total int64 `json:"total,omitempty"` // 0: not known
-	Files int64 `json:"files,omitempty"`
 	// Rate is bytes a second, Percent rounded down, and Left the seconds that the
 	// rest takes at this rate.
 	Rate    int64 `json:"rate,omitempty"`

@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io/fs"
 	"strings"
 	"time"
 
@@ -168,7 +167,6 @@ type Server struct {
 	DataDirectory string           `json:"data_directory"`
 	ConfigFile    string           `json:"config_file"`
 	HBAFile       string           `json:"hba_file"`
-	IdentFile     string           `json:"ident_file"`
 	SSL           bool             `json:"ssl"`
 	SizeBytes     int64            `json:"size_bytes"` // of all databases, tablespaces and all
 	StartedAt     time.Time        `json:"started_at"`
@@ -247,7 +245,6 @@ type Sender struct {
 	State       string        `json:"state"`  // startup, catchup, streaming, backup, stopping
 	SyncState   string        `json:"sync_state"`
 	Sent        *postgres.LSN `json:"sent"`
-	Write       *postgres.LSN `json:"write"`
 	Flush       *postgres.LSN `json:"flush"`
 	Replay      *postgres.LSN `json:"replay"`
 	ReplayLag   *float64      `json:"replay_lag"` // seconds
@@ -300,7 +297,6 @@ type Role struct {
 	Superuser   bool         `json:"superuser"`
 	Becomes     bool         `json:"becomes"` // the session that asked may SET ROLE to it
 	Verifier    secret.Value `json:"-"`       // pg_authid.rolpassword
-	ValidUntil  *time.Time   `json:"valid_until"`
 	Expired     bool         `json:"expired"`
 }
 
@@ -345,18 +341,14 @@ const (
 type DataDir struct {
 	Path  string    `json:"path"` // symlinks resolved
 	State DataState `json:"state"`
-	// Mode and UID of the directory itself.
-	Mode fs.FileMode `json:"mode"`
-	UID  int         `json:"uid"`
+	UID   int       `json:"uid"` // owner of the directory itself
 	// PID of a live postmaster, 0 when there is none.
 	PID     int              `json:"pid"`
 	Control postgres.Control `json:"control"` // valid when State is Cluster
 	Marker  Marker           `json:"marker"`  // valid when State is Partial
 	// Standby is true when standby.signal (recovery.conf before 12) exists.
-	Standby bool `json:"standby"`
-	// HasConfig is true when postgresql.conf lies in the data directory.
-	HasConfig bool     `json:"has_config"`
-	Sample    []string `json:"sample"` // a few names in it, for messages
+	Standby bool     `json:"standby"`
+	Sample  []string `json:"sample"` // a few names in it, for messages
 	// HasData: something is in it besides what is put there before a copy
 	// begins (the marker, standby.signal, postgresql.auto.conf).
 	HasData bool `json:"has_data"`
@@ -385,12 +377,9 @@ type DataDir struct {
 // overwritten by one.
 func (d *DataDir) Overwrites() bool { return d.State == Partial && !d.Marker.WasEmpty }
 
-// ConfigDir is the directory of postgresql.conf and pg_hba.conf.
+// ConfigDir is the directory of postgresql.conf and pg_hba.conf, on disk.
 type ConfigDir struct {
-	Path      string `json:"path"`
-	Exists    bool   `json:"exists"`
-	HasConfig bool   `json:"has_config"` // postgresql.conf
-	HasHBA    bool   `json:"has_hba"`    // pg_hba.conf
+	HasConfig bool `json:"has_config"` // postgresql.conf
 }
 
 // Marker is the file pgrepctl.run in a data directory that is being copied. It

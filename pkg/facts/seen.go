@@ -146,12 +146,12 @@ func holdsPassword(f host.File) bool {
 }
 
 // sawSettings notes those that somebody gave. A conninfo or a command may hold a
-// secret; what their files say is seen there.
+// secret, and so may what looks as if: what their files say is seen there.
 func (h *Host) sawSettings(all postgres.Settings) {
 	for _, name := range all.Names() {
 		s := all[name]
 		switch {
-		case strings.Contains(name, "conninfo"), strings.Contains(name, "command"), strings.Contains(name, "passphrase"):
+		case strings.Contains(name, "conninfo"), strings.Contains(name, "command"), strings.Contains(name, "passphrase"), HoldsSecret([]byte(name + " = " + s.Value)):
 		case s.Source == "configuration file", s.Source == "command line", s.Source == "environment variable", s.Context == "postmaster":
 			h.saw("setting", name, s.Value)
 		}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 	"strings"
 )
 
@@ -149,6 +150,35 @@ type Files interface {
 	Symlink(ctx context.Context, target, path string) error
 	// Rename replaces newpath, in one step, and makes that durable.
 	Rename(ctx context.Context, oldpath, newpath string) error
+}
+
+// maxLinks is Linux's limit for symlinks in one lookup.
+const maxLinks = 40
+
+// FollowLinks gives the path at the end of a chain of symlinks, where Files.Write writes and
+// has its temporary file; the file itself may be missing. mode does not follow a symlink.
+func FollowLinks(name string, mode func(name string) (fs.FileMode, error), readLink func(name string) (string, error)) (string, error) {
+	for range maxLinks {
+		is, err := mode(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return name, nil
+		}
+		if err != nil {
+			return "", err
+		}
+		if is&fs.ModeSymlink == 0 {
+			return name, nil
+		}
+		to, err := readLink(name)
+		if err != nil {
+			return "", err
+		}
+		if !path.IsAbs(to) {
+			to = path.Join(path.Dir(name), to)
+		}
+		name = to
+	}
+	return "", errors.New("too many levels of symbolic links")
 }
 
 // Exists reports whether something has that name, whatever it is and whoever may open

@@ -101,9 +101,8 @@ type Login struct {
 
 // System is the answer to IDENTIFY_SYSTEM.
 type System struct {
-	ID       string // system identifier
-	Timeline int
-	LSN      string // flush position; from here on Login.Slot keeps WAL
+	ID  string // system identifier
+	LSN string // flush position; from here on Login.Slot keeps WAL
 }
 
 // Host is one database host, connected.

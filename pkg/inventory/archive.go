@@ -17,7 +17,6 @@ type Archive struct {
 	Shared bool
 	// Create: a bootstrap may make the directory, if its parent is there.
 	Create bool
-	Pos    Pos
 }
 
 type archiveSection struct {
@@ -48,7 +47,7 @@ func (l *archiveList) decode(d *decoder, n *yaml.Node, path string) {
 func (l *archiveList) archives() []Archive {
 	var out []Archive
 	for _, a := range l.items {
-		out = append(out, Archive{Directory: a.Directory.Value, Shared: a.Shared.Value == "true", Create: a.Create.Value == "true", Pos: a.at})
+		out = append(out, Archive{Directory: a.Directory.Value, Shared: a.Shared.Value == "true", Create: a.Create.Value == "true"})
 	}
 	return out
 }

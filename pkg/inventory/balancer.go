@@ -20,7 +20,6 @@ type Traffic struct {
 	DrainTimeout       time.Duration
 	IgnoreUsers        []string    // roles whose sessions do not count
 	Balancers          []*Balancer // in file order
-	Pos                Pos
 }
 
 // Steered: a balancer knows the standbys, and can be told, or shown by a file, to keep reads
@@ -50,7 +49,6 @@ type Balancer struct {
 	Settle time.Duration // file: how long the balancer's check may take to see it
 
 	Drain, Restore, Status []string // command
-	Pos                    Pos
 }
 
 const (
@@ -191,7 +189,7 @@ func (s *trafficSection) traffic(ssh *sshSection) Traffic {
 		return Traffic{}
 	}
 	t := Traffic{ClientsRetry: s.ClientsRetry.Value == "true", ConnectionLifetime: timeOf(s.ConnectionLifetime.Value), DrainTimeout: timeOf(s.DrainTimeout.Value),
-		IgnoreUsers: slices.Clone(s.IgnoreUsers.Values), Pos: s.at}
+		IgnoreUsers: slices.Clone(s.IgnoreUsers.Values)}
 	for _, b := range s.Balancers.items {
 		own := *ssh
 		overlay(&own, &b.SSH)
@@ -227,7 +225,7 @@ func (t *Traffic) settle(s *trafficSection) {
 func (b *balancerEntry) balancer(ssh SSH) *Balancer {
 	out := &Balancer{Name: b.name, Kind: b.Kind.Value, Address: b.Address.Value, SSH: ssh, OSUser: b.OSUser.Value, Socket: b.Socket.Value, Backend: b.Backend.Value,
 		SocketDirectory: b.SocketDirectory.Value, Port: number(b.Port.Value), ConsoleUser: b.ConsoleUser.Value, Databases: slices.Clone(b.Databases.Values),
-		Path: b.Path.Value, Drain: slices.Clone(b.Drain.Args), Restore: slices.Clone(b.Restore.Args), Status: slices.Clone(b.Status.Args), Pos: b.nameAt}
+		Path: b.Path.Value, Drain: slices.Clone(b.Drain.Args), Restore: slices.Clone(b.Restore.Args), Status: slices.Clone(b.Status.Args)}
 	if out.Address == "" && out.Kind != BalancerFile {
 		out.Address = b.name
 	}

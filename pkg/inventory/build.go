@@ -11,7 +11,6 @@ func built(file string, doc *document, drafts []*draft) *Cluster {
 	c := &Cluster{
 		Name: doc.Cluster.Value,
 		File: file,
-		Pos:  doc.Cluster.at,
 		Replication: Replication{
 			User:        doc.Replication.User.Value,
 			Password:    doc.Replication.Password.ref(),
@@ -19,7 +18,6 @@ func built(file string, doc *document, drafts []*draft) *Cluster {
 			SSLRootCert: doc.Replication.SSLRootCert.Value,
 			Binding:     doc.Replication.Binding.Value,
 			Slots:       doc.Replication.Slots.Value == "true",
-			Pos:         doc.Replication.at,
 		},
 	}
 	c.Traffic = doc.Traffic.traffic(&doc.SSH)

@@ -44,7 +44,6 @@ type Cluster struct {
 	// them no longer; none, one or two, in the order in which they are tried.
 	Archives []Archive
 	File     string
-	Pos      Pos
 }
 
 // Host is one PostgreSQL server. Postgres and SSH are its own: defaults and
@@ -146,7 +145,6 @@ type Replication struct {
 	// Synchronous is how many of the synchronous standbys a commit waits for;
 	// zero when no host is one.
 	Synchronous SyncRule
-	Pos         Pos
 }
 
 // SSH is how a host is reached. Paths are on the machine that runs pgrepctl

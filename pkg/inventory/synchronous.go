@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
 // SyncRule is how many synchronous standbys a commit waits for.
@@ -99,12 +101,31 @@ func (c *checker) synchronous() {
 		c.add(rule.at, "replication.synchronous", "give one: synchronous: true", "no host is synchronous")
 	case want.Number > number:
 		c.add(rule.at, "replication.synchronous", "", "commits would wait for %d synchronous hosts, and there are %d", want.Number, number)
-	case want.Any:
-		for _, d := range c.drafts {
-			if d.pg.Version.Value == "9.6" {
-				c.add(rule.at, "replication.synchronous", "write "+strings.Replace(rule.Value, "any", "first", 1), "any is new in PostgreSQL 10")
-				return
+	default:
+		c.syncWords(want)
+	}
+}
+
+// syncWords refuses a rule that one of the hosts, which may be the primary some day, could
+// not be told: ANY came with 10, and with 9.6 that more than one is waited for.
+func (c *checker) syncWords(want SyncRule) {
+	rule := &c.doc.Replication.Synchronous
+	for _, d := range c.drafts {
+		v, err := postgres.ParseVersion(d.pg.Version.Value)
+		if err != nil {
+			continue // which is a problem of its own
+		}
+		switch one := !v.AtLeast(9, 6); {
+		case want.Any && !v.AtLeast(10):
+			instead := strings.Replace(rule.Value, "any", "first", 1)
+			if one {
+				instead = SyncRule{Number: 1}.String()
 			}
+			c.add(rule.at, "replication.synchronous", "write "+instead, "any is new in PostgreSQL 10")
+			return
+		case want.Number > 1 && one:
+			c.add(rule.at, "replication.synchronous", "write "+SyncRule{Number: 1}.String(), "more than one synchronous standby is new in PostgreSQL 9.6")
+			return
 		}
 	}
 }

@@ -43,7 +43,6 @@ type Node struct {
 	Step    steps.Step
 	Bracket steps.Bracket
 	Body    []Node
-	Pos     inventory.Pos
 	// Standby is the host that the node is about, where a group goes through
 	// standbys: `each:` with a `do:` and no kind. Else it is that of the plan.
 	Standby *inventory.Host
@@ -255,7 +254,7 @@ func (l *loader) node(item *yaml.Node, id string, each *inventory.Host) (Node, b
 		l.add(kindKey, "step "+id, fmt.Sprintf("unknown kind %q", kindKey.Value), fault.DidYouMean(kindKey.Value, names))
 		return Node{}, false
 	}
-	n := Node{Kind: kindKey.Value, Pos: inventory.Pos{File: l.path, Line: kindKey.Line, Col: kindKey.Column}}
+	n := Node{Kind: kindKey.Value}
 	n.Host = l.at(item, id, each)
 	if n.Host == nil {
 		return Node{}, false

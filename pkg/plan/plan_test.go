@@ -90,7 +90,7 @@ func tree(nodes []plan.Node, indent string) string {
 		if n.Bracket != nil {
 			params = n.Bracket
 		}
-		fmt.Fprintf(&b, "%s%s %s at %s %+v\n", indent, n.ID, n.Kind, n.Pos, params)
+		fmt.Fprintf(&b, "%s%s %s %+v\n", indent, n.ID, n.Kind, params)
 		b.WriteString(tree(n.Body, indent+"  "))
 	}
 	return b.String()

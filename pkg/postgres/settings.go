@@ -15,11 +15,9 @@ type Setting struct {
 	Context        string `json:"context"`
 	Vartype        string `json:"vartype"` // bool, integer, real, enum, string
 	Source         string `json:"source"`
-	SourceFile     string `json:"sourcefile"` // empty to those who may not see it
-	SourceLine     int    `json:"sourceline"`
-	PendingRestart bool   `json:"pending_restart"`
+	SourceFile     string `json:"sourcefile"`      // empty to those who may not see it
+	PendingRestart bool   `json:"pending_restart"` // the files hold another value; never on 9.4, which cannot tell
 	BootValue      string `json:"boot_val"`
-	ResetValue     string `json:"reset_val"`
 }
 
 // Settings are the settings of one server by name, spelled as pg_settings does.
@@ -54,18 +52,6 @@ func (s Settings) Names() []string {
 		out = append(out, n)
 	}
 	sort.Strings(out)
-	return out
-}
-
-// PendingRestart names the settings whose files hold a value that only a
-// restart will bring in, in order. Always empty on 9.4, which cannot tell.
-func (s Settings) PendingRestart() []string {
-	var out []string
-	for _, n := range s.Names() {
-		if s[n].PendingRestart {
-			out = append(out, n)
-		}
-	}
 	return out
 }
 

@@ -65,9 +65,10 @@ func ParseSyncStandbys(value string) (SyncStandbys, error) {
 }
 
 // SyncStandbys is a value in the words of this version: FIRST and ANY are new in 10,
-// before which a number alone means the first ones.
+// before which a number alone means the first ones. The number is new in 9.6; before, a
+// commit waits for one of the list, and an inventory that says more is refused.
 func (v Version) SyncStandbys(quorum bool, num int, names []string) SyncStandbys {
-	s := SyncStandbys{Any: quorum, Num: num, Names: names}
+	s := SyncStandbys{Any: quorum, Num: num, Names: names, bare: !v.AtLeast(9, 6)}
 	switch {
 	case !v.AtLeast(10):
 	case quorum:

@@ -66,13 +66,14 @@ func TestSyncStandbysAreWrittenInTheWordsOfTheVersion(t *testing.T) {
 	if err != nil || !back.Any || back.Num != 2 || !slices.Equal(back.Names, names) {
 		t.Errorf("%+v, %v", back, err)
 	}
-	old, err := ParseVersion("9.6")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for v, want := range map[Version]string{MakeVersion(10, 1): "FIRST 1 (pg2, pg3)", old: "1 (pg2, pg3)"} {
-		if got := v.SyncStandbys(false, 1, []string{"pg2", "pg3"}).String(); got != want {
-			t.Errorf("%s: %s, want %s", v, got, want)
+	for version, want := range map[string]string{"10": "FIRST 1 (pg2, pg3)", "9.6": "1 (pg2, pg3)", "9.5": "pg2, pg3", "9.4": "pg2, pg3"} {
+		v, err := ParseVersion(version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := v.SyncStandbys(false, 1, []string{"pg2", "pg3"}).String()
+		if back, err := ParseSyncStandbys(got); got != want || err != nil || back.Num != 1 || !slices.Equal(back.Names, []string{"pg2", "pg3"}) {
+			t.Errorf("%s: %s, want %s; %+v, %v", version, got, want, back, err)
 		}
 	}
 }

@@ -93,9 +93,9 @@ func (v Version) WALReceiver() string {
 // SettingsQuery selects pg_settings with the columns of Setting.
 func (v Version) SettingsQuery() string {
 	return selectFrom("pg_settings", "name",
-		"name", "setting", "unit", "context", "vartype", "source", "sourcefile", "sourceline",
+		"name", "setting", "unit", "context", "vartype", "source", "sourcefile",
 		column("pending_restart", since(v.FileSettings(), "pending_restart", "false")),
-		"boot_val", "reset_val")
+		"boot_val")
 }
 
 // FileSettingsQuery selects what the configuration files say now, with their

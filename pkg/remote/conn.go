@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"slices"
 	"strings"
 	"sync"
 
@@ -19,7 +18,7 @@ type Conn struct {
 	client   *ssh.Client
 	user     string
 	hostKey  string
-	warnings []string
+	warnings []string // what was odd while connecting, such as corrupt lines in known_hosts
 
 	slots chan struct{} // one token for each running session
 	lost  chan struct{}
@@ -65,10 +64,6 @@ func (c *Conn) User() string { return c.user }
 // HostKey is the verified host key, as "ssh-ed25519 AAAA…". Of a host
 // certificate it is the certified key.
 func (c *Conn) HostKey() string { return c.hostKey }
-
-// Warnings are what was odd while connecting, such as corrupt lines in
-// known_hosts.
-func (c *Conn) Warnings() []string { return slices.Clone(c.warnings) }
 
 // Lost is closed when the connection has ended.
 func (c *Conn) Lost() <-chan struct{} { return c.lost }

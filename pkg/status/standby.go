@@ -205,7 +205,7 @@ func (r *Row) limits(cl *inventory.Cluster, h *inventory.Host, f *facts.Host, al
 	if p == nil || !p.Server.Running || p.Name == h.Name {
 		return
 	}
-	for _, name := range []string{"max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions", "max_locks_per_transaction"} {
+	for _, name := range f.Server.Version.StandbyParameters() {
 		here, known := f.Server.Limits[name]
 		there, asked := p.Server.Limits[name]
 		if !known || !asked || here >= there {

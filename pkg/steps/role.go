@@ -3,6 +3,7 @@ package steps
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -16,10 +17,18 @@ import (
 // Role makes the replication role.
 type Role struct {
 	Name        string `yaml:"name"`        // of the role; its password is the inventory's replication.password
-	Replication bool   `yaml:"replication"` // it has the attribute REPLICATION
+	Replication bool   `yaml:"replication"` // must be true: it has the attribute REPLICATION
 }
 
 var _ Step = (*Role)(nil)
+
+// Validate is called when a plan file is read.
+func (s *Role) Validate() error {
+	if !s.Replication {
+		return errors.New("say replication: true: a role without it is not made here")
+	}
+	return postgres.ValidRoleName(s.Name)
+}
 
 // Plan compares the role with what is wanted. An existing role's password is
 // never changed: other standbys may log in with it.
@@ -43,7 +52,7 @@ func (s *Role) Plan(ctx context.Context, in In) (Planned, error) {
 		return Planned{}, fault.Refuse(in.Self.Name, "put the role's password into the inventory; or, to change it, first on "+in.Self.Name+" (\\password "+s.Name+" in psql; standbys that stream stay logged in), then in the inventory, then: pgrepctl apply",
 			fmt.Errorf("role %s exists with another password than the inventory's", s.Name))
 	}
-	if role.Login && (role.Replication || role.Superuser || !s.Replication) {
+	if role.Login && (role.Replication || role.Superuser) {
 		return noop("role %s exists and may replicate", s.Name), nil
 	}
 	return s.alter(in, role)
@@ -92,7 +101,7 @@ func (s *Role) alter(in In, role facts.Role) (Planned, error) {
 	if !role.Login {
 		add, drop = append(add, "LOGIN"), append(drop, "NOLOGIN")
 	}
-	if !role.Replication && !role.Superuser && s.Replication {
+	if !role.Replication && !role.Superuser {
 		add, drop = append(add, "REPLICATION"), append(drop, "NOREPLICATION")
 	}
 	after := role
@@ -107,8 +116,6 @@ func (s *Role) alter(in In, role facts.Role) (Planned, error) {
 	}}}, nil
 }
 
-const scramIterations = 4096 // PostgreSQL's own default (SCRAM_SHA_256_DEFAULT_ITERATIONS)
-
 func (s *Role) verifier(v postgres.Version, pw secret.Value) (string, error) {
 	if pw.IsZero() {
 		return "", nil
@@ -117,11 +124,11 @@ func (s *Role) verifier(v postgres.Version, pw secret.Value) (string, error) {
 	if v.PasswordHash() != postgres.SCRAMSHA256 {
 		return postgres.MD5Verifier(s.Name, pw), nil
 	}
-	salt := make([]byte, 16)
+	salt := make([]byte, postgres.SCRAMSaltLen)
 	if _, err := rand.Read(salt); err != nil {
 		return "", fmt.Errorf("make a salt: %w", err)
 	}
-	out, err := postgres.SCRAMVerifier(pw, salt, scramIterations)
+	out, err := postgres.SCRAMVerifier(pw, salt, postgres.SCRAMIterations)
 	if err != nil {
 		return "", fmt.Errorf("compute the verifier: %w", err)
 	}

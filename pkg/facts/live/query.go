@@ -27,7 +27,6 @@ func stateQuery(v postgres.Version) string {
 		"current_setting('data_directory') as data_directory",
 		"current_setting('config_file') as config_file",
 		"current_setting('hba_file') as hba_file",
-		"current_setting('ident_file') as ident_file",
 		"current_setting('ssl')::bool as ssl",
 		"pg_postmaster_start_time() as started_at",
 		rows(slots(v, upTo(v, v.CurrentWAL()))) + " as slots",
@@ -47,12 +46,8 @@ func stateQuery(v postgres.Version) string {
 // limits are the settings that a standby must not have lower than its primary, as
 // the server runs with them.
 func limits(v postgres.Version) string {
-	names := []string{"max_connections", "max_worker_processes", "max_prepared_transactions", "max_locks_per_transaction"}
-	if v.AtLeast(12) {
-		names = append(names, "max_wal_senders")
-	}
 	var pairs []string
-	for _, n := range names {
+	for _, n := range v.StandbyParameters() {
 		pairs = append(pairs, "'"+n+"', current_setting('"+n+"')::int")
 	}
 	return "json_build_object(" + strings.Join(pairs, ", ") + ")"
@@ -89,7 +84,7 @@ func slots(v postgres.Version, here string) string {
 func senders(v postgres.Version) string {
 	return "select pid, coalesce(usename, '') as \"user\", coalesce(application_name, '') as application," +
 		" coalesce(client_addr, '') as client, coalesce(state, '') as state, coalesce(sync_state, '') as sync_state," +
-		" sent_lsn as sent, write_lsn as write, flush_lsn as flush, replay_lsn as replay, replay_lag," +
+		" sent_lsn as sent, flush_lsn as flush, replay_lsn as replay, replay_lag," +
 		" extract(epoch from clock_timestamp() - reply_time::timestamptz)::float8 as reply_age" +
 		" from (" + v.WALSenders() + ") s"
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"regexp"
 	"slices"
@@ -58,8 +57,7 @@ func parseScan(r record, pg inventory.Postgres) (*scan, error) {
 	s := &scan{clock: parseClock(r.get("clock")), portInUse: r.has("port_in_use"), tmpfs: r.get("tmpfs")}
 	df := parseDF(r.get("df"))
 	s.free, s.total = df.free, df.total
-	s.config = facts.ConfigDir{Path: pg.ConfigDirectory, Exists: r.has("config_dir"),
-		HasConfig: r.has("config_main"), HasHBA: r.has("config_hba")}
+	s.config = facts.ConfigDir{HasConfig: r.has("config_main")}
 	s.binaries = parseBinaries(r, pg.Version)
 
 	uid, err := strconv.Atoi(r.get("uid"))
@@ -83,7 +81,7 @@ func parseScan(r record, pg inventory.Postgres) (*scan, error) {
 
 func parseData(r record, pg inventory.Postgres, df space) (facts.DataDir, error) {
 	d := facts.DataDir{Path: realPath(pg.DataDirectory, r.get("near"), r.get("near_real"))}
-	d.Mode, d.UID, d.Inode = parseStat(r.get("stat"))
+	d.UID, d.Inode = parseStat(r.get("stat"))
 	d.Sample = slices.Clone(r.values["name"])
 	slices.Sort(d.Sample)
 	d.HasData = slices.ContainsFunc(d.Sample, isData)
@@ -103,7 +101,6 @@ func parseData(r record, pg inventory.Postgres, df space) (facts.DataDir, error)
 	}
 	d.MountPoint = df.mount != "" && df.mount == d.Path
 	d.Version = strings.TrimSpace(r.get("file:PG_VERSION"))
-	d.HasConfig = r.has("main_config")
 	d.HistoryOf, d.History = parseHistory(r)
 	d.Standby = isStandby(r, d.Version, pg.Version)
 	if d.Standby {
@@ -191,17 +188,16 @@ func realPath(dir, near, nearReal string) string {
 	return path.Join(nearReal, rest)
 }
 
-func parseStat(s string) (mode fs.FileMode, uid int, inode string) {
+func parseStat(s string) (uid int, inode string) {
 	f := strings.Fields(s)
-	if len(f) != 3 {
-		return 0, -1, ""
+	if len(f) != 2 {
+		return -1, ""
 	}
-	m, err1 := strconv.ParseUint(f[0], 8, 16)
-	uid, err2 := strconv.Atoi(f[1])
-	if err1 != nil || err2 != nil {
-		return 0, -1, ""
+	uid, err := strconv.Atoi(f[0])
+	if err != nil {
+		return -1, ""
 	}
-	return fs.FileMode(m).Perm(), uid, f[2]
+	return uid, f[1]
 }
 
 func parseMarker(s string) (facts.Marker, error) {

@@ -31,7 +31,7 @@ kv df "$(df -Pk "$near" 2>/dev/null)"
 
 if cd -P "$dir" 2>/dev/null; then
 	real=$PWD
-	kv stat "$(stat -c '%a %u %d:%i' . 2>/dev/null)"
+	kv stat "$(stat -c '%u %d:%i' . 2>/dev/null)"
 	if [ -r . ]; then kv kind directory; else kv kind unreadable; fi
 	n=0
 	for f in * .[!.]* ..?*; do
@@ -53,12 +53,11 @@ if cd -P "$dir" 2>/dev/null; then
 	[ -f standby.signal ] && kv standby_signal yes
 	[ -f recovery.conf ] && grep -Eiqs "^[[:space:]]*standby_mode[[:space:]]*[= ][[:space:]]*'?(on|t|tr|tru|true|y|ye|yes|1)'?[[:space:]]*(#|\$)" recovery.conf && kv recovery_conf yes &&
 		kv primary_slot "$(grep -Ei '^[[:space:]]*primary_slot_name' recovery.conf 2>/dev/null)"
-	[ -f postgresql.conf ] && kv main_config yes
 	h=
 	for f in pg_wal/*.history pg_xlog/*.history; do [ -f "$f" ] && h=$f; done
 	[ -n "$h" ] && [ -r "$h" ] && kv history "$h" && kv "file:$h" "$(dd if="$h" bs=65536 count=1 2>/dev/null)"
 	cd /
-elif [ -d "$dir" ]; then kv kind unreadable; kv stat "$(stat -c '%a %u %d:%i' "$dir" 2>/dev/null)"
+elif [ -d "$dir" ]; then kv kind unreadable; kv stat "$(stat -c '%u %d:%i' "$dir" 2>/dev/null)"
 elif [ -e "$dir" ] || [ -L "$dir" ]; then kv kind other
 else kv kind absent
 fi
@@ -111,9 +110,7 @@ for d in "$sock" "$where" /var/run/postgresql /run/postgresql /tmp; do
 done
 grep -Eqs ":$hex [0-9A-F]+:0000 0A " /proc/net/tcp /proc/net/tcp6 && kv port_in_use yes
 
-[ -d "$conf" ] && kv config_dir yes
 [ -f "$conf/postgresql.conf" ] && kv config_main yes
-[ -f "$conf/pg_hba.conf" ] && kv config_hba yes
 
 mounts=$(grep ' tmpfs ' /proc/mounts 2>/dev/null)
 for d in /dev/shm /run/shm "/run/user/$uid"; do

@@ -3,7 +3,6 @@ package live
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
@@ -44,26 +43,23 @@ func (g *Gatherer) Settings(ctx context.Context) (postgres.Settings, error) {
 }
 
 type roleRow struct {
-	Name        string     `json:"name"`
-	Login       bool       `json:"login"`
-	Replication bool       `json:"replication"`
-	Superuser   bool       `json:"superuser"`
-	Becomes     bool       `json:"becomes"`
-	Verifier    *string    `json:"verifier"`
-	ValidUntil  *time.Time `json:"valid_until"`
-	Expired     bool       `json:"expired"`
+	Name        string  `json:"name"`
+	Login       bool    `json:"login"`
+	Replication bool    `json:"replication"`
+	Superuser   bool    `json:"superuser"`
+	Becomes     bool    `json:"becomes"`
+	Verifier    *string `json:"verifier"`
+	Expired     bool    `json:"expired"`
 }
 
-// roleQuery reads one role. 'infinity' is a date that JSON and Go do not have,
-// and means what no date means.
+// roleQuery reads one role.
 func roleQuery(table, verifier string, v postgres.Version) string {
 	become := "MEMBER"
 	if v.AtLeast(16) { // where a membership may be without it
 		become = "SET"
 	}
 	return "select rolname as name, rolcanlogin as login, rolreplication as replication, rolsuper as superuser, pg_has_role(oid, '" + become + "') as becomes, " +
-		verifier + " as verifier, case when isfinite(rolvaliduntil) then rolvaliduntil end as valid_until," +
-		" coalesce(rolvaliduntil < now(), false) as expired from " + table + " where rolname = $1"
+		verifier + " as verifier, coalesce(rolvaliduntil < now(), false) as expired from " + table + " where rolname = $1"
 }
 
 // Role reads a role with its password verifier; without the verifier when the
@@ -85,7 +81,7 @@ func (g *Gatherer) Role(ctx context.Context, name string) (facts.Role, error) {
 	}
 	r := rows[0]
 	out := facts.Role{Name: r.Name, Exists: true, Login: r.Login, Replication: r.Replication,
-		Superuser: r.Superuser, Becomes: r.Becomes, ValidUntil: r.ValidUntil, Expired: r.Expired}
+		Superuser: r.Superuser, Becomes: r.Becomes, Expired: r.Expired}
 	if r.Verifier != nil {
 		out.Verifier = secret.New(*r.Verifier)
 	}

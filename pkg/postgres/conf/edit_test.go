@@ -53,7 +53,7 @@ func TestSetChangesOnlyTheValueOnTheLineThatCounts(t *testing.T) {
 			if !ok || got.Value != tt.value {
 				t.Errorf("Get = %+v, %v", got, ok)
 			}
-			if diff := cmp.Diff(f.All(), Parse(f.Bytes()).All()); diff != "" {
+			if diff := cmp.Diff(f.all(), Parse(f.Bytes()).all()); diff != "" {
 				t.Errorf("the file in memory is not the file on disk: %s", diff)
 			}
 		})

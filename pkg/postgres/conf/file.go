@@ -6,10 +6,7 @@
 // answers what the server would see. Nothing here touches a file or a host.
 package conf
 
-import (
-	"bytes"
-	"fmt"
-)
+import "bytes"
 
 // Setting is one line that gives a parameter a value.
 type Setting struct {
@@ -35,18 +32,6 @@ type Include struct {
 	Line int
 }
 
-// LineError is a line that the server refuses as a syntax error. One such line
-// makes it ignore the whole configuration on reload, and refuse to start.
-type LineError struct {
-	Line   int
-	Text   string // the line without its line ending
-	Reason string
-}
-
-func (e LineError) Error() string {
-	return fmt.Sprintf("line %d: %s: %q", e.Line, e.Reason, e.Text)
-}
-
 // File is one configuration file.
 type File struct {
 	lines []line
@@ -58,7 +43,7 @@ const (
 	blank lineKind = iota // empty, or only a comment
 	setting
 	include
-	malformed
+	malformed // the server refuses it: on reload it ignores the whole configuration then, and does not start
 )
 
 // line is one line of the file. Its text is kept as it was read.
@@ -70,11 +55,10 @@ type line struct {
 	nameEnd  int // offsets in raw
 	valStart int
 	valEnd   int
-	reason   string // of a malformed line
 }
 
-// Parse reads a file. It accepts every input; what the server would refuse is
-// reported by Errors.
+// Parse reads a file. It accepts every input, and keeps lines that the server would
+// refuse.
 func Parse(b []byte) *File {
 	f := &File{}
 	for _, raw := range bytes.SplitAfter(b, []byte("\n")) {
@@ -88,7 +72,7 @@ func Parse(b []byte) *File {
 // parseLine follows the loop of ParseConfigFp: name, an optional equals sign,
 // value, end of line.
 func parseLine(raw []byte) line {
-	l := line{raw: raw}
+	l, refused := line{raw: raw}, line{raw: raw, kind: malformed}
 	text := bytes.TrimSuffix(raw, []byte("\n"))
 
 	t := scan(text, 0)
@@ -96,7 +80,7 @@ func parseLine(raw []byte) line {
 		return l
 	}
 	if t.class != ident && t.class != qualified {
-		return l.refuse(text, t)
+		return refused
 	}
 	l.name, l.nameEnd = string(text[t.start:t.end]), t.end
 
@@ -109,12 +93,12 @@ func parseLine(raw []byte) line {
 	case ident, integer, real, unquoted:
 		l.value = string(text[t.start:t.end])
 	default:
-		return l.refuse(text, t)
+		return refused
 	}
 	l.valStart, l.valEnd = t.start, t.end
 
 	if t = scan(text, t.end); t.class != end {
-		return l.refuse(text, t)
+		return refused
 	}
 	l.kind = setting
 	switch IncludeKind(foldName(l.name)) {
@@ -122,14 +106,6 @@ func parseLine(raw []byte) line {
 		l.kind = include
 	}
 	return l
-}
-
-func (l line) refuse(text []byte, t token) line {
-	reason := "syntax error near end of line"
-	if t.class != end {
-		reason = fmt.Sprintf("syntax error near token %q", text[t.start:t.end])
-	}
-	return line{raw: l.raw, kind: malformed, reason: reason}
 }
 
 // Bytes returns the file. Without an edit it is what Parse was given.
@@ -149,41 +125,6 @@ func (f *File) Get(name string) (Setting, bool) {
 		return Setting{}, false
 	}
 	return f.setting(i), true
-}
-
-// All returns every setting in file order, those that a later line overrides
-// included.
-func (f *File) All() []Setting {
-	var all []Setting
-	for i, l := range f.lines {
-		if l.kind == setting {
-			all = append(all, f.setting(i))
-		}
-	}
-	return all
-}
-
-// Includes returns the include directives in file order.
-func (f *File) Includes() []Include {
-	var all []Include
-	for i, l := range f.lines {
-		if l.kind == include {
-			all = append(all, Include{IncludeKind(foldName(l.name)), l.value, i + 1})
-		}
-	}
-	return all
-}
-
-// Errors returns the lines that the server would refuse.
-func (f *File) Errors() []LineError {
-	var all []LineError
-	for i, l := range f.lines {
-		if l.kind == malformed {
-			text := string(bytes.TrimRight(l.raw, "\r\n"))
-			all = append(all, LineError{i + 1, text, l.reason})
-		}
-	}
-	return all
 }
 
 func (f *File) setting(i int) Setting {

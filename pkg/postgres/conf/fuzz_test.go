@@ -36,7 +36,7 @@ func FuzzParseRoundTrip(f *testing.F) {
 		if got := file.Bytes(); !bytes.Equal(got, b) {
 			t.Fatalf("%q came back as %q", b, got)
 		}
-		for _, s := range file.All() {
+		for _, s := range file.all() {
 			if last, ok := file.Get(s.Name); !ok || last.Line < s.Line {
 				t.Fatalf("%q: Get(%q) = %+v, %v", b, s.Name, last, ok)
 			}
@@ -63,7 +63,7 @@ func FuzzSetThenGet(f *testing.F) {
 			t.Fatalf("value %q was taken", value)
 		}
 		after := Parse(file.Bytes())
-		if diff := cmp.Diff(after.All(), file.All()); diff != "" {
+		if diff := cmp.Diff(after.all(), file.all()); diff != "" {
 			t.Fatalf("memory and disk differ: %s", diff)
 		}
 		got, ok := after.Get(name)
@@ -72,7 +72,7 @@ func FuzzSetThenGet(f *testing.F) {
 		}
 
 		// Every other line says what it said.
-		want := before.All()
+		want := before.all()
 		if old, had := before.Get(name); had {
 			for i := range want {
 				if want[i].Line == old.Line {
@@ -82,14 +82,14 @@ func FuzzSetThenGet(f *testing.F) {
 		} else {
 			want = append(want, Setting{name, value, len(after.lines)})
 		}
-		if diff := cmp.Diff(want, after.All()); diff != "" {
+		if diff := cmp.Diff(want, after.all()); diff != "" {
 			t.Fatalf("%q: set %q = %q changed other settings: %s", b, name, value, diff)
 		}
-		if diff := cmp.Diff(before.Includes(), after.Includes()); diff != "" {
+		if diff := cmp.Diff(before.includes(), after.includes()); diff != "" {
 			t.Fatalf("includes changed: %s", diff)
 		}
-		if len(before.Errors()) != len(after.Errors()) {
-			t.Fatalf("errors changed: %v, %v", before.Errors(), after.Errors())
+		if diff := cmp.Diff(before.refused(), after.refused()); diff != "" {
+			t.Fatalf("what the server refuses changed: %s", diff)
 		}
 
 		once := file.Bytes()

@@ -40,7 +40,7 @@ func TestEveryLineIsReadAsTheServerReadsIt(t *testing.T) {
 			}
 		}
 		got := Parse(text)
-		all, bad := got.All(), got.Errors()
+		all, bad := got.all(), got.refused()
 		result := "blank"
 		switch {
 		case len(bad) == 1:

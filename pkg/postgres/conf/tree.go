@@ -18,14 +18,6 @@ type Source struct {
 	Data []byte
 }
 
-// SourceError is a line that the server would refuse, and the file that holds it.
-type SourceError struct {
-	Path string
-	LineError
-}
-
-func (e SourceError) Error() string { return e.Path + ": " + e.LineError.Error() }
-
 // IncludeError is an include directive that makes the server give up.
 type IncludeError struct {
 	File string // path of the file that holds the directive
@@ -242,17 +234,6 @@ func (t *Tree) Files() []Source {
 	var all []Source
 	for _, p := range t.order {
 		all = append(all, Source{p, t.files[p].Bytes()})
-	}
-	return all
-}
-
-// Errors returns the lines that the server would refuse, over all files.
-func (t *Tree) Errors() []SourceError {
-	var all []SourceError
-	for _, p := range t.order {
-		for _, e := range t.files[p].Errors() {
-			all = append(all, SourceError{p, e})
-		}
 	}
 	return all
 }

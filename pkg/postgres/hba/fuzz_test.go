@@ -40,10 +40,10 @@ func FuzzParseRoundTrip(f *testing.F) {
 			if relate(r, r) != full {
 				t.Fatalf("%+v does not match itself", r)
 			}
-			if _, err := Format(r); err != nil {
+			if _, err := format(r, ""); err != nil {
 				continue // a host name that the server reads, and we would not write
 			}
-			text, _ := Format(r)
+			text, _ := format(r, "")
 			if back := rule(t, text); !sameRule(back, r) {
 				t.Fatalf("%+v came back as %+v", r, back)
 			}

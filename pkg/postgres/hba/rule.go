@@ -28,12 +28,8 @@ type Rule struct {
 	Line int
 }
 
-// Format spells the rule as one line without a line ending, quoting what must
+// format spells the rule as one line without a line ending, quoting what must
 // be. It refuses a rule that the server would not read back as it is.
-func Format(r Rule) (string, error) {
-	return format(r, "")
-}
-
 func format(r Rule, comment string) (string, error) {
 	if err := checkText(r, comment); err != nil {
 		return "", err

@@ -38,7 +38,7 @@ func TestFormatQuotesWhatWouldMeanSomethingElse(t *testing.T) {
 		"include":     "include",
 	} {
 		r := Rule{Type: "local", Databases: []Token{{Value: "all"}}, Users: []Token{name(t, user)}, Method: "md5"}
-		got, err := Format(r)
+		got, err := format(r, "")
 		if err != nil || strings.Join(strings.Fields(got), " ") != strings.Join(strings.Fields("local all "+want+" md5"), " ") {
 			t.Errorf("%q: %s, %v", user, got, err)
 		}
@@ -61,7 +61,7 @@ func TestFormatKeepsTheMeaningOfSpecialWords(t *testing.T) {
 		`local   all             all             peer`,
 	} {
 		want := strings.Join(strings.Fields(text), " ")
-		got, err := Format(rule(t, text))
+		got, err := format(rule(t, text), "")
 		if err != nil || strings.Join(strings.Fields(got), " ") != want {
 			t.Errorf("%s, %v; not %s", got, err, want)
 		}
@@ -76,7 +76,7 @@ func TestFormatRefusesWhatTheServerWouldNotReadBack(t *testing.T) {
 			Address: "10.0.0.1/32", Method: "scram-sha-256",
 		}
 	}
-	if _, err := Format(good()); err != nil {
+	if _, err := format(good(), ""); err != nil {
 		t.Fatal(err)
 	}
 	for what, change := range map[string]func(*Rule){
@@ -113,7 +113,7 @@ func TestFormatRefusesWhatTheServerWouldNotReadBack(t *testing.T) {
 	} {
 		r := good()
 		change(&r)
-		if got, err := Format(r); err == nil {
+		if got, err := format(r, ""); err == nil {
 			t.Errorf("%s: %q", what, got)
 		}
 		f := Parse([]byte("# x\n"))

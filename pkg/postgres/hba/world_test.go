@@ -243,7 +243,7 @@ func TestEnsureKeepsItsPromiseInAWorldWhereEverythingIsKnown(t *testing.T) {
 	for range 1000 {
 		var text bytes.Buffer
 		for range random.IntN(5) {
-			line, err := Format(randomRule(random))
+			line, err := format(randomRule(random), "")
 			if err != nil {
 				t.Fatal(err)
 			}
