@@ -15,6 +15,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/plan"
+	"github.com/pgrepctl/pgrepctl/pkg/steps"
 )
 
 // retirement is what the user asked for.
@@ -116,23 +117,71 @@ func (a *app) retirePlan(inv *inventory.Cluster, h *inventory.Host, r retirement
 }
 
 // explain adds the way round hosts that do not answer. There is none round the primary,
-// which has the lock.
+// which has the lock, and none round one that is to be re-pointed, unless its upstream is
+// lost anyway.
 func (r retirement) explain(inv *inventory.Cluster, err error) error {
 	names := away(inv, err)
 	if len(names) == 0 || fault.ClassOf(err) != fault.Unreachable || slices.Contains(names, inv.Primary().Name) {
 		return err
 	}
-	others := slices.DeleteFunc(names, func(name string) bool { return name == r.host })
-	without := strings.Join(append(slices.Clone(r.without), others...), ",")
-	switch lost := len(others) < len(names); {
-	case lost && r.gone:
-		return err
-	case lost && without == "":
-		return wayRound(err, "if it is lost for good: pgrepctl standby retire "+r.host+" --gone")
-	case lost:
-		return wayRound(err, "if "+r.host+" is lost for good: pgrepctl standby retire "+r.host+" --gone --without "+without)
+	var below, others []string
+	lost := false
+	for _, name := range names {
+		switch h, ok := inv.Host(name); {
+		case name == r.host:
+			lost = true
+		case ok && h.UpstreamName == r.host:
+			below = append(below, name)
+		default:
+			others = append(others, name)
+		}
 	}
-	return wayRound(err, "to leave out what may be on "+strings.Join(others, ", ")+": the same command with --without "+without)
+	if lost && r.gone {
+		return err
+	}
+	var hints []string
+	without := strings.Join(slices.Concat(r.without, others), ",")
+	switch {
+	case lost && without == "":
+		hints = append(hints, "if "+r.itself(names)+" is lost for good: pgrepctl standby retire "+r.host+" --gone")
+	case lost:
+		hints = append(hints, "if "+r.host+" is lost for good: pgrepctl standby retire "+r.host+" --gone --without "+without)
+	case len(others) > 0:
+		hints = append(hints, "to leave out what may be on "+strings.Join(others, ", ")+": the same command with --without "+without)
+	}
+	if len(below) > 0 {
+		hints = append(hints, r.belowAway(below, others, lost))
+	}
+	return wayRound(err, strings.Join(hints, "; "))
+}
+
+// itself is what a hint calls the host: its name, where an error is about others too.
+func (r retirement) itself(names []string) string {
+	if len(names) == 1 {
+		return "it"
+	}
+	return r.host
+}
+
+// belowAway is what to do about hosts that stream from the one that goes, and do not answer.
+// To retire one of them first, that one has to answer.
+func (r retirement) belowAway(names, others []string, lost bool) string {
+	list := strings.Join(names, ", ")
+	stream := "streams"
+	if len(names) > 1 {
+		stream = "stream"
+	}
+	text := list + " " + stream + " from " + r.host + " in the inventory, and would be cut off: let " + list + " be reached first"
+	if r.gone { // and so they receive nothing already
+		return text + "; if that cannot be: the same command with --without " + strings.Join(slices.Concat(r.without, others, names), ",") + ", which leaves " + list + " set to " + r.host
+	}
+	for _, name := range names {
+		if lost {
+			break
+		}
+		text += "; if " + name + " is lost for good, first: pgrepctl standby retire " + name + " --gone"
+	}
+	return text
 }
 
 // away are the hosts that cannot be asked, if that is what an error is about.
@@ -168,6 +217,10 @@ func (r retirement) next(inv *inventory.Cluster, h *inventory.Host) []string {
 	out := []string{"next: " + deleteHost(inv, h)}
 	for _, d := range inv.Downstreams(h) {
 		to := cmp.Or(r.repointTo, h.UpstreamName)
+		if slices.Contains(r.without, d.Name) {
+			out = append(out, fmt.Sprintf("not re-pointed: %s is still set to %s, and nothing keeps WAL for it: %s", d.Name, h.Name, steps.LeftOut(d.Name, to)))
+			continue
+		}
 		out = append(out, fmt.Sprintf("next: in %s, say upstream: %s for %s", d.Pos, to, d.Name))
 		if d.ApplyDelay > 0 {
 			out = append(out, provenLater(d, to))

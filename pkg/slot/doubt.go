@@ -1,6 +1,8 @@
 package slot
 
 import (
+	"slices"
+
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 )
@@ -15,9 +17,11 @@ type Doubt struct {
 	// Unread are the standbys of the inventory of which nothing tells what they are set to.
 	// The name of a slot says nothing: each of them may be set to any.
 	Unread []string
-	// Down are those whose server does not run, and that are set to a slot of this name,
-	// while the inventory has them below another host: as long as they do not run, nothing
-	// tells whether they have moved there yet.
+	// Down are those that are set to a slot of this name, while the inventory has them below
+	// another host, and that are not seen to stream from there: their server does not run,
+	// or it receives nothing. As long as that is so, nothing tells whether they have moved
+	// there yet, or from there to here: one with a delay that was re-pointed comes for its
+	// slot hours later.
 	Down []string
 }
 
@@ -41,11 +45,31 @@ func DoubtOf(cl *inventory.Cluster, sender *inventory.Host, s facts.Slot, peers 
 		case sb.Name == sender.Name:
 		case f == nil || Unknown(f) != "":
 			d.Unread = append(d.Unread, sb.Name)
-		case !f.Server.Running && sb.UpstreamName != sender.Name && setTo(f, s.Name):
+		case setTo(f, s.Name) && !elsewhere(sb, sender, f, peers):
 			d.Down = append(d.Down, sb.Name)
 		}
 	}
 	return d
+}
+
+// elsewhere reports whether a standby is seen to stream from another host than sender: it has
+// no use for a slot here any more, whatever its name is.
+func elsewhere(sb, sender *inventory.Host, f *facts.Host, peers []*facts.Host) bool {
+	s, r := f.Server, f.Server.Replay
+	switch {
+	case !s.Running:
+		return false
+	case !s.Version.AtLeast(9, 6): // which has no pg_stat_wal_receiver: the other end is asked
+		return slices.ContainsFunc(peers, func(p *facts.Host) bool {
+			x, ok := p.Server.SenderOf(sb.Name, sb.Slot)
+			return ok && p.Name != sender.Name && x.State == "streaming"
+		})
+	case r.ReceiverStatus != "streaming":
+		return false
+	}
+	// One whose link was cut says so until wal_receiver_timeout, 60 s by default. From whom,
+	// it does not say before 11.
+	return r.SenderHost != sender.Address || r.SenderPort != sender.Postgres.Port
 }
 
 // Unknown says why it is not known by which slot a host streams; empty when it is, or when it

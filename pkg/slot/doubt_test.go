@@ -17,10 +17,20 @@ func down(name, slotName string) *facts.Host {
 	return f
 }
 
-// up is a standby that runs.
+// up is a standby that streams from a host that is not asked.
 func up(name, slotName string) *facts.Host {
 	f := facts.New(name, nil)
 	f.Server.Running, f.Server.InRecovery, f.Server.Version, f.Server.Replay.ConfiguredSlot = true, true, postgres.MakeVersion(15), slotName
+	f.Server.Replay.ReceiverStatus, f.Server.Replay.SenderHost, f.Server.Replay.SenderPort = "streaming", "10.0.0.19", 5432
+	return f
+}
+
+// old is a standby that runs, of 9.5: what it is set to stands in its files, and from whom it
+// receives, nowhere.
+func old(name, slotName string) *facts.Host {
+	f := down(name, slotName)
+	f.Server.Running, f.Server.InRecovery = true, true
+	f.Server.Version, _ = postgres.ParseVersion("9.5")
 	return f
 }
 
@@ -51,8 +61,21 @@ func TestAStandbyThatIsNotReadMayComeBackToAnySlot(t *testing.T) {
 		"it was promoted": {idle, []*facts.Host{change(up("pg2", ""), func(f *facts.Host) {
 			f.Server.Version, f.Server.InRecovery = postgres.MakeVersion(11), false
 		}), up("pg3", "pg3")}, slot.Doubt{}},
-		"one that is stopped may not have moved yet": {idle, []*facts.Host{up("pg2", "second"), down("pg3", "old")}, slot.Doubt{Down: []string{"pg3"}}},
-		"one that runs has moved":                    {idle, []*facts.Host{up("pg2", "second"), up("pg3", "old")}, slot.Doubt{}},
+		"one that is stopped may not have moved yet":   {idle, []*facts.Host{up("pg2", "second"), down("pg3", "old")}, slot.Doubt{Down: []string{"pg3"}}},
+		"one that streams from another host has moved": {idle, []*facts.Host{up("pg2", "second"), up("pg3", "old")}, slot.Doubt{}},
+		"one that runs, and receives nothing, may come for it hours later": {idle, []*facts.Host{up("pg2", "second"), change(up("pg3", "old"), func(f *facts.Host) {
+			f.Server.Replay.ReceiverStatus, f.Server.Replay.SenderHost, f.Server.Replay.SenderPort = "", "", 0
+		})}, slot.Doubt{Down: []string{"pg3"}}},
+		"one whose link is cut has not noticed yet": {idle, []*facts.Host{up("pg2", "second"), change(up("pg3", "old"), func(f *facts.Host) {
+			f.Server.Replay.SenderHost = "10.0.0.11"
+		})}, slot.Doubt{Down: []string{"pg3"}}},
+		"one that streams from another server of this machine has moved": {idle, []*facts.Host{up("pg2", "second"), change(up("pg3", "old"), func(f *facts.Host) {
+			f.Server.Replay.SenderHost, f.Server.Replay.SenderPort = "10.0.0.11", 5433
+		})}, slot.Doubt{}},
+		"before 9.6 one that runs does not tell": {idle, []*facts.Host{old("pg2", "second"), old("pg3", "old")}, slot.Doubt{Down: []string{"pg3"}}},
+		"before 9.6 its upstream tells": {idle, []*facts.Host{change(old("pg2", "second"), func(f *facts.Host) {
+			f.Server.Senders = []facts.Sender{{Application: "pg3", State: "streaming"}}
+		}), old("pg3", "old")}, slot.Doubt{}},
 	} {
 		cl := cluster(t)
 		h, _ := cl.Host("pg1")

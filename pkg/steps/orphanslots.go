@@ -39,22 +39,28 @@ func (s *OrphanSlots) Plan(ctx context.Context, in In) (Planned, error) {
 	if !h.Server.Running {
 		return noop("no server runs on %s: it sends nothing", in.Self.Name), nil
 	}
-	peers, unread, err := in.whoMayUse(ctx, h)
+	asked, err := in.whoMayUse(ctx, h)
 	if err != nil {
 		return Planned{}, err
 	}
 	var p Planned
 	for _, have := range h.Server.Slots {
-		owner := slot.OwnerOf(in.Cluster, in.Self, have, peers...)
+		owner := slot.OwnerOf(in.Cluster, in.Self, have, asked.peers...)
 		if have.Active || owner.Use != slot.Orphan {
 			continue
 		}
-		doubt := slot.DoubtOf(in.Cluster, in.Self, have, peers...)
+		doubt := slot.DoubtOf(in.Cluster, in.Self, have, asked.peers...)
+		first, err := mustNotWait(ctx, in, h, have.Name)
+		if err != nil {
+			return Planned{}, err
+		}
 		switch {
 		case s.State == "reported":
-			p.Held = append(p.Held, reported(in, have, doubt))
+			p.Held = append(p.Held, reported(in, have, doubt, first))
 		case !doubt.None():
-			p.Held = append(p.Held, doubtful(in, have, doubt, unread))
+			p.Held = append(p.Held, doubtful(in, have, doubt, asked))
+		case first != "":
+			p.Held = append(p.Held, Held{What: unused(have) + ", and is left: " + waitsForIt(have.Name), Hint: first + "; then type the same command again"})
 		default:
 			dropped, err := (&Slot{Name: have.Name}).drop(in, h.Server.Version, have, owner)
 			if err != nil {
@@ -75,16 +81,24 @@ func (s *OrphanSlots) Plan(ctx context.Context, in In) (Planned, error) {
 	return p, nil
 }
 
-// whoMayUse asks the standbys of the inventory what they are set to, if there is a slot about
-// which that has to be known; and says why one could not be read.
-func (in In) whoMayUse(ctx context.Context, h *facts.Host) ([]*facts.Host, map[string]string, error) {
+// mayUse is what the other hosts of the inventory said when they were asked for the slots
+// that they are set to.
+type mayUse struct {
+	peers  []*facts.Host
+	unread map[string]string // why nothing is known of one
+}
+
+// whoMayUse asks the other hosts of the inventory what they are set to, and who streams from
+// them, if there is a slot about which that has to be known.
+func (in In) whoMayUse(ctx context.Context, h *facts.Host) (mayUse, error) {
 	if !slices.ContainsFunc(h.Server.Slots, func(x facts.Slot) bool {
 		return !x.Active && slot.OwnerOf(in.Cluster, in.Self, x).Use == slot.Orphan
 	}) {
-		return nil, nil, nil
+		return mayUse{}, nil
 	}
-	peers, unread := in.peers(ctx, slices.DeleteFunc(in.Cluster.Standbys(), func(d *inventory.Host) bool { return d.Name == in.Self.Name }))
-	return peers, unread, context.Cause(ctx)
+	var m mayUse
+	m.peers, m.unread = in.peers(ctx, slices.DeleteFunc(slices.Clone(in.Cluster.Hosts), func(d *inventory.Host) bool { return d.Name == in.Self.Name }))
+	return m, context.Cause(ctx)
 }
 
 // peers are the facts of hosts, of those that answer and are looked at at all; and why not of
@@ -111,33 +125,62 @@ func (in In) peers(ctx context.Context, hosts []*inventory.Host) ([]*facts.Host,
 }
 
 // doubtful is a slot that is left, for a standby may come back to it.
-func doubtful(in In, have facts.Slot, doubt slot.Doubt, unread map[string]string) Held {
-	var why []string
-	for _, name := range doubt.Unread {
-		why = append(why, "which slot "+name+" uses is not known: "+unread[name])
-	}
-	for _, name := range doubt.Down {
-		why = append(why, name+", whose server does not run, is set to a slot of that name, and may not have moved from here yet")
-	}
-	first := "let " + strings.Join(slices.Concat(doubt.Unread, doubt.Down), ", ") + " be read"
-	if len(doubt.Unread) == 0 {
-		first = "start the server of " + strings.Join(doubt.Down, ", ")
-	}
-	return Held{What: "slot " + have.Name + " is used by nobody now" + keeps(have) + ", and is left: " + strings.Join(why, "; "),
-		Hint: first + ", then type the same command again; or, if nobody needs the slot: " + slot.DropCommand(in.Self.Name, have)}
+func doubtful(in In, have facts.Slot, doubt slot.Doubt, asked mayUse) Held {
+	why, first := asked.explain(in, doubt)
+	return Held{What: unused(have) + ", and is left: " + why, Hint: first + again + "; or, if nobody needs the slot: " + slot.DropCommand(in.Self.Name, have)}
 }
 
-// reported tells of an orphan, with the command that drops it.
-func reported(in In, have facts.Slot, doubt slot.Doubt) Held {
+const again = ", then type the same command again"
+
+// explain says who may come back to a slot, and what to do first, so that it is known.
+func (m mayUse) explain(in In, doubt slot.Doubt) (why, first string) {
+	var reasons, todo, start []string
+	for _, name := range doubt.Unread {
+		reasons = append(reasons, "which slot "+name+" uses is not known: "+m.unread[name])
+	}
+	if len(doubt.Unread) > 0 {
+		todo = []string{"let " + strings.Join(doubt.Unread, ", ") + " be read"}
+	}
+	var idle []string
+	for _, name := range doubt.Down {
+		if slices.ContainsFunc(m.peers, func(p *facts.Host) bool { return p.Name == name && p.Server.Running }) {
+			reasons = append(reasons, name+" is set to a slot of that name, and is not seen to stream from another host: it may come back to this one")
+			idle = append(idle, name)
+			continue
+		}
+		reasons = append(reasons, name+", whose server does not run, is set to a slot of that name, and may not have moved from here yet")
+		start = append(start, name)
+	}
+	if len(start) > 0 {
+		todo = append(todo, "start the server of "+strings.Join(start, ", "))
+	}
+	for _, name := range idle {
+		todo = append(todo, fmt.Sprintf("let %s stream from where it shall, or say upstream: %s for it in the inventory", name, in.Self.Name))
+	}
+	return strings.Join(reasons, "; "), strings.Join(todo, "; ")
+}
+
+// reported tells of an orphan, with the command that drops it. first is what to do before
+// that, so that no logical slot waits for it.
+func reported(in In, have facts.Slot, doubt slot.Doubt, first string) Held {
 	text := "slot " + have.Name + " is used by nobody, and by no host of the inventory" + keeps(have)
 	if away := slices.Concat(doubt.Unread, doubt.Down); len(away) > 0 {
 		text += "; whether " + strings.Join(away, ", ") + " comes back to it is not known"
 	}
-	hint := "if nobody needs it: " + slot.DropCommand(in.Self.Name, have)
+	hint := "if nobody needs it: "
+	if first != "" {
+		text += "; " + waitsForIt(have.Name)
+		hint += first + "; then: "
+	}
+	hint += slot.DropCommand(in.Self.Name, have)
 	if doubt.None() {
 		hint += "; or apply with --prune"
 	}
 	return Held{What: text, Hint: hint, Note: true}
+}
+
+func unused(have facts.Slot) string {
+	return "slot " + have.Name + " is used by nobody now" + keeps(have)
 }
 
 func keeps(have facts.Slot) string {

@@ -11,6 +11,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
+	"github.com/pgrepctl/pgrepctl/pkg/slot"
 )
 
 // SyncQuorum is what the user accepts by this name: that fewer synchronous standbys
@@ -50,7 +51,10 @@ func (s *Retirable) Plan(ctx context.Context, in In) (Planned, error) {
 		if err := s.refusePresent(ctx, in); err != nil {
 			return Planned{}, err
 		}
-		return noop("it is not asked"), s.refuseDownstreams(in, nil)
+		left, err := s.refuseDownstreams(in, nil)
+		p := noop("it is not asked")
+		p.Held = left
+		return p, err
 	}
 	h, err := in.Facts.Of(ctx, sb.Name)
 	if err != nil {
@@ -59,11 +63,15 @@ func (s *Retirable) Plan(ctx context.Context, in In) (Planned, error) {
 	if err := s.refuseOther(ctx, in, h); err != nil {
 		return Planned{}, err
 	}
-	if err := s.refuseDownstreams(in, h); err != nil {
+	left, err := s.refuseDownstreams(in, h)
+	if err != nil {
 		return Planned{}, err
 	}
-	if err := s.refuseOtherSlot(ctx, in); err != nil {
+	if err := s.refuseOtherSlot(ctx, in, h); err != nil {
 		return Planned{}, err
+	}
+	if len(left) > 0 {
+		return Planned{Noop: "nobody streams from it who is not re-pointed", Held: left}, nil
 	}
 	return noop("nobody is left behind by it"), nil
 }
@@ -107,9 +115,14 @@ func (s *Retirable) refusePresent(ctx context.Context, in In) error {
 	if err != nil || in.Run.Changed(up.Name) {
 		return err
 	}
-	if x, ok := uf.Server.Sender(applicationName(in.Standby)); ok && x.State == "streaming" {
+	app := applicationName(in.Standby)
+	if x, ok := uf.Server.SenderOf(app, in.Standby.Slot); ok && x.State == "streaming" {
+		as := ""
+		if x.Application != app {
+			as = fmt.Sprintf(" by slot %s, as %q", in.Standby.Slot, x.Application)
+		}
 		return fault.Refuse(up.Name, fmt.Sprintf("pgrepctl standby retire %s; or, if it has just vanished, wait for wal_sender_timeout (60 s by default) and type the same command again", in.Standby.Name),
-			fmt.Errorf("%s streams from it: it may not be gone", in.Standby.Name))
+			fmt.Errorf("%s streams from it%s: it may not be gone", in.Standby.Name, as))
 	}
 	return nil
 }
@@ -127,8 +140,8 @@ func hostNamed(c *inventory.Cluster, name string) (*inventory.Host, error) {
 }
 
 // refuseDownstreams: hosts that stream from it would be cut off. h is nil when it
-// cannot be asked.
-func (s *Retirable) refuseDownstreams(in In, h *facts.Host) error {
+// cannot be asked. What it gives back are those that are left set to it.
+func (s *Retirable) refuseDownstreams(in In, h *facts.Host) ([]Held, error) {
 	sb := in.Standby
 	down := in.Cluster.Downstreams(sb)
 	if s.Downstreams == "refuse" && len(down) > 0 {
@@ -136,16 +149,17 @@ func (s *Retirable) refuseDownstreams(in In, h *facts.Host) error {
 		if s.Gone {
 			gone = " --gone"
 		}
-		return fault.Refuse(sb.Name, fmt.Sprintf("pgrepctl standby retire %s%s --repoint-to %s; or, if they stream from elsewhere already, correct their upstream in the inventory", sb.Name, gone, sb.UpstreamName),
+		return nil, fault.Refuse(sb.Name, fmt.Sprintf("pgrepctl standby retire %s%s --repoint-to %s; or, if they stream from elsewhere already, correct their upstream in the inventory", sb.Name, gone, sb.UpstreamName),
 			fmt.Errorf("in the inventory %s", streams(down)))
 	}
 	if s.Downstreams == "repoint" {
 		if err := refuseTarget(in.Cluster, sb, s.To); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if h == nil {
-		return nil
+	left, err := s.leftOut(in, h, down)
+	if h == nil || err != nil {
+		return left, err
 	}
 	for _, x := range h.Server.Senders {
 		if slices.ContainsFunc(down, func(d *inventory.Host) bool { return applicationName(d) == x.Application }) {
@@ -155,9 +169,40 @@ func (s *Retirable) refuseDownstreams(in In, h *facts.Host) error {
 		if _, ok := in.Cluster.Host(x.Application); ok {
 			hint = fmt.Sprintf("say upstream: %s for %s in the inventory, then: pgrepctl standby retire %s --repoint-to %s", sb.Name, x.Application, sb.Name, sb.UpstreamName)
 		}
-		return fault.Refuse(sb.Name, hint, fmt.Errorf("%q streams from it (from %s, server process %d), which the inventory does not say", x.Application, x.Client, x.PID))
+		return nil, fault.Refuse(sb.Name, hint, fmt.Errorf("%q streams from it (from %s, server process %d), which the inventory does not say", x.Application, x.Client, x.PID))
 	}
-	return nil
+	return left, nil
+}
+
+// leftOut are the downstreams that the plan does not look at (without), and so does not
+// re-point either. One that streams from h would be cut off. One that does not comes back
+// to an upstream that is gone, which has to be known.
+func (s *Retirable) leftOut(in In, h *facts.Host, down []*inventory.Host) ([]Held, error) {
+	sb, to := in.Standby.Name, s.To
+	if h, err := hostNamed(in.Cluster, to); err == nil {
+		to = h.Name
+	}
+	var out []Held
+	for _, d := range down {
+		if !slices.Contains(in.Without, d.Name) {
+			continue
+		}
+		if h != nil {
+			if x, ok := h.Server.SenderOf(applicationName(d), d.Slot); ok {
+				return nil, fault.Refuse(sb, fmt.Sprintf("let %s be reached, and give no --without %s; or re-point it by hand, and say its new upstream in the inventory; then type the same command again", d.Name, d.Name),
+					fmt.Errorf("%s streams from it (from %s, server process %d), and cannot be re-pointed while it is left out: it would be cut off", d.Name, x.Client, x.PID))
+			}
+		}
+		out = append(out, Held{What: fmt.Sprintf("%s is not re-pointed, for it is left out: it is still set to %s, and nothing keeps WAL for it", d.Name, sb),
+			Hint: LeftOut(d.Name, to)})
+	}
+	return out, nil
+}
+
+// LeftOut is what is to do, once it answers, about a standby that was not re-pointed when its
+// upstream went.
+func LeftOut(name, to string) string {
+	return fmt.Sprintf("once it answers, say upstream: %s for it in the inventory, then: pgrepctl standby bootstrap %s; if its WAL is gone by then: pgrepctl standby reseed %s", to, name, name)
 }
 
 // streams says who has the same upstream.
@@ -188,18 +233,28 @@ func refuseTarget(c *inventory.Cluster, goes *inventory.Host, to string) error {
 	return nil
 }
 
-// refuseOtherSlot: a slot that it uses under another name than the inventory's would
-// stay behind.
-func (s *Retirable) refuseOtherSlot(ctx context.Context, in In) error {
+// refuseOtherSlot: a slot that it uses, or is set to, under another name than the
+// inventory's would stay behind. One that it uses no more, as when it is stopped, is told by
+// its own settings alone.
+func (s *Retirable) refuseOtherSlot(ctx context.Context, in In, h *facts.Host) error {
 	up, uf, err := in.upstream(ctx)
 	if err != nil {
 		return err
 	}
+	sb := in.Standby
 	for _, x := range uf.Server.Slots {
-		if x.Active && x.Client == applicationName(in.Standby) && x.Name != in.Standby.Slot {
-			return fault.Refuse(up.Name, fmt.Sprintf("say slot: %s for %s in the inventory, then type the same command again", x.Name, in.Standby.Name),
-				fmt.Errorf("%s uses slot %s, and the inventory says %q: it would be left behind", in.Standby.Name, x.Name, in.Standby.Slot))
+		uses := "uses"
+		switch set := slot.OwnerOf(in.Cluster, up, x, h); {
+		case x.Name == sb.Slot:
+			continue
+		case x.Active && x.Client == applicationName(sb):
+		case set.Use == slot.Guest && set.Host == sb.Name:
+			uses = "is set to"
+		default:
+			continue
 		}
+		return fault.Refuse(up.Name, fmt.Sprintf("say slot: %s for %s in the inventory, then type the same command again", x.Name, sb.Name),
+			fmt.Errorf("%s %s slot %s, and the inventory says %q: it would be left behind", sb.Name, uses, x.Name, sb.Slot))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -34,7 +35,7 @@ func (s *Slot) absent(ctx context.Context, in In) (Planned, error) {
 	if err := s.refuseWaitedFor(ctx, in, h); err != nil {
 		return Planned{}, err
 	}
-	if err := s.refuseActive(ctx, in, have, owner); err != nil {
+	if err := s.refuseActive(ctx, in, h.Server.Version, have, owner); err != nil {
 		return Planned{}, err
 	}
 	return s.drop(in, h.Server.Version, have, owner)
@@ -94,15 +95,25 @@ func (s *Slot) of(in In) string {
 // refuseActive: the walsender of a standby whose server does not run, or was promoted,
 // is about to end, and the act waits for that. Before a preview's stop of the standby
 // is real, its slot is still shown as active.
-func (s *Slot) refuseActive(ctx context.Context, in In, have facts.Slot, owner slot.Owner) error {
-	if !have.Active || s.Terminate {
+func (s *Slot) refuseActive(ctx context.Context, in In, v postgres.Version, have facts.Slot, owner slot.Owner) error {
+	if !have.Active {
 		return nil
 	}
 	who := "a session"
 	if have.Client != "" {
 		who = fmt.Sprintf("%q", have.Client)
 	}
-	err := fmt.Errorf("slot %s is active: %s uses it (server process %d)", s.Name, who, have.ActivePID)
+	uses := who + " uses it"
+	if have.ActivePID != 0 {
+		uses += fmt.Sprintf(" (server process %d)", have.ActivePID)
+	}
+	err := fmt.Errorf("slot %s is active: %s", s.Name, uses)
+	switch {
+	case s.endsBy(in, v, owner) == "": // 9.4, and nobody says whose it is
+		return fault.Refuse(in.Self.Name, "end its receiver, then type the same command again; who streams from it: select application_name, client_addr from pg_stat_replication", err)
+	case s.Terminate:
+		return nil
+	}
 	terminate := "let this end its walsender: " + s.command(in)
 	if owner.Host != "" {
 		terminate += " --of " + owner.Host
@@ -123,6 +134,21 @@ func (s *Slot) refuseActive(ctx context.Context, in In, have facts.Slot, owner s
 	return fault.Refuse(in.Self.Name, "stop the server of "+owner.Host+" first, or "+terminate, err)
 }
 
+// endsBy is a query that ends the walsender which uses the slot. 9.4 does not say which one
+// that is: there it is that of the standby whose slot it is; empty if nobody says whose.
+func (s *Slot) endsBy(in In, v postgres.Version, owner slot.Owner) string {
+	const end = "select pg_terminate_backend("
+	if v.AtLeast(9, 5) {
+		return end + "active_pid) from pg_replication_slots where slot_name = " + literal(s.Name) + " and active_pid is not null"
+	}
+	of, ok := in.Cluster.Host(cmp.Or(owner.Host, s.of(in)))
+	if !ok {
+		return ""
+	}
+	return end + "pid) from pg_stat_replication where application_name = " + literal(applicationName(of)) +
+		" and exists (select 1 from pg_replication_slots where slot_name = " + literal(s.Name) + " and active)"
+}
+
 func (s *Slot) drop(in In, v postgres.Version, have facts.Slot, owner slot.Owner) (Planned, error) {
 	drop, err := v.DropSlot(s.Name)
 	if err != nil {
@@ -135,16 +161,20 @@ func (s *Slot) drop(in In, v postgres.Version, have facts.Slot, owner slot.Owner
 		return Planned{}, fmt.Errorf("slot: %w", err)
 	}
 	statements := []string{drop}
-	if s.Terminate { // whether it is active now or not: a preview says what the run says
+	end := ""
+	if s.Terminate {
+		end = s.endsBy(in, v, owner)
+	}
+	if end != "" { // whether it is active now or not: a preview says what the run says
 		// One message: a walreceiver may be back before its slot is dropped, and
 		// then each further try ends its walsender again.
-		statements = []string{"select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = " + literal(s.Name) + " and active_pid is not null; " + drop}
+		statements = []string{end + "; " + drop}
 	}
 	whose := "of " + owner.Host
 	if owner.Host == "" {
 		whose = "of no host of the inventory"
 	}
-	if s.Terminate {
+	if end != "" {
 		whose += "; a walsender that uses it is ended"
 	}
 	there := "exists (select from pg_replication_slots where slot_name = " + literal(s.Name) + ") as done"
@@ -161,9 +191,9 @@ func (s *Slot) drop(in In, v postgres.Version, have facts.Slot, owner slot.Owner
 
 // notRunning says why a server that has to be asked cannot be.
 func notRunning(h *facts.Host) error {
-	err := host.ErrNoServer
-	if h.Server.NotReady != "" {
-		err = fmt.Errorf("%w: %s", err, h.Server.NotReady)
+	if h.Server.NotReady == "" {
+		return effect.NoServer(h.Name, host.ErrNoServer)
 	}
-	return effect.NoServer(h.Name, err)
+	return &fault.Error{Class: fault.Unreachable, Host: h.Name, Op: "connect to the server", Err: fmt.Errorf("%w: %s", host.ErrNoServer, h.Server.NotReady),
+		Hint: "wait until it takes sessions, or has ended (pgrepctl status tells), then type the same command again"}
 }

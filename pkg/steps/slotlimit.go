@@ -69,23 +69,19 @@ func (s *SlotLimit) Plan(ctx context.Context, in In) (Planned, error) {
 				fmt.Errorf("the inventory says %s = %s for %s (%s): the next bootstrap would put that back", name, set.Value, self, set.Pos))
 		}
 	}
-	if err := s.refuseAbove(in, h); err != nil {
+	if err := s.refuseAbove(ctx, in, h); err != nil {
 		return Planned{}, err
 	}
 	return (&Conf{Set: map[string]Wanted{name: {Value: s.value()}}}).Plan(ctx, in)
 }
 
-func (s *SlotLimit) refuseAbove(in In, h *facts.Host) error {
+func (s *SlotLimit) refuseAbove(ctx context.Context, in In, h *facts.Host) error {
 	if s.none() {
 		return nil
 	}
 	for _, x := range h.Server.Slots {
 		if x.RetainedBytes == nil || x.WALStatus == "lost" {
 			continue
-		}
-		owner := slot.OwnerOf(in.Cluster, in.Self, x)
-		if owner.Use == slot.Orphan && !x.Active {
-			continue // nobody misses it
 		}
 		kept, err := postgres.Version.KeepWAL(postgres.MakeVersion(13), max(*x.RetainedBytes, 0), 1<<20)
 		if err != nil {
@@ -94,12 +90,26 @@ func (s *SlotLimit) refuseAbove(in In, h *facts.Host) error {
 		if c, err := limitKind().Compare(s.Size, kept); err != nil || c >= 0 {
 			continue
 		}
+		asked, err := in.whoMayUse(ctx, h)
+		if err != nil {
+			return err
+		}
+		owner := slot.OwnerOf(in.Cluster, in.Self, x, asked.peers...)
+		doubt := slot.DoubtOf(in.Cluster, in.Self, x, asked.peers...)
+		if owner.Use == slot.Orphan && !x.Active && doubt.None() {
+			continue // nobody misses it
+		}
 		whose := "slot " + x.Name
 		if owner.Host != "" {
 			whose += " of " + owner.Host
 		}
-		return fault.Refuse(in.Self.Name, "choose a greater limit, or let its receiver catch up; see what each slot keeps: pgrepctl slot list",
-			fmt.Errorf("%s keeps %s of WAL already, more than %s: it would lose that at the next checkpoint", whose, kept, s.Size))
+		above := fmt.Sprintf("%s keeps %s of WAL already, more than %s: it would lose that at the next checkpoint", whose, kept, s.Size)
+		if !doubt.None() {
+			why, first := asked.explain(in, doubt)
+			return fault.Refuse(in.Self.Name, first+"; or choose a greater limit; or, if nobody needs the slot: "+slot.DropCommand(in.Self.Name, x)+"; then type the same command again",
+				errors.New(above+", and somebody may need it: "+why))
+		}
+		return fault.Refuse(in.Self.Name, "choose a greater limit, or let its receiver catch up; see what each slot keeps: pgrepctl slot list", errors.New(above))
 	}
 	return nil
 }

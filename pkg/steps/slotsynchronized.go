@@ -2,6 +2,7 @@ package steps
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,18 +37,30 @@ func waitFor(in In, slots []string) string {
 	return fmt.Sprintf("on %s: alter system set %s = %s; select pg_reload_conf()", in.Self.Name, synchronizedSlots, literal(value))
 }
 
-// refuseWaitedFor: without the slot the logical slots of the server would stand still, and
-// none of their subscribers would get an error. In recovery nobody waits: there it counts
-// from a promotion on, and promotable looks at it.
-func (s *Slot) refuseWaitedFor(ctx context.Context, in In, h *facts.Host) error {
-	if h.Server.InRecovery {
-		return nil
+// mustNotWait is what to type before a slot is dropped, so that no logical slot waits for it;
+// empty if none does. In recovery nobody waits: there it counts from a promotion on, and
+// promotable looks at it.
+func mustNotWait(ctx context.Context, in In, h *facts.Host, name string) (string, error) {
+	if h.Server.InRecovery || !h.Server.Version.AtLeast(17) {
+		return "", nil
 	}
 	names, err := waitedFor(ctx, h)
-	if err != nil || !slices.Contains(names, s.Name) {
+	if err != nil || !slices.Contains(names, name) {
+		return "", err
+	}
+	return waitFor(in, slices.DeleteFunc(names, func(n string) bool { return n == name })), nil
+}
+
+func waitsForIt(name string) string {
+	return synchronizedSlots + " names slot " + name + ": without it each logical slot with failover would wait for it for ever"
+}
+
+// refuseWaitedFor: without the slot the logical slots of the server would stand still, and
+// none of their subscribers would get an error.
+func (s *Slot) refuseWaitedFor(ctx context.Context, in In, h *facts.Host) error {
+	first, err := mustNotWait(ctx, in, h, s.Name)
+	if err != nil || first == "" {
 		return err
 	}
-	rest := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == s.Name })
-	return fault.Refuse(in.Self.Name, waitFor(in, rest)+"; then type the same command again",
-		fmt.Errorf("%s names slot %s: without it each logical slot with failover would wait for it for ever", synchronizedSlots, s.Name))
+	return fault.Refuse(in.Self.Name, first+"; then type the same command again", errors.New(waitsForIt(s.Name)))
 }
