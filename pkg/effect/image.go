@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/host"
+	"github.com/pgrepctl/pgrepctl/pkg/shell"
 )
 
 // sumsSuffix ends the name of the file beside an image that lists the hashes of
@@ -58,6 +59,14 @@ func readSums(ctx context.Context, files host.Files, image string) ([]string, er
 		return nil, fmt.Errorf("read %s: %w", image+sumsSuffix, err)
 	}
 	return strings.Fields(string(f.Data)), nil
+}
+
+// WayBack is what a person types who wants the file as it was; empty when nothing was kept.
+func (e *WriteFile) WayBack() string {
+	if !e.Before.Exists || e.Image == "" {
+		return ""
+	}
+	return shell.Typed(e.As, "cp", e.image(), e.Path)
 }
 
 // image is where the bytes before are kept.

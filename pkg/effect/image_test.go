@@ -1,6 +1,7 @@
 package effect_test
 
 import (
+	"path"
 	"strings"
 	"testing"
 
@@ -111,5 +112,49 @@ func TestWhatAKilledToolLeftBesideAnImageGoesWithIt(t *testing.T) {
 	}
 	if _, there := fs.Get(half("B")); there {
 		t.Error("the undo has left it")
+	}
+}
+
+// A configuration file may be a symlink: it is written at its target, and what a killed tool
+// has left is there.
+func TestWhatAKilledToolLeftBesideTheTargetOfALinkGoes(t *testing.T) {
+	t.Parallel()
+	fs, _ := tree(nil)
+	files := fs.Files("postgres")
+	fs.Put("/srv/conf/real.conf", "postgres", 0o640, "old")
+	for link, to := range map[string]string{hba: "/srv/conf/second", "/srv/conf/second": "real.conf"} {
+		if err := files.Symlink(t.Context(), to, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const half, others = "/srv/conf/.real.conf.pgrepctl-A", "/srv/conf/.other.conf.pgrepctl-A"
+	fs.Put(others, "postgres", 0o600, "of another file")
+	before, err := files.Read(t.Context(), hba)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := edit("new")(map[string]host.File{hba: before})
+	in := newEnv(disk{hosttest.NewScript(t, "pg1", fs)})
+	for _, act := range []effect.Effect{e, e.Inverse()} { // in this order
+		fs.Put(half, "postgres", 0o600, "ne")
+		do(t, act, in)
+		if fs.Has(half) || !fs.Has(others) {
+			t.Errorf("%s: left %t, and what is of another file %t", act.Kind(), fs.Has(half), fs.Has(others))
+		}
+	}
+	if is, err := files.Stat(t.Context(), hba); err != nil || is.Mode.IsRegular() {
+		t.Error("the link is one no more", err)
+	}
+}
+
+func TestALinkToItselfIsNoFile(t *testing.T) {
+	t.Parallel()
+	fs, before := tree(nil)
+	if err := fs.Files("postgres").Symlink(t.Context(), path.Base(hba), hba); err != nil {
+		t.Fatal(err)
+	}
+	_, err := edit("new")(before).Do(t.Context(), newEnv(disk{hosttest.NewScript(t, "pg1", fs)}))
+	if err == nil || !strings.Contains(err.Error(), "too many levels of symbolic links") {
+		t.Error(err)
 	}
 }

@@ -29,7 +29,7 @@ func (e *Service) rejoin(ctx context.Context, env Env, h host.Host) error {
 	if _, err := (&Reload{Host: e.Rejoin.Upstream}).Do(ctx, env); err != nil {
 		return fmt.Errorf("before %s is started: %w", e.Host, err)
 	}
-	up, err := answers(ctx, env, e.Host)
+	up, err := e.settled(ctx, env, h)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (j *Rejoin) await(ctx context.Context, env Env, name string) error {
 	}
 	var senders []senderProgress
 	sent := distance{env: env, what: "sent"}
-	last := "no walsender for it"
+	last, replayed, since := "no walsender for it", "", time.Now()
 	return pollMoving(ctx, j.Timeout, func(ctx context.Context) (bool, string, error) {
 		if err := up.Query(ctx, &senders, j.Version.SenderProgress(), j.Application); err != nil {
 			return false, "", fmt.Errorf("look for %s on %s: %w", name, j.Upstream, err)
@@ -63,17 +63,20 @@ func (j *Rejoin) await(ctx context.Context, env Env, name string) error {
 			sent.at(senders[0].Sent, senders[0].Goal)
 			return len(senders) == 1 && senders[0].State == "streaming", senders[0].Mark, nil
 		}
-		missing, err := j.missing(ctx, env, name, up)
+		missing, at, err := j.missing(ctx, env, name, up)
 		if err != nil {
 			return false, "", fmt.Errorf("look for the WAL that %s needs: %w", name, err)
 		}
-		if missing != "" {
+		if at != replayed {
+			replayed, since = at, time.Now()
+		}
+		if missing != "" && time.Since(since) >= stands {
 			return false, "", &fault.Error{Class: fault.Failed, Host: name, Op: "stream from " + j.Upstream + " again",
 				Err:   fmt.Errorf("%s has removed the WAL that it needs, from file %s on: it was away for too long", j.Upstream, missing),
 				State: "the standby runs, in recovery, and cannot catch up; its slot is back",
 				Hint:  "it has to be seeded again: pgrepctl runs abandon " + env.Run().ID + "; then: pgrepctl standby reseed " + name}
 		}
-		return false, "", nil
+		return false, at, nil
 	}, func() error {
 		return &fault.Error{Class: fault.Failed, Host: name, Op: "stream from " + j.Upstream + " again",
 			Err:   fmt.Errorf("not streaming, and no progress for %s: %s", j.Timeout, last),
@@ -81,26 +84,30 @@ func (j *Rejoin) await(ctx context.Context, env Env, name string) error {
 	})
 }
 
+// stands is how long replay may stand still before it is taken for having replayed all that the
+// standby has on its own disk.
+const stands = 3 * time.Second
+
 // missing is the WAL file that the standby would ask for next, if its upstream
-// has it no more; empty when it has.
-func (j *Rejoin) missing(ctx context.Context, env Env, name string, up host.SQL) (string, error) {
+// has it no more; empty when it has. at is how far it has replayed.
+func (j *Rejoin) missing(ctx context.Context, env Env, name string, up host.SQL) (need, at string, err error) {
 	sb, err := session(ctx, env, name, false) // the run's own one is of before the stop
 	if host.SQLState(err) == postgres.CannotConnectNow {
-		return "", nil
+		return "", "", nil
 	}
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	defer sb.Close(ctx)
-	var at []struct {
+	var rows []struct {
 		Replay *postgres.LSN `json:"replay"`
 	}
-	if err := sb.Query(ctx, &at, "select "+j.Version.LastReplay()+"::text as replay"); err != nil {
-		return "", err
+	if err := sb.Query(ctx, &rows, "select "+j.Version.LastReplay()+"::text as replay"); err != nil {
+		return "", "", err
 	}
-	if len(at) != 1 || at[0].Replay == nil {
-		return "", nil
+	if len(rows) != 1 || rows[0].Replay == nil {
+		return "", "", nil
 	}
-	need, _, err := removed(ctx, up, j.Version, *at[0].Replay)
-	return need, err
+	need, _, err = removed(ctx, up, j.Version, *rows[0].Replay)
+	return need, rows[0].Replay.String(), err
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
@@ -62,6 +64,11 @@ type Service struct {
 	Tells bool `json:"tells,omitempty"`
 	// Undo: it is an inverse, and harmless when there is nothing to undo.
 	Undo bool `json:"undo,omitempty"`
+	// Last: an undo does it when all files are as they were. The server did not start with
+	// what is taken back.
+	Last bool `json:"last,omitempty"`
+	// WayBack are the commands that give it the files of before a restart.
+	WayBack []string `json:"-"`
 	// Lost says why it cannot be undone, if something is lost by it.
 	Lost string `json:"-"`
 	// Then is what else it makes true, for a preview.
@@ -93,6 +100,12 @@ func (e *Service) Inverse() Effect {
 			inv.Rejoin, inv.Expect = e.Rejoin, ExpectStandby
 			inv.Why = "(and wait until it streams from " + e.Rejoin.Upstream + " again)"
 		}
+	case "restart":
+		if e.Lost == "" {
+			return nil
+		}
+		inv.Action, inv.Expect, inv.Last = "start", e.Expect, true
+		inv.Why = "(unless it runs)"
 	default:
 		return nil
 	}
@@ -263,7 +276,7 @@ func (e *Service) undo(ctx context.Context, env Env, h host.Host) error {
 	if e.Action == "start" {
 		// What cannot be told is no success: the server would stay down, and the
 		// journal would say that it was started again.
-		if up, err := answers(ctx, env, e.Host); err != nil || up {
+		if up, err := e.settled(ctx, env, h); err != nil || up {
 			return err
 		}
 	}
@@ -450,22 +463,10 @@ func (e *Service) explain(ctx context.Context, h host.Host, err error, noted Out
 			f.Hint = "read " + e.Control.Log + " on " + e.Host
 		}
 	}
-	return f
-}
-
-// answers tells whether a server listens. Any refusal comes from a server too: one
-// that starts up, say. An error is of the way there, and says nothing of the server.
-func answers(ctx context.Context, env Env, name string) (bool, error) {
-	s, err := session(ctx, env, name, false)
-	var refused *host.SQLError
-	switch {
-	case err == nil:
-		_ = s.Close(ctx)
-		return true, nil
-	case errors.Is(err, host.ErrNoServer):
-		return false, nil
-	case errors.As(err, &refused):
-		return true, nil
+	if len(e.WayBack) > 0 {
+		c := e.Control.Start
+		back := "to start it with the files of before, on " + e.Host + ": " + strings.Join(append(slices.Clone(e.WayBack), shell.Typed(c.As, c.Argv...)), "; ")
+		f.Hint = strings.TrimPrefix(f.Hint+"; "+back, "; ")
 	}
-	return false, err
+	return f
 }

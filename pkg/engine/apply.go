@@ -55,10 +55,10 @@ func (e *Engine) ApplyAfter(ctx context.Context, p *plan.Plan, pre *Preview) (*R
 		return nil, e.openRun(open.Summary)
 	}
 	if open != nil {
-		return e.resume(ctx, p, open)
+		return e.resume(ctx, p, open, pre.Lines)
 	}
 	r := e.newRun(ctx, e.NewID(), p)
-	r.world = w
+	r.world, r.shown = w, pre.Lines
 	return r.do(ctx)
 }
 
@@ -90,6 +90,7 @@ type run struct {
 	begun   journal.Begun
 	mine    journal.Begun // what this process has begun, and what it took back
 	found   *Found        // the run that goes on, nil for a new one
+	shown   []Line        // what the operator has agreed to, nil if that is not known
 	stuck   string        // why an undo can go no further
 	world   *world
 	holds   map[string]*hold
@@ -224,6 +225,11 @@ func (r *run) one(ctx context.Context, n *plan.Node) error {
 		return r.bracket(ctx, n)
 	}
 	r.emit(event.Event{Type: event.NodeStart, Node: n.ID, Host: n.Host.Name, Step: n.Kind})
+	if f, ok := n.Step.(steps.Fresh); ok {
+		for _, name := range f.Fresh(r.plan.Cluster) {
+			r.world.forget(name)
+		}
+	}
 	if err := r.world.prefetch(ctx, r.plan.Nodes); err != nil {
 		return r.failed(ctx, n, at(n, err))
 	}
@@ -231,7 +237,7 @@ func (r *run) one(ctx context.Context, n *plan.Node) error {
 	if err != nil {
 		return r.failed(ctx, n, at(n, err))
 	}
-	if err := r.asSaved(n, Plain, p.Effects); err != nil {
+	if err := errors.Join(r.asSaved(n, Plain, p.Effects), r.asShown(n, p.Effects)); err != nil {
 		return r.failed(ctx, n, err)
 	}
 	if len(p.Effects) == 0 {

@@ -99,7 +99,7 @@ func (r *run) open(ctx context.Context, n *plan.Node) ([]done, error) {
 	if err != nil {
 		return nil, r.failed(ctx, n, at(n, err))
 	}
-	if err := r.asSaved(n, Open, p.Effects); err != nil {
+	if err := errors.Join(r.asSaved(n, Open, p.Effects), r.asShown(n, p.Effects)); err != nil {
 		return nil, r.failed(ctx, n, err)
 	}
 	return r.effects(ctx, n, p)
@@ -110,7 +110,7 @@ func (r *run) finish(ctx context.Context, n *plan.Node) error {
 	if err != nil {
 		return r.failed(ctx, n, at(n, err))
 	}
-	if err := r.asSaved(n, Close, p.Effects); err != nil {
+	if err := errors.Join(r.asSaved(n, Close, p.Effects), r.asShown(n, p.Effects)); err != nil {
 		return r.failed(ctx, n, err)
 	}
 	_, err = r.effects(ctx, n, p)

@@ -1,15 +1,21 @@
 package engine_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
 	"github.com/pgrepctl/pgrepctl/pkg/plan"
+	"github.com/pgrepctl/pgrepctl/pkg/ui"
 	"github.com/pgrepctl/pgrepctl/templates"
 )
 
@@ -196,4 +202,44 @@ func withoutRuns(state string) string {
 		}
 	}
 	return strings.Join(out, "\n")
+}
+
+// A value that the server takes no start with: nobody has the cluster lock of a server that is
+// down, and what keeps it down is to be taken back.
+func TestARestartThatTheServerDoesNotSurviveIsTakenBack(t *testing.T) {
+	t.Parallel()
+	w := converged(t)
+	w.wants("max_wal_senders: 15")
+	start := w.state()
+	pg1 := w.hosts["pg1"]
+	w.hook = func(_ context.Context, name, do string) error {
+		if name != "pg1" || !strings.Contains(do, "15 main restart") {
+			return nil
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		pg1.running = false
+		for _, s := range slices.Clone(w.sessions) {
+			if s.m == pg1 {
+				s.end()
+			}
+		}
+		pg1.fs.Delete(pg1.data("postmaster.pid"))
+		return &host.ExitError{Cmd: host.Cmd{Argv: []string{"pg_ctlcluster"}}, Code: 1, Stderr: "could not start server"}
+	}
+	_, err := w.engine(nil, nil).Apply(t.Context(), w.converge("rolling"))
+	w.hook = nil
+	var f *fault.Error
+	if !errors.As(err, &f) || pg1.running {
+		t.Fatalf("got %v", err)
+	}
+	var text strings.Builder
+	_ = ui.PrintError(&text, err, ui.ErrorOptions{})
+	for _, want := range []string{"sudo -u postgres cp ", "sudo -u postgres pg_ctlcluster 15 main start", "pgrepctl runs undo"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, text.String())
+		}
+	}
+	w.undo(t)
+	differ(t, "-start +undone", start, w.state())
 }

@@ -394,6 +394,9 @@ func (e *Engine) interrupted(ctx context.Context, w *world, p *plan.Plan) (*Foun
 	} else if len(taken) > 0 {
 		return nil, e.openOf(taken[0])
 	}
+	if err := e.besideOthers(w, runs, primary); err != nil {
+		return nil, err
+	}
 	for _, r := range runs {
 		if !r.Open() {
 			continue

@@ -10,6 +10,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
+	"github.com/pgrepctl/pgrepctl/pkg/steps"
 )
 
 // endedHere sorts the copies on a host of runs that are over on this machine. One that is
@@ -40,6 +41,25 @@ func (e *Engine) endedHere(ctx context.Context, w *world, on string, h *facts.Ho
 		}
 	}
 	return open, left, nil
+}
+
+// besideOthers refuses while a run of another machine has its lock, or its journal, on another host
+// than this one will: one that replaces the primary, or whose primary could not be asked. Only
+// hosts that were read anyway are looked at: one that is gone would take its time.
+func (e *Engine) besideOthers(w *world, here []journal.Summary, meets string) error {
+	for _, name := range e.Inventory.Names() {
+		h := w.Known(name)
+		if h == nil || name == meets {
+			continue
+		}
+		for _, c := range e.elsewhere(h, here) {
+			if h.Server.Holds(c.ID) {
+				return effect.Locked(name, h.Server.Lock)
+			}
+			return e.openRun(summary(c, name))
+		}
+	}
+	return nil
 }
 
 // openOf is openRun for a run of which more is known than this machine's journal tells.
@@ -89,7 +109,35 @@ func (e *Engine) RefuseUndoNow(ctx context.Context, f *Found) error {
 	if err != nil {
 		return err
 	}
-	return e.refuseOthersData(ctx, list, f.Records, map[string]error{})
+	if err := e.refuseOthersData(ctx, list, f.Records, map[string]error{}); err != nil {
+		return err
+	}
+	return e.refuseSecondPrimary(ctx, f.ID, list)
+}
+
+// refuseSecondPrimary refuses an undo that would start the primary again that a promotion has
+// stopped, when another server takes writes by now: while nobody could write, somebody has
+// promoted it by hand. Of a host that cannot be asked nothing is known.
+func (e *Engine) refuseSecondPrimary(ctx context.Context, id string, list []owed) error {
+	i := slices.IndexFunc(list, func(o owed) bool {
+		s, ok := o.inverse.(*effect.Service)
+		return ok && o.step == steps.StepDownKind && s.Action == "start"
+	})
+	if i < 0 {
+		return nil
+	}
+	stopped := list[i].inverse.On()
+	w := newWorld(e.Cluster)
+	for _, name := range e.Inventory.Names() {
+		if name == stopped {
+			continue
+		}
+		if h, err := w.Of(ctx, name); err == nil && h.Server.Running && !h.Server.InRecovery {
+			return fault.Refuse(name, "to go on, with this one as the primary: pgrepctl runs resume "+id+"; to leave what the run did as it is: pgrepctl runs abandon "+id,
+				fmt.Errorf("it takes writes: somebody has promoted it, and to take the run back would start %s beside it, as a second primary", stopped))
+		}
+	}
+	return nil
 }
 
 // refuseOthersData refuses an undo that would empty a directory which has the copy of another

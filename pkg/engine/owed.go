@@ -101,9 +101,27 @@ func owedInverses(recs []journal.Record) ([]owed, error) {
 	}
 	var out []owed
 	for _, seq := range order {
+		if o := byIntent[seq]; o != nil && o.unknown && o.noReturn != "" {
+			o.inverse = nil
+		}
 		if o, ok := byIntent[seq]; ok && (o.inverse != nil || o.noReturn != "" && (o.finished || o.claims || o.unknown)) {
 			out = append(out, *o)
 		}
 	}
 	return out, nil
+}
+
+// backward is the order in which acts are taken back: last first, but for the start of a server
+// that its files had kept from starting.
+func backward(list []owed) []owed {
+	out := make([]owed, 0, len(list))
+	var last []owed
+	for _, o := range slices.Backward(list) {
+		if s, ok := o.inverse.(*effect.Service); ok && s.Last {
+			last = append(last, o)
+		} else {
+			out = append(out, o)
+		}
+	}
+	return append(out, last...)
 }

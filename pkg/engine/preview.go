@@ -157,7 +157,7 @@ func (e *Engine) PreviewUndo(f *Found) (*Preview, error) {
 // inverses lists what is taken back, last first, and reports whether that is all:
 // an undo goes no further back than to a point of no return.
 func (p *Preview) inverses(list []owed) bool {
-	for _, o := range slices.Backward(list) {
+	for _, o := range backward(list) {
 		p.inverse(o)
 		if o.inverse == nil {
 			return false

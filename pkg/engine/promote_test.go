@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -159,4 +160,59 @@ func TestPromotionWithoutThePrimaryNeedsNothingOfIt(t *testing.T) {
 	if err != nil || again.Effects() != 0 {
 		t.Errorf("a second run: %v, %v", again, err)
 	}
+}
+
+// While nobody could write, somebody has promoted the standby by hand.
+func TestUndoOfAPromotionDoesNotStartTheOldPrimaryBesideAnother(t *testing.T) {
+	t.Parallel()
+	w := promoting(t, layout{})
+	w.hook = func(_ context.Context, name, do string) error {
+		if name == "pg2" && !w.hosts["pg1"].running && strings.HasPrefix(do, "sql ") {
+			return errors.New("cut off")
+		}
+		return nil
+	}
+	if _, err := w.engine(nil, nil).Apply(t.Context(), w.plan()); err == nil || len(w.writable()) > 0 {
+		t.Fatalf("%v is writable: %v", w.writable(), err)
+	}
+	w.hook = nil
+	w.hosts["pg2"].recovery = false
+	f := w.found(t)
+	before := w.state()
+	_, err := w.engine(nil, nil).Undo(t.Context(), f)
+	if fault.ClassOf(err) != fault.Refused || !strings.Contains(err.Error(), "a second primary") {
+		t.Errorf("got %v", err)
+	}
+	if err := w.engine(nil, nil).RefuseUndoNow(t.Context(), f); fault.ClassOf(err) != fault.Refused {
+		t.Errorf("a dry run says %v", err)
+	}
+	differ(t, "-before +after", before, w.state())
+	w.apply(t)
+	if diff := cmp.Diff([]string{"pg2"}, w.writable()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Its lock and its journal are on the standby, and whoever comes meets it there too.
+func TestARunBesideAnOpenPromotionOfAnotherMachineIsRefused(t *testing.T) {
+	t.Parallel()
+	w := promoting(t, layout{})
+	w.hook = func(_ context.Context, name, do string) error {
+		if name == "pg1" && strings.Contains(do, "pg_ctlcluster") {
+			return errors.New("cut off")
+		}
+		return nil
+	}
+	if _, err := w.engine(nil, nil).Apply(t.Context(), w.plan()); err == nil {
+		t.Fatal("no error")
+	}
+	w.hook = nil
+	w.elsewhere(t)
+	before := w.state()
+	w.plans, w.vars = "retire-standby", map[string]string{"standby": "pg2", "to": "pg1"}
+	_, err := w.engine(nil, nil).Apply(t.Context(), w.plan())
+	if fault.ClassOf(err) != fault.Refused || !strings.Contains(err.Error(), "run1 (promote-standby") {
+		t.Errorf("got %v", err)
+	}
+	differ(t, "-before +after", before, w.state())
 }

@@ -10,7 +10,9 @@ import (
 	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/event"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
 	"github.com/pgrepctl/pgrepctl/pkg/plan"
 )
@@ -87,14 +89,15 @@ func (e *Engine) Resume(ctx context.Context, f *Found) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	return e.resume(ctx, p, f)
+	return e.resume(ctx, p, f, nil)
 }
 
-func (e *Engine) resume(ctx context.Context, p *plan.Plan, f *Found) (*Report, error) {
+func (e *Engine) resume(ctx context.Context, p *plan.Plan, f *Found, shown []Line) (*Report, error) {
 	r, err := e.reopen(ctx, p, f)
 	if err != nil {
 		return nil, err
 	}
+	r.shown = shown
 	r.replay(f.Records)
 	r.world.forward = pastReturn(f.Records)
 	ours := false
@@ -186,6 +189,19 @@ func (r *run) drop(ctx context.Context) error {
 		return nil
 	}
 	return r.journal.Close()
+}
+
+// lockedIfAny is locked for who takes a run back. A server that does not run has no lock that
+// anybody could hold; that it does not may be what the run did, and is to be taken back. Who comes
+// when it runs again finds the copy of the journal.
+func (r *run) lockedIfAny(ctx context.Context, f func(context.Context) error) error {
+	begun := false
+	err := r.locked(ctx, func(ctx context.Context) error { begun = true; return f(ctx) })
+	if begun || !errors.Is(err, host.ErrNoServer) {
+		return err
+	}
+	r.emit(event.Event{Type: event.Warning, At: r.e.Now(), Host: r.meets, Text: "its server does not run: nobody has the cluster lock there, and the run is taken back without it"})
+	return f(ctx)
 }
 
 // locked runs f under the cluster lock: the run to be resumed or undone may

@@ -2,10 +2,12 @@ package engine_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/plan"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 	"github.com/pgrepctl/pgrepctl/templates"
@@ -135,5 +137,33 @@ func TestDropEndsTheWalsenderWhereThePlanSaysSo(t *testing.T) {
 	}
 	if w.has(w.slots, "used") {
 		t.Error("it is still there")
+	}
+}
+
+// A receiver that is restarted leaves its slot for a moment, which may be the one at which the
+// operator says yes.
+func TestNoSlotIsDroppedThatThePlanDidNotShow(t *testing.T) {
+	t.Parallel()
+	w := newSlotWorld(t)
+	p := w.builtin("prune-slots", map[string]string{})
+	e := w.engine(nil, nil)
+	pre, err := e.Preview(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.slots["used"] = ""
+	before := w.state()
+	_, err = e.ApplyAfter(t.Context(), p, pre)
+	if fault.ClassOf(err) != fault.Refused || !strings.Contains(err.Error(), "it would drop slot used now") {
+		t.Errorf("got %v", err)
+	}
+	differ(t, "-before +after", before, w.state())
+	w.slots["used"] = "pg_receivewal"
+	delete(w.slots, "older") // what is needless by now is left out
+	if pre, err = e.Preview(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := w.engine(nil, nil).ApplyAfter(t.Context(), p, pre); err != nil || strings.Contains(strings.Join(r.Done, "; "), "used") {
+		t.Errorf("got %v, %v", r, err)
 	}
 }

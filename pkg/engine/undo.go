@@ -38,7 +38,7 @@ func (e *Engine) Undo(ctx context.Context, f *Found) (*Report, error) {
 	r.replay(f.Records)
 	r.report.Outputs = nil
 	began := false
-	err = r.locked(ctx, func(ctx context.Context) error {
+	err = r.lockedIfAny(ctx, func(ctx context.Context) error {
 		if err := r.adopt(ctx); err != nil {
 			return err
 		}
@@ -48,6 +48,9 @@ func (e *Engine) Undo(ctx context.Context, f *Found) (*Report, error) {
 			}
 		}
 		if err := r.e.refuseOthersData(ctx, list, f.Records, gone); err != nil {
+			return err
+		}
+		if err := r.e.refuseSecondPrimary(ctx, f.ID, list); err != nil {
 			return err
 		}
 		began = true
@@ -83,7 +86,7 @@ func (r *run) back(ctx context.Context, recs []journal.Record, list []owed, gone
 			return err
 		}
 	}
-	for _, o := range slices.Backward(list) {
+	for _, o := range backward(list) {
 		if err := r.stopped(ctx); err != nil {
 			return err
 		}

@@ -323,7 +323,7 @@ type cast map[string]*facts.Host
 func (c cast) Of(_ context.Context, name string) (*facts.Host, error) {
 	h, ok := c[name]
 	if !ok {
-		return nil, fmt.Errorf("no facts of %s", name)
+		return nil, &fault.Error{Class: fault.Unreachable, Host: name, Err: errors.New("no facts of it")}
 	}
 	return h, nil
 }

@@ -54,7 +54,7 @@ func Kinds() []Kind {
 		{"leave", "Stops a standby that leaves, or promotes it to a server of its own.", "at: standby\nleave: {as: stopped}", func() any { return &Leave{} }},
 		{"retired", "Proves that a server has no slot and no walsender of the standby any more.", "at: upstream\nretired: {}", func() any { return &Retired{} }},
 		{"promotable", "Refuses to make a standby the primary while that would make two of them, or lose what another one has.", "at: standby\npromotable: {primary: refuse}", func() any { return &Promotable{} }},
-		{"step-down", "Stops the old primary cleanly, and fences it: it can only start read-only.", "at: primary\nstep-down: {}", func() any { return &StepDown{} }},
+		{StepDownKind, "Stops the old primary cleanly, and fences it: it can only start read-only.", "at: primary\nstep-down: {}", func() any { return &StepDown{} }},
 		{"promote", "Makes the standby the primary, once it has all that the old one wrote.", "at: standby\npromote: {after: primary}", func() any { return &Promote{} }},
 		{"reseedable", "Says why a standby has to be seeded again, and refuses when nothing says so, or what lies there is not of this cluster.", "at: standby\nreseedable: {old: overwritten, force: false}", func() any { return &Reseedable{} }},
 		{"old-data", "Stops a standby that is seeded again, and fences, erases or renames its data.", "at: standby\nold-data: {are: overwritten}", func() any { return &OldData{} }},

@@ -67,6 +67,15 @@ func (s *Leave) Plan(ctx context.Context, in In) (Planned, error) {
 	e.Why = "(cleanly; its data stay)"
 	e.Data, e.DataAs, e.Signal, e.Tells = in.Self.Postgres.DataDirectory, in.Self.Postgres.OSUser, v.RecoveryFile(), v.StatusInPIDFile()
 	if h.Server.InRecovery && uf.Server.Running {
+		late, err := in.applyDelay(ctx, h)
+		if err != nil {
+			return Planned{}, err
+		}
+		if max(late, in.Self.ApplyDelay) > 0 {
+			// It asks for nothing until it has replayed what it has, each transaction at its time.
+			e.Expect = effect.ExpectStandby
+			return Planned{Effects: []effect.Effect{e}}, nil
+		}
 		e.Rejoin = &effect.Rejoin{Upstream: up.Name, Application: applicationName(in.Self), Version: v, Timeout: rejoinTimeout}
 	}
 	return Planned{Effects: []effect.Effect{e}}, nil
@@ -78,9 +87,8 @@ const rejoinTimeout = 5 * time.Minute
 // promote makes a twin of the cluster, so whatever the twin could spoil is looked
 // at: the archive that both would write to.
 func (s *Leave) promote(ctx context.Context, in In, h *facts.Host) (Planned, error) {
-	if m := h.Server.Archiver.Mode; m != "" && m != "off" {
-		return Planned{}, fault.Refuse(in.Self.Name, "give it another archive, or none: alter system set archive_mode = off, restart it, then type the same command again",
-			fmt.Errorf("archive_mode is %s: promoted, it would write its timeline into the archive of the cluster", m))
+	if err := in.refuseArchiving(h); err != nil {
+		return Planned{}, err
 	}
 	if h.Server.Replay.Paused {
 		target, err := in.recoveryTarget(ctx, h)
@@ -107,7 +115,7 @@ func promotion(in In, h *facts.Host, why, noReturn string) (Planned, error) {
 	}
 	e := &effect.Promote{Host: in.Self.Name, Version: h.Server.Version, Timeline: h.Server.Timeline, Timeout: promoteTimeout, Why: why, NoReturn: noReturn}
 	if !h.Server.Version.PromoteFunction() {
-		e.Command = effect.Command{As: in.Self.Postgres.OSUser, Argv: []string{path.Join(h.Machine.BinDirectory, "pg_ctl"), "promote", "-D", in.Self.Postgres.DataDirectory}}
+		e.Command = effect.Command{As: in.Self.Postgres.OSUser, Argv: []string{path.Join(h.Machine.BinDirectory, "pg_ctl"), "promote", "-W", "-D", in.Self.Postgres.DataDirectory}}
 	}
 	return Planned{Effects: []effect.Effect{e}}, nil
 }

@@ -37,7 +37,7 @@ func (s *Promotable) Validate() error {
 
 // Plan never has effects.
 func (s *Promotable) Plan(ctx context.Context, in In) (Planned, error) {
-	if err := onlyAccepts(in, SyncQuorum); err != nil {
+	if err := onlyAccepts(in, SyncQuorum, PrimaryUnseen); err != nil {
 		return Planned{}, err
 	}
 	h, err := in.self(ctx)
@@ -221,43 +221,6 @@ func (s *Promotable) synchronized(ctx context.Context, in In, h *facts.Host) ([]
 // servesBy reports whether a standby will stream from the new primary by that slot.
 func (s *Promotable) servesBy(in In, name string) bool {
 	return slices.ContainsFunc(append(s.followers(in), in.Cluster.Downstreams(in.Self)...), func(x *inventory.Host) bool { return x.Slot == name })
-}
-
-// lost says what is known of what may be lost, and refuses while the old primary
-// shows signs of life or another standby has more.
-func (s *Promotable) lost(ctx context.Context, in In, h *facts.Host) (Planned, error) {
-	old, r := in.Cluster.Primary(), h.Server.Replay
-	if r.ReceiverStatus == "streaming" && in.Self.UpstreamName == old.Name {
-		return Planned{}, fault.Refuse(in.Self.Name, "pgrepctl standby promote "+in.Self.Name+" --stop-primary; or, if "+old.Name+" has just vanished, wait for wal_receiver_timeout (60 s by default) and type the same command again",
-			fmt.Errorf("it streams from %s: that one may live, and not be reachable from here only", old.Name))
-	}
-	if p, err := in.Facts.Of(ctx, old.Name); err == nil && !in.Run.Changed(in.Self.Name) && p.Server.Running && !p.Server.InRecovery {
-		return Planned{}, fault.Refuse(old.Name, "pgrepctl standby promote "+in.Self.Name+" --stop-primary",
-			errors.New("it is not gone: it runs and takes writes"))
-	}
-	has := position(h)
-	for _, x := range s.followers(in) {
-		f, err := in.Facts.Of(ctx, x.Name)
-		if err != nil {
-			continue // a step of its own refuses, or the user has left it out
-		}
-		if p := position(f); f.Server.Running && p > has {
-			return Planned{}, fault.Refuse(x.Name, "pgrepctl standby promote "+x.Name+" --primary-gone",
-				fmt.Errorf("it has WAL up to %s, and %s up to %s only: %s would be lost for nothing", p, in.Self.Name, has, postgres.PrettyBytes(p.Sub(has))))
-		}
-	}
-	return noop("it has received WAL up to %s: what %s wrote after that is lost, if it wrote anything", has, old.Name), nil
-}
-
-// position is the end of the WAL that a standby has.
-func position(h *facts.Host) postgres.LSN {
-	var at postgres.LSN
-	for _, p := range []*postgres.LSN{h.Server.Replay.Receive, h.Server.Replay.Replay} {
-		if p != nil {
-			at = max(at, *p)
-		}
-	}
-	return at
 }
 
 // followers are the standbys that stream from the primary of the inventory and can

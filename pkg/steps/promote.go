@@ -8,6 +8,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 )
 
@@ -15,7 +16,14 @@ import (
 // fences it: whoever starts it again gets a server that is read-only.
 type StepDown struct{}
 
+// StepDownKind is its name, in plans and journals.
+const StepDownKind = "step-down"
+
 var _ Step = (*StepDown)(nil)
+
+// Fresh: the lock of this run is on the standby. Who began on the primary after this run had looked
+// there would be cut off by the stop.
+func (s *StepDown) Fresh(c *inventory.Cluster) []string { return []string{c.Primary().Name} }
 
 // Plan is a noop for a primary that is stopped and fenced.
 func (s *StepDown) Plan(ctx context.Context, in In) (Planned, error) {
@@ -28,6 +36,12 @@ func (s *StepDown) Plan(ctx context.Context, in In) (Planned, error) {
 	}
 	if h.Server.Running && h.Server.InRecovery {
 		return noop("it is in recovery"), nil
+	}
+	if l := h.Server.Lock; l != nil && !h.Server.Holds(in.Run.ID()) {
+		return Planned{}, effect.Locked(in.Self.Name, l)
+	}
+	if err := unfinished(in, h); err != nil {
+		return Planned{}, err
 	}
 	if !h.Server.Running && h.Data.PID != 0 {
 		return Planned{}, notRunning(h)
@@ -73,6 +87,14 @@ type Promote struct {
 
 var _ Step = (*Promote)(nil)
 
+// Fresh: a primary that was gone may be back by now.
+func (s *Promote) Fresh(c *inventory.Cluster) []string {
+	if s.After == "nothing" {
+		return []string{c.Primary().Name}
+	}
+	return nil
+}
+
 // Validate is called when a plan file is read.
 func (s *Promote) Validate() error {
 	if s.After != "primary" && s.After != "nothing" {
@@ -89,6 +111,11 @@ func (s *Promote) Plan(ctx context.Context, in In) (Planned, error) {
 	}
 	if h.Server.Running && !h.Server.InRecovery {
 		return noop("it is the primary, on timeline %d", h.Server.Timeline), nil
+	}
+	if s.After == "nothing" {
+		if err := refuseAlive(ctx, in); err != nil {
+			return Planned{}, err
+		}
 	}
 	old := in.Cluster.Primary()
 	fence := old.Name + " is stopped, and can only start read-only"

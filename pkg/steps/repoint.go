@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -113,8 +114,35 @@ func (s *Repoint) look(ctx context.Context, in In) (moves, error) {
 		return m, fault.Refuse(m.to.Name, "set listen_addresses there and restart it, then type the same command again",
 			fmt.Errorf("it listens on %q only: no other host can stream from it", l.Value))
 	}
+	if err := m.refuseOtherSlot(in); err != nil {
+		return m, err
+	}
 	return m, s.target(ctx, in, &m)
 }
+
+// refuseOtherSlot: the slot that is made on the other host is that of the inventory, and the
+// standby asks for the one that it is set to. After a promotion it would find none, and stay
+// cut off; set to none, it would leave the new one unused, which fills a disk.
+func (m *moves) refuseOtherSlot(in In) error {
+	if !m.self.Server.Running {
+		return nil
+	}
+	set := m.self.Server.Replay.ConfiguredSlot
+	if !m.v.UsesSignalFiles() {
+		set = m.self.Data.PrimarySlotName
+	}
+	if set == in.Self.Slot || !m.v.UsesSignalFiles() && m.self.Data.PrimarySlotUnread != "" {
+		return nil
+	}
+	hint := "to set it to that: pgrepctl apply"
+	if !m.v.PrimaryConninfoReloads() {
+		hint += " --restart=rolling"
+	}
+	return fault.Refuse(in.Self.Name, hint+"; then type the same command again",
+		fmt.Errorf("its primary_slot_name is %s, and the inventory gives it %s: on %s it would not use the slot that keeps its WAL", orNone(set), orNone(in.Self.Slot), m.to.Name))
+}
+
+func orNone(slot string) string { return cmp.Or(slot, "none") }
 
 // target finds primary_conninfo, and what it shall be: only host and port differ.
 func (s *Repoint) target(ctx context.Context, in In, m *moves) error {
@@ -208,7 +236,7 @@ func (s *Repoint) move(ctx context.Context, in In, m moves, p *Planned) error {
 			return fmt.Errorf("primary_conninfo: %w", err)
 		}
 		e := &effect.WriteFile{Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: m.line.before.Path, Before: m.line.before, Data: data, Mode: 0o600,
-			Image: in.image(m.self.Machine.OSUserHome, path.Base(m.line.before.Path)), Why: "(primary_conninfo names " + m.to.Name + ")",
+			Image: in.image(m.self.Machine.OSUserHome, imageName(m.line.before.Path)), Why: "(primary_conninfo names " + m.to.Name + ")",
 			Sensitive: sensitive(data, m.line.before.Data), ReloadBack: reloads}
 		if m.self.Server.Running && !reloads {
 			p.Effects = append(p.Effects, server.service(in, m.self, "stop", ""))

@@ -100,9 +100,15 @@ func (m *member) changes(to order.Values) []string {
 	}
 	for _, name := range m.others {
 		known, _ := m.conf.settings.Lookup(name)
-		out = append(out, fmt.Sprintf("%s %s to %s", name, shown(known), m.wants[name].Value))
+		out = append(out, name+" "+harmless(name, shown(known))+" to "+harmless(name, m.wants[name].Value))
 	}
 	return out
+}
+
+// harmless is a value for showing, with what looks like a secret in it masked.
+func harmless(name, value string) string {
+	_, value, _ = strings.Cut(setTo(name, value), "=")
+	return strings.TrimSpace(value)
 }
 
 // shown is a running value as one would write it: pg_settings gives blocks of 8 kB.
@@ -225,6 +231,11 @@ func (s *Restart) restart(ctx context.Context, in In, t *restarts, m *member, r 
 	e.Why = "(" + strings.Join(t.why(m, r), "; ") + ")"
 	e.Lost = "it runs with the new values from then on: to go back, give the old ones in the inventory, and apply again"
 	e.Then = m.predict(r)
+	for _, x := range p.Effects {
+		if f, ok := x.(*effect.WriteFile); ok && f.WayBack() != "" {
+			e.WayBack = append(e.WayBack, f.WayBack())
+		}
+	}
 	p.Effects = append(p.Effects, e)
 	p.Effects = append(p.Effects, s.gates(in, t, m, r)...)
 	return p, nil
@@ -235,7 +246,7 @@ func (s *Restart) restart(ctx context.Context, in In, t *restarts, m *member, r 
 func (m *member) edit(r order.Restart) ([]string, error) {
 	var set []string
 	put := func(name string, want Wanted) error {
-		set = append(set, name+" = "+want.Value)
+		set = append(set, setTo(name, want.Value))
 		return m.conf.put(name, want)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Values)) {

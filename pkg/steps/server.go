@@ -233,9 +233,9 @@ func Control(hst *inventory.Host, h *facts.Host) effect.Control {
 	pg := hst.Postgres
 	switch pg.Service.Kind {
 	case inventory.ServicePgCtlCluster:
-		// pg_ctl gives up after 60 s, which a long recovery needs: it is told
-		// to wait, and ours is the time-out.
-		return effect.Control{Start: command("start", "--", "-t", "86400"), Stop: command("stop", "-m", "fast"), Restart: command("restart", "-m", "fast", "--", "-t", "86400"),
+		// pg_ctl gives up after 60 s, which a long recovery needs, and a stop that has
+		// much to write or to send: it is told to wait, and ours is the time-out.
+		return effect.Control{Start: command("start", "--", "-t", "86400"), Stop: command("stop", "-m", "fast", "--", "-t", "86400"), Restart: command("restart", "-m", "fast", "--", "-t", "86400"),
 			Log: "/var/log/postgresql/postgresql-" + pg.Version + "-" + pg.Service.Name + ".log", LogAs: pg.OSUser}
 	case inventory.ServiceSystemd, inventory.ServiceCommand:
 		return effect.Control{Start: command("start"), Stop: command("stop"), Restart: command("restart")}

@@ -63,6 +63,12 @@ type Held struct {
 	Note bool `json:"note,omitempty"`
 }
 
+// Fresh is a step that is planned from what is read just before it of these hosts: what was read
+// a while ago could cost data.
+type Fresh interface {
+	Fresh(*inventory.Cluster) []string
+}
+
 // Settle is a reload or restart that a changed file asks for. Settles are
 // collected and done once, by a server step, and again at the end of an undo.
 type Settle struct {
