@@ -24,14 +24,29 @@ func (a *app) lookAhead(ctx context.Context, s *session, h *inventory.Host, t re
 		return t, 0, res.Err
 	}
 	f := res.Facts
-	if !f.Server.Running || !f.Server.InRecovery {
-		if t.Kind == replay.Name {
-			return t, 0, fault.Refuse(h.Name, "start it; or give --time or --lsn", errors.New("its server does not run as a standby: the restore point cannot be looked for"))
+	switch {
+	case f.Server.Running && f.Server.InRecovery:
+		return a.aheadOfReplay(ctx, s, h, f, t, o)
+	case stoppedStandby(f):
+		on, err := s.conn.Host(ctx, h.Name)
+		if err != nil {
+			return t, 0, err
 		}
-		return t, 0, nil // the step says what is to be said
+		return a.aheadOfStart(ctx, on, h, f, t, o)
 	}
-	if err := a.refuseManaged(ctx, s, h, o.managed); err != nil {
-		return t, 0, err
+	return t, 0, nil // the step says what is to be said
+}
+
+// aheadOfReplay looks ahead of a server that replays.
+func (a *app) aheadOfReplay(ctx context.Context, s *session, h *inventory.Host, f *facts.Host, t replay.Target, o untilOptions) (replay.Target, postgres.LSN, error) {
+	if !o.managed {
+		found, err := a.managers(ctx, s, h)
+		if err == nil {
+			err = refuseManaged(h, found)
+		}
+		if err != nil {
+			return t, 0, err
+		}
 	}
 	name, value := t.Setting()
 	if target, err := steps.RecoveryTargetOf(ctx, h.Postgres.OSUser, f); err != nil || target == name+" = "+value {
@@ -52,10 +67,38 @@ func (a *app) lookAhead(ctx context.Context, s *session, h *inventory.Host, t re
 	if err != nil {
 		return t, 0, err
 	}
-	w := walOf(h, f, now)
+	return a.ahead(ctx, on, h, walOf(h, f, now), t, o)
+}
+
+// stoppedStandby is a server that the step would start with the target.
+func stoppedStandby(f *facts.Host) bool {
+	return !f.Server.Running && f.Server.NotReady == "" && f.Data.State == facts.Cluster && f.Data.Standby
+}
+
+// aheadOfStart looks ahead of a server that is stopped. It needs none: pg_waldump reads files,
+// and the control file says where replay begins.
+func (a *app) aheadOfStart(ctx context.Context, on host.Runner, h *inventory.Host, f *facts.Host, t replay.Target, o untilOptions) (replay.Target, postgres.LSN, error) {
+	if !o.managed {
+		found, err := replay.Managers(ctx, on, nil)
+		if err == nil {
+			err = refuseManaged(h, found)
+		}
+		if err != nil {
+			return t, 0, err
+		}
+	}
+	w, err := walOfStopped(h, f)
+	if err != nil || t.Passed(w.Reached, nil, 0) != nil {
+		return t, 0, err // what is passed the step refuses
+	}
+	return a.ahead(ctx, on, h, w, t, o)
+}
+
+// ahead looks through the WAL that is not replayed.
+func (a *app) ahead(ctx context.Context, on host.Runner, h *inventory.Host, w replay.WALSource, t replay.Target, o untilOptions) (replay.Target, postgres.LSN, error) {
 	standsAt, err := restorePointOf(ctx, on, h, w, t)
-	if err != nil {
-		return t, 0, err
+	if err != nil || t.Passed(w.Reached, nil, standsAt) != nil {
+		return t, standsAt, err
 	}
 	t, err = a.outOfLocks(ctx, on, h, w, t, standsAt, o.locked)
 	return t, standsAt, err
@@ -71,14 +114,22 @@ func walOf(h *inventory.Host, f *facts.Host, now replay.Progress) replay.WALSour
 		As: h.Postgres.OSUser, Timeline: f.Server.Timeline, From: now.Replayed(), To: to}
 }
 
-// refuseManaged: who resumes replay at a recovery target promotes the standby.
-func (a *app) refuseManaged(ctx context.Context, s *session, h *inventory.Host, accepted bool) error {
-	if accepted {
-		return nil
+// walOfStopped is the WAL that a stopped standby has, from where it will begin on. How far its
+// replay was is known no better than by what its files need to be consistent.
+func walOfStopped(h *inventory.Host, f *facts.Host) (replay.WALSource, error) {
+	v, err := postgres.ParseVersion(h.Postgres.Version)
+	if err != nil {
+		return replay.WALSource{}, fmt.Errorf("version of %s: %w", h.Name, err)
 	}
-	found, err := a.managers(ctx, s, h)
-	if err != nil || len(found) == 0 {
-		return err
+	c := f.Data.Control
+	return replay.WALSource{Program: path.Join(f.Machine.BinDirectory, v.WALDump()), Dir: path.Join(h.Postgres.DataDirectory, v.WALDir()),
+		As: h.Postgres.OSUser, Timeline: int(max(c.Timeline, c.MinRecoveryTimeline)), From: c.RedoLSN, Reached: max(c.RedoLSN, c.MinRecoveryLSN)}, nil
+}
+
+// refuseManaged: who resumes replay at a recovery target promotes the standby.
+func refuseManaged(h *inventory.Host, found []string) error {
+	if len(found) == 0 {
+		return nil
 	}
 	return fault.Refuse(h.Name, "keep it from acting (patronictl pause, repmgr service pause), then type the same command with --accept-manager",
 		fmt.Errorf("%s: at a recovery target that promotes the standby", managerResumes(found[0])))
@@ -116,6 +167,12 @@ func (a *app) outOfLocks(ctx context.Context, on host.Runner, h *inventory.Host,
 	stop, err := replay.FindStop(ctx, on, w, t, standsAt)
 	if err != nil {
 		return t, unread(h, err, "what a transaction has locked at the target", "add --locked: what is locked is named at the end, and cannot be read")
+	}
+	if stop.At != 0 && stop.At < w.Reached {
+		return t, fault.Refuse(h.Name, replay.PassedHint, &replay.PassedError{Target: t, Replayed: w.Reached.String()})
+	}
+	for _, l := range stop.Held {
+		fmt.Fprintf(a.Err, "note: %s: %s, which it has replayed: at the target it cannot be read\n", h.Name, l)
 	}
 	if !stop.Seen(w) {
 		fmt.Fprintf(a.Err, "note: %s has not received all WAL up to the target: what a transaction will have locked there is not known\n", h.Name)

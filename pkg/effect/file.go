@@ -203,9 +203,17 @@ func then(h *facts.Host, f func(*facts.Host)) {
 }
 
 // sweep removes what a writing of p that was cut off has left beside it
-// (host.Files.Write): when the tool is killed nobody else will.
+// (host.Files.Write): when the tool is killed nobody else will. Of a symlink that is
+// beside its target.
 func sweep(ctx context.Context, files host.Files, p string) error {
-	return sweepNames(ctx, files, path.Dir(p), tempPrefix(p))
+	target, err := host.FollowLinks(p, func(name string) (fs.FileMode, error) {
+		is, err := files.Stat(ctx, name)
+		return is.Mode, err
+	}, func(name string) (string, error) { return files.ReadLink(ctx, name) })
+	if err != nil {
+		return fmt.Errorf("find out where %s is: %w", p, err)
+	}
+	return sweepNames(ctx, files, path.Dir(target), tempPrefix(target))
 }
 
 func tempPrefix(p string) string { return "." + path.Base(p) + ".pgrepctl-" }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/remote"
 	"github.com/pgrepctl/pgrepctl/pkg/remote/remotetest"
 )
 
@@ -95,9 +96,18 @@ func TestCorruptKnownHostsLinesAreSkippedWithAWarning(t *testing.T) {
 	remotetest.WriteFile(t, file, []byte("# a comment\nhost ssh-ed25519 AAAAC3Nz\n@what host ssh-rsa AAAA\n"+long+"\n"+string(good)+"half"))
 	to := target(s)
 	to.KnownHosts = []string{file}
-	c := dial(t, to)
+	var sink recorder
+	pool := remote.NewPool([]remote.Target{to}, remote.WithEvents(&sink))
+	t.Cleanup(func() { _ = pool.Close() })
+	c, err := pool.Dial(limited(t), to.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
 	works(t, c)
-	got := strings.Join(c.Warnings(), "\n")
+	got := ""
+	for _, e := range sink.events {
+		got += e.Text + "\n"
+	}
 	for _, line := range []string{":2 ", ":3 ", ":4 ", ":6 "} {
 		if !strings.Contains(got, file+line) {
 			t.Errorf("no warning for line %s in %q", line, got)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -68,11 +70,7 @@ func (s *session) identify(ctx context.Context) (host.System, error) {
 		return host.System{}, errors.New("unexpected answer")
 	}
 	row := results[0].Rows[0]
-	timeline, err := strconv.Atoi(string(row[1]))
-	if err != nil {
-		return host.System{}, fmt.Errorf("read timeline: %w", err)
-	}
-	return host.System{ID: string(row[0]), Timeline: timeline, LSN: string(row[2])}, nil
+	return host.System{ID: string(row[0]), LSN: string(row[2])}, nil
 }
 
 // attempt at a login; a nil config is without TLS.
@@ -107,19 +105,51 @@ func tlsModes(l host.Login) (first tlsAttempt, second *tlsAttempt, err error) {
 	if !roots.AppendCertsFromPEM(l.SSLRootCert) {
 		return plain, nil, fmt.Errorf("sslmode %s: no certificate in the root certificate file", mode)
 	}
-	if mode == "verify-full" {
-		return tlsAttempt{&tls.Config{RootCAs: roots, ServerName: l.Address}}, nil, nil
-	}
 	checked := blind.Clone()
 	checked.VerifyConnection = func(state tls.ConnectionState) error {
 		between := x509.NewCertPool()
 		for _, cert := range state.PeerCertificates[1:] {
 			between.AddCert(cert)
 		}
-		_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between})
-		return err
+		server := state.PeerCertificates[0]
+		if _, err := server.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between}); err != nil || mode == "verify-ca" {
+			return err
+		}
+		return names(server, l.Address)
 	}
 	return tlsAttempt{checked}, nil, nil
+}
+
+// names checks that a certificate is of an address, as libpq does: by its alternative names,
+// and where it has none that could be the address by its common name, which Go looks at no
+// more. Of an IP address libpq looks at the IP addresses from 15 on, and before that at the
+// DNS names.
+func names(cert *x509.Certificate, address string) error {
+	err := cert.VerifyHostname(address)
+	isIP := net.ParseIP(address) != nil
+	if err == nil || len(cert.DNSNames) > 0 || isIP && len(cert.IPAddresses) > 0 {
+		return err
+	}
+	for _, part := range cert.Subject.Names {
+		if !part.Type.Equal(asn1.ObjectIdentifier{2, 5, 4, 3}) {
+			continue
+		}
+		if cn, ok := part.Value.(string); ok && (same(cn, address) || !isIP && wildcard(cn, address)) {
+			return nil
+		}
+		break // libpq looks at the first
+	}
+	return err
+}
+
+// same compares names of ASCII; other letters that are equal to one of these are longer.
+func same(a, b string) bool { return len(a) == len(b) && strings.EqualFold(a, b) }
+
+// wildcard reports whether *.example.org matches a name: the * is one label.
+func wildcard(pattern, name string) bool {
+	domain, ok := strings.CutPrefix(pattern, "*.")
+	label, rest, dot := strings.Cut(name, ".")
+	return ok && domain != "" && dot && label != "" && same(domain, rest)
 }
 
 // serverName is sent for SNI, as libpq does: names only.

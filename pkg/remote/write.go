@@ -14,9 +14,6 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 )
 
-// maxLinks is Linux's limit for symlinks in one lookup.
-const maxLinks = 40
-
 // Write implements host.Files.
 func (f *files) Write(ctx context.Context, file host.File, ifWas *host.File) error {
 	return f.do(ctx, "write", file.Path, func(c *sftp.Client) error {
@@ -28,30 +25,14 @@ func (f *files) Write(ctx context.Context, file host.File, ifWas *host.File) err
 	})
 }
 
-// followLinks gives the path at the end of a chain of symlinks; the file
-// itself may be missing.
 func followLinks(c *sftp.Client, name string) (string, error) {
-	for range maxLinks {
+	return host.FollowLinks(name, func(name string) (fs.FileMode, error) {
 		info, err := c.Lstat(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			return name, nil
-		}
 		if err != nil {
-			return "", err
+			return 0, err
 		}
-		if info.Mode()&fs.ModeSymlink == 0 {
-			return name, nil
-		}
-		to, err := c.ReadLink(name)
-		if err != nil {
-			return "", err
-		}
-		if !path.IsAbs(to) {
-			to = path.Join(path.Dir(name), to)
-		}
-		name = to
-	}
-	return "", errors.New("too many levels of symbolic links")
+		return info.Mode(), nil
+	}, c.ReadLink)
 }
 
 // replace writes beside the target and renames. The name begins with a dot:

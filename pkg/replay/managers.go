@@ -29,10 +29,13 @@ for f in /etc/repmgr.conf /etc/repmgr/*.conf /etc/repmgr/*/repmgr.conf; do [ -e 
 exit 0
 `
 
+const managersQuery = `select distinct case when application_name ilike '%patroni%' then 'patroni' else 'repmgrd' end as name
+	from pg_stat_activity where application_name ilike '%patroni%' or application_name ilike '%repmgr%'`
+
 // Managers are the programs that may resume replay on their own: Patroni does so with
 // any paused replica (14+, unless its cluster is in pause mode), repmgrd when it
 // fails over. They are looked for among processes, usual configuration files and
-// sessions; one that is somewhere else is not found.
+// sessions; one that is somewhere else is not found. Of a server that is stopped s is nil.
 func Managers(ctx context.Context, r host.Runner, s host.SQL) ([]string, error) {
 	out, err := host.Output(ctx, r, host.Cmd{Argv: []string{"sh", "-c", managersScript}})
 	if err != nil {
@@ -42,10 +45,10 @@ func Managers(ctx context.Context, r host.Runner, s host.SQL) ([]string, error) 
 	var rows []struct {
 		Name string `json:"name"`
 	}
-	const q = `select distinct case when application_name ilike '%patroni%' then 'patroni' else 'repmgrd' end as name
-		from pg_stat_activity where application_name ilike '%patroni%' or application_name ilike '%repmgr%'`
-	if err := s.Query(ctx, &rows, q); err != nil {
-		return nil, fmt.Errorf("look for Patroni and repmgrd: %w", err)
+	if s != nil {
+		if err := s.Query(ctx, &rows, managersQuery); err != nil {
+			return nil, fmt.Errorf("look for Patroni and repmgrd: %w", err)
+		}
 	}
 	for _, row := range rows {
 		words = append(words, row.Name)

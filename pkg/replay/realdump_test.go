@@ -134,6 +134,12 @@ func TestTheRealProgramReadsAlongTimelines(t *testing.T) {
 			t.Errorf("up to %s: %+v, %v", to, got, err)
 		}
 	}
+	for at, want := range map[postgres.LSN]bool{end: true, end + 8: false} {
+		got, err := FindStop(t.Context(), &s.run, s.source(2, 0), Target{Kind: LSN, LSN: at}, 0)
+		if err != nil || got.End != end || got.Seen(s.source(2, 0)) != want {
+			t.Errorf("at %s of what ends at %s: %+v, %v", at, end, got, err)
+		}
+	}
 	s.gone(t, "00000001*30")
 	if got, err := FindStop(t.Context(), &s.run, s.source(2, end), late, 0); !errors.Is(err, ErrUnread) {
 		t.Errorf("without its first file: %+v, %v", got, err)

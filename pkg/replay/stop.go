@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
@@ -35,12 +36,18 @@ type Stop struct {
 	Locks []Lock
 	// Commits between the first of them and At: what is lost by stopping before it.
 	Commits int
+	// Held are held there too, and were taken before WALSource.Reached: there is no stopping
+	// before them.
+	Held []Lock
+	// End is where WAL that was read as far as it goes ends; 0 when that is not known.
+	End postgres.LSN
 }
 
 // Seen: the WAL that was looked through goes up to where replay will stop, as far as it
 // is known where it ends.
 func (s Stop) Seen(w WALSource) bool {
-	return s.At != 0 && (w.To == 0 || s.At <= w.To)
+	end := cmp.Or(w.To, s.End)
+	return s.At != 0 && (end == 0 || s.At <= end)
 }
 
 // stopScript prints the LOCK records, the ends of the transactions that they are of,
@@ -103,6 +110,10 @@ func FindStop(ctx context.Context, r host.Runner, w WALSource, t Target, standsA
 	if found := t.Kind == Time && s.At != 0; d.code > 1 || d.code == 1 && !found {
 		return Stop{}, w.unread(d)
 	}
+	if w.To == 0 {
+		s.End = endIn(d.words)
+	}
+	s.part(w.Reached)
 	if len(s.Locks) == 0 {
 		return s, nil
 	}
@@ -110,6 +121,26 @@ func FindStop(ctx context.Context, r host.Runner, w WALSource, t Target, standsA
 		return Stop{}, err
 	}
 	return s, nil
+}
+
+// part takes apart what replay has reached. A lock that is held for long is logged again with
+// each checkpoint: that is no place to stop before it.
+func (s *Stop) part(reached postgres.LSN) {
+	var held, ahead []Lock
+	has := map[Lock]bool{}
+	for _, l := range s.Locks {
+		is := l
+		is.At = 0
+		switch {
+		case has[is]:
+		case l.At < reached:
+			has[is] = true
+			held = append(held, l)
+		default:
+			ahead = append(ahead, l)
+		}
+	}
+	s.Held, s.Locks = held, ahead
 }
 
 // stopArgs are the time to stop at, none of another target, and on which side of it.
@@ -186,6 +217,21 @@ func stopIn(text string, t Target, standsAt postgres.LSN) Stop {
 		return l.At >= s.At || ok && end < s.At
 	})
 	return s
+}
+
+// gaveUp is the place that pg_waldump names where it cannot go on: "error in WAL record at
+// 0/3000178: invalid record length at 0/30001B0", of which the last version has leading zeros.
+var gaveUp = regexp.MustCompile(`\bat ([0-9A-Fa-f]+/[0-9A-Fa-f]+)`)
+
+// endIn is the last place of those.
+func endIn(words string) postgres.LSN {
+	var end postgres.LSN
+	for _, m := range gaveUp.FindAllStringSubmatch(words, -1) {
+		if at, err := postgres.ParseLSN(m[1]); err == nil {
+			end = max(end, at)
+		}
+	}
+	return end
 }
 
 func locksOf(at, desc string) []Lock {

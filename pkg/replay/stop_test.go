@@ -156,11 +156,62 @@ func TestWhatComesAfterTheStopNeedNotBeRead(t *testing.T) {
 func TestAStopIsSeenInTheWALThatWasReceived(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		at, to postgres.LSN
-		want   bool
-	}{{0, 0, false}, {0, 0x5000000, false}, {0x4000000, 0, true}, {0x4000000, 0x4000000, true}, {0x4000000, 0x3FFFFFF, false}} {
-		if got := (Stop{At: c.at}).Seen(WALSource{To: c.to}); got != c.want {
-			t.Errorf("at %s of what was received to %s: %t", c.at, c.to, got)
+		at, to, end postgres.LSN
+		want        bool
+	}{{0, 0, 0, false}, {0, 0x5000000, 0, false}, {0x4000000, 0, 0, true}, {0x4000000, 0x4000000, 0, true}, {0x4000000, 0x3FFFFFF, 0, false},
+		{0, 0, 0x5000000, false}, {0x4000000, 0, 0x4000000, true}, {0x4000000, 0, 0x3FFFFFF, false}} {
+		if got := (Stop{At: c.at, End: c.end}).Seen(WALSource{To: c.to}); got != c.want {
+			t.Errorf("at %s of what was received to %s, and ends at %s: %t", c.at, c.to, c.end, got)
+		}
+	}
+}
+
+// A server that is started goes again through WAL that it has replayed: a lock in that it
+// takes whatever the target is, and one that is held for long is logged again later.
+func TestALockInWhatIsReplayedIsNoPlaceToStopBefore(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		reached       postgres.LSN
+		held, ahead   int
+		commits       int
+		first, target postgres.LSN
+	}{
+		{0, 0, 3, 1, 0x3000200, 0x3000450},
+		{0x3000200, 0, 3, 1, 0x3000200, 0x3000450},
+		{0x3000280, 2, 1, 1, 0x3000300, 0x3000450},
+		{0x3000400, 3, 0, 0, 0, 0x3000450},
+		{0x3000280, 2, 0, 0, 0, 0x3000580}, // those after it are over
+	} {
+		s := lockingSite(t)
+		w := s.source(1, 0)
+		w.Reached = c.reached
+		got, err := FindStop(t.Context(), &s.run, w, Target{Kind: LSN, LSN: c.target}, 0)
+		if err != nil || len(got.Held) != c.held || len(got.Locks) != c.ahead || got.Commits != c.commits || c.ahead > 0 && got.Locks[0].At != c.first {
+			t.Errorf("from %s on: %+v, %v", c.reached, got, err)
+		}
+	}
+	s := lockingSite(t)
+	s.put(t, "dump.1", strings.Replace(locking, "RUNNING_XACTS nextXid 740", "LOCK xid 743 db 16384 rel 16400", 1))
+	w := s.source(1, 0)
+	w.Reached = 0x3000100
+	got, err := FindStop(t.Context(), &s.run, w, Target{Kind: LSN, LSN: 0x3000580}, 0)
+	if err != nil || len(got.Held) != 1 || got.Held[0].At != 0x3000028 || len(got.Locks) != 1 || got.Locks[0].Relation != 16401 {
+		t.Errorf("logged again: %+v, %v", got, err)
+	}
+}
+
+func TestWhereWALEndsIsReadFromWhatPgWaldumpSays(t *testing.T) {
+	t.Parallel()
+	for words, want := range map[string]postgres.LSN{
+		"": 0,
+		"pg_waldump: error: error in WAL record at 0/3000178: invalid record length at 0/30001B0: wanted 24, got 0\n": 0x30001B0,
+		"pg_waldump: error: error in WAL record at 0/03000178: invalid record length at 0/030001B0: expected at least 24, got 0\n" +
+			"pg_waldump: error: error in WAL record at 0/03000100: invalid record length at 0/03000178: expected at least 24, got 0\n": 0x30001B0,
+		"pg_xlogdump: FATAL:  error in WAL record at 0/3000178: unexpected pageaddr 0/1002000 in log segment 000000010000000000000003, offset 8192\n": 0x3000178,
+		"pg_waldump: error: could not find file \"000000010000000000000004\": No such file or directory\n":                                            0,
+	} {
+		if got := endIn(words); got != want {
+			t.Errorf("%s: %s", words, got)
 		}
 	}
 }

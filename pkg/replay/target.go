@@ -139,6 +139,9 @@ func (e *PassedError) Error() string {
 	return fmt.Sprintf("replay is past the target: it has replayed up to %s, and the target is %s", e.Replayed, value)
 }
 
+// PassedHint is what there is to do then.
+const PassedHint = "what it has replayed cannot be taken back: another standby with a longer delay, or a backup, may still have it"
+
 // Passed compares a target with how far replay is: what is replayed cannot be taken
 // back. lastCommit is the commit time of the last transaction replayed, nil when it
 // is not known: a server forgets it when it is restarted. at is where a restore point

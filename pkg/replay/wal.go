@@ -24,6 +24,9 @@ type WALSource struct {
 	Timeline int
 	From     postgres.LSN
 	To       postgres.LSN // 0: all that there is
+	// Reached is how far replay was, where it begins before that: a server that is started
+	// goes through the WAL from its restartpoint on, and cannot stop before this. 0: From.
+	Reached postgres.LSN
 }
 
 // String is the stretch for a reader.

@@ -65,7 +65,7 @@ func (*ApplyDelay) Plan(ctx context.Context, in In) (Planned, error) {
 		return noop("the inventory wants no delay"), nil
 	}
 	return Planned{Effects: []effect.Effect{&effect.WriteFile{Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: before.Path, Before: before, Data: auto.Bytes(), Mode: 0o600,
-		Image: in.image(h.Machine.OSUserHome, "postgresql.auto.conf"), Why: why, Sensitive: sensitive(auto.Bytes(), before.Data)}},
+		Image: in.image(h.Machine.OSUserHome, imageName(before.Path)), Why: why, Sensitive: sensitive(auto.Bytes(), before.Data)}},
 		Settles: []Settle{{Host: in.Self.Name, Why: applyDelay}}}, nil
 }
 

@@ -121,7 +121,7 @@ func (s *Conf) Plan(ctx context.Context, in In) (Planned, error) {
 		if err := c.put(name, want); err != nil {
 			return Planned{}, err
 		}
-		changed = append(changed, name+" = "+want.Value)
+		changed = append(changed, setTo(name, want.Value))
 		if h.Server.Running {
 			settles = append(settles, Settle{Host: in.Self.Name, Restart: restart, Why: name})
 		}
@@ -361,5 +361,11 @@ func (c *config) refuseOverride(name, setting string) error {
 		return nil
 	}
 	return fault.Refuse(name, fmt.Sprintf("ALTER SYSTEM RESET %s; then type the same command again", setting),
-		fmt.Errorf("%s = %s in %s:%d (ALTER SYSTEM) wins over postgresql.conf", setting, s.Value, c.autoPath, s.Line))
+		fmt.Errorf("%s in %s:%d (ALTER SYSTEM) wins over postgresql.conf", setTo(setting, s.Value), c.autoPath, s.Line))
+}
+
+// setTo is a setting with its value, for a preview, the journal and an error. A command of
+// the archive may hold a key, and the diff of the file does not show that either.
+func setTo(name, value string) string {
+	return string(facts.MaskSecrets([]byte(name + " = " + value)))
 }

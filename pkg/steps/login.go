@@ -6,8 +6,10 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
@@ -123,14 +125,36 @@ func (in In) login(ctx context.Context, from, up *inventory.Host) (host.Login, e
 	}
 	r := in.Cluster.Replication
 	l := host.Login{Address: up.Address, Port: up.Postgres.Port, User: r.User, Password: pw, SSLMode: r.SSLMode, Binding: r.Binding}
-	if r.SSLRootCert == "" || r.SSLRootCert == "system" {
+	if r.SSLRootCert == "" {
 		return l, nil
 	}
 	h, err := in.Facts.Of(ctx, from.Name)
 	if err != nil {
 		return host.Login{}, err
 	}
-	f, err := h.File(ctx, from.Postgres.OSUser, r.SSLRootCert)
-	l.SSLRootCert = f.Data
-	return l, err
+	files := []string{r.SSLRootCert}
+	if r.SSLRootCert == "system" {
+		files = systemRoots()
+	}
+	for _, p := range files {
+		f, err := h.File(ctx, from.Postgres.OSUser, p)
+		if err != nil {
+			return host.Login{}, err
+		}
+		if f.Exists {
+			l.SSLRootCert = f.Data
+			return l, nil
+		}
+	}
+	if r.SSLRootCert == "system" {
+		return host.Login{}, fault.Refuse(from.Name, "install the package ca-certificates there, then type the same command again",
+			fmt.Errorf("sslrootcert is system, and the system has no CA certificates: none of %s is there", strings.Join(files, ", ")))
+	}
+	return l, nil // the login says so
+}
+
+// systemRoots are the files of the CA certificates of a system, which libpq has from OpenSSL:
+// of Debian, of the Red Hat family and of SUSE.
+func systemRoots() []string {
+	return []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"}
 }

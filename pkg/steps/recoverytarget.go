@@ -304,7 +304,7 @@ func (in In) refusePassed(h *facts.Host, t replay.Target, standsAt postgres.LSN,
 			errors.New("where the restore point stands is not known: if replay is past it, the standby would replay all that there is"))
 	}
 	if err := t.Passed(replayed, last, standsAt); err != nil {
-		return fault.Refuse(in.Self.Name, "what it has replayed cannot be taken back: another standby with a longer delay, or a backup, may still have it", err)
+		return fault.Refuse(in.Self.Name, replay.PassedHint, err)
 	}
 	return nil
 }
@@ -321,7 +321,7 @@ func (in In) restarted(h *facts.Host, e *recoveryEdit, why, what string) Planned
 	if e.changed() {
 		secret := sensitive(e.before.Data)
 		p.Effects = append(p.Effects, &effect.WriteFile{Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: e.before.Path, Before: e.before, Data: e.file.Bytes(), Mode: 0o600,
-			Image: in.image(h.Machine.OSUserHome, path.Base(e.before.Path)), Why: what, Sensitive: secret})
+			Image: in.image(h.Machine.OSUserHome, imageName(e.before.Path)), Why: what, Sensitive: secret})
 	}
 	start := in.service(h, e, "start")
 	start.Why = "(it must come up in recovery, or it is stopped at once)"

@@ -103,10 +103,27 @@ func (s *Replay) Plan(ctx context.Context, in In) (Planned, error) {
 		return Planned{}, fault.Refuse(in.Self.Name, "pgrepctl replay resume "+in.Self.Name, errors.New("it has no recovery target: to resume replay promotes nothing"))
 	case target != "" && s.AtTarget != "promote":
 		return Planned{}, effect.AtTarget(in.Self.Name, target)
-	case target != "":
+	case target != "" && !promoting: // begun, it is not held up any more
+		if err := in.refuseArchiving(h); err != nil {
+			return Planned{}, err
+		}
+	}
+	if target != "" {
 		e.Promote, e.Why = true, "("+target+"; it opens read-write)"
 	}
 	return Planned{Effects: []effect.Effect{e}}, nil
+}
+
+// refuseArchiving: promoted beside the cluster, a server would archive its timeline where the
+// other standbys look for theirs. With recovery_target_timeline = latest they follow it, or
+// stop where it branches off.
+func (in In) refuseArchiving(h *facts.Host) error {
+	m := h.Server.Archiver.Mode
+	if m == "" || m == "off" {
+		return nil
+	}
+	return fault.Refuse(in.Self.Name, "give it another archive, or none: alter system set archive_mode = off, restart it, then type the same command again",
+		fmt.Errorf("archive_mode is %s: promoted, it would write its timeline into the archive of the cluster", m))
 }
 
 // pauseHolds reports whether a pause that was asked for is known to hold. From 14 on the

@@ -177,7 +177,7 @@ func (s *StandbyConfig) recoveryConf(in In, h *facts.Host, before host.File, wan
 		e.Why = "(" + strings.Join(changed, ", ") + ")"
 	}
 	e.Data, e.Sensitive = f.Bytes(), sensitive(f.Bytes(), before.Data)
-	e.Image = in.image(h.Machine.OSUserHome, "recovery.conf")
+	e.Image = in.image(h.Machine.OSUserHome, imageName(before.Path))
 	p.Effects = append(p.Effects, e)
 	return nil
 }
@@ -243,8 +243,15 @@ func (s *StandbyConfig) autoConf(ctx context.Context, in In, done bool, wanted m
 		why = "(primary_conninfo, primary_slot_name, restore_command)"
 	}
 	p.Effects = append(p.Effects, &effect.WriteFile{Host: in.Self.Name, As: as, Path: before.Path, Before: before, Data: auto.Bytes(), Mode: 0o600,
-		Image: in.image(h.Machine.OSUserHome, "postgresql.auto.conf"), Why: why, Sensitive: sensitive(auto.Bytes(), before.Data)})
+		Image: in.image(h.Machine.OSUserHome, imageName(before.Path)), Why: why, Sensitive: sensitive(auto.Bytes(), before.Data)})
 	return nil
+}
+
+// imageName is the name under which the bytes before an edit of a server's file are kept, the
+// same in every step: two servers on one machine keep theirs in one home, and each has a
+// postgresql.auto.conf.
+func imageName(p string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(p, "/"), "/", "_")
 }
 
 // settingsChanged are those that this step sets or takes out, and that an edit changes.
