@@ -104,14 +104,19 @@ func (a *app) ahead(ctx context.Context, on host.Runner, h *inventory.Host, w re
 	return t, standsAt, err
 }
 
-// walOf is the WAL that a standby has received and not replayed.
+// walOf is the WAL that a standby has received, from where it will begin on: it is restarted with
+// the target, and replays what is behind its last restart point again.
 func walOf(h *inventory.Host, f *facts.Host, now replay.Progress) replay.WALSource {
 	v, to := f.Server.Version, now.Received()
 	if now.Receive == nil || *now.Receive < to {
 		to = 0 // it has not streamed since its start: what is on its disk is not known
 	}
+	from, c := now.Replayed(), f.Data.Control
+	if c.RedoLSN > 0 && c.RedoLSN < from && int(c.Timeline) == f.Server.Timeline {
+		from = c.RedoLSN
+	}
 	return replay.WALSource{Program: path.Join(f.Machine.BinDirectory, v.WALDump()), Dir: path.Join(f.Server.DataDirectory, v.WALDir()),
-		As: h.Postgres.OSUser, Timeline: f.Server.Timeline, From: now.Replayed(), To: to}
+		As: h.Postgres.OSUser, Timeline: f.Server.Timeline, From: from, To: to, Reached: now.Replayed()}
 }
 
 // walOfStopped is the WAL that a stopped standby has, from where it will begin on. How far its

@@ -37,6 +37,20 @@ func TestTheWALToLookThroughIsWhatWasReceivedAndNotReplayed(t *testing.T) {
 	}
 }
 
+// It is restarted with the target: what is behind its last restart point it replays again, on the
+// timeline that this is on.
+func TestTheWALToLookThroughBeginsAtTheRestartPoint(t *testing.T) {
+	t.Parallel()
+	at := postgres.LSN(0x3000)
+	for timeline, from := range map[uint32]postgres.LSN{2: 0x2000, 1: 0x3000} {
+		f := facts.New("pg4", nil)
+		f.Server.Timeline, f.Data.Control.Timeline, f.Data.Control.RedoLSN = 2, timeline, 0x2000
+		if w := walOf(&inventory.Host{}, f, replay.Progress{Replay: &at}); w.From != from || w.Reached != at {
+			t.Errorf("a restart point on timeline %d: %+v", timeline, w)
+		}
+	}
+}
+
 // answers are what the commands of a host print, one after the other; the last again
 // and again.
 type answers struct {

@@ -38,7 +38,7 @@ func (w WALSource) String() string {
 }
 
 // nothing: all that was received is replayed.
-func (w WALSource) nothing() bool { return w.To != 0 && w.To <= w.From }
+func (w WALSource) nothing() bool { return w.To != 0 && w.To <= max(w.From, w.Reached) }
 
 // ErrNoProgram says that the host has no pg_waldump of the server's version, which is
 // the only one that reads its WAL.
