@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pgrepctl/pgrepctl/pkg/engine"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/plan"
@@ -227,7 +228,7 @@ func (r retirement) next(inv *inventory.Cluster, h *inventory.Host) []string {
 		}
 	}
 	if r.gone {
-		out = append(out, fmt.Sprintf("left on %s, which was not asked: its data in %s, and the replication password in ~%s/%s", h.Name, h.Postgres.DataDirectory, h.Postgres.OSUser, path.Join(".pgrepctl", inv.Name+".pgpass")),
+		out = append(out, fmt.Sprintf("left on %s, which was not asked: its data in %s, and the replication password in ~%s/%s", h.Name, h.Postgres.DataDirectory, h.Postgres.OSUser, path.Join(facts.OwnDirectory, steps.OwnPassfile(inv))),
 			fmt.Sprintf("should it come back while the inventory still has it: pgrepctl standby retire %s", h.Name))
 	}
 	for _, w := range r.without {

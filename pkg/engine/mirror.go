@@ -12,6 +12,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/host"
 )
@@ -53,7 +54,7 @@ func (e *Engine) place(ctx context.Context, w *world, on, run string) (place, er
 	if err != nil {
 		return place{}, err
 	}
-	return place{on: p.Name, as: p.Postgres.OSUser, file: path.Join(h.Machine.OSUserHome, ".pgrepctl", run, "journal.jsonl")}, nil
+	return place{on: p.Name, as: p.Postgres.OSUser, file: h.Machine.Own(run, facts.JournalCopy)}, nil
 }
 
 // mirroring is the process that writes the copy.

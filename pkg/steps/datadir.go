@@ -77,7 +77,7 @@ func (s *DataDirectory) fence(ctx context.Context, in In, h *facts.Host) (Planne
 	}
 	var p Planned
 	add := func(e effect.Effect) { p.Effects = append(p.Effects, e) }
-	own := path.Join(h.Machine.OSUserHome, ".pgrepctl")
+	own := h.Machine.Own()
 	if _, err := h.List(ctx, as, own); errors.Is(err, fs.ErrNotExist) {
 		add(&effect.MakeDir{Host: in.Self.Name, As: as, Path: own, Mode: 0o700, Why: "(for what must outlive a run)"})
 	} else if err != nil {

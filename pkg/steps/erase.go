@@ -107,7 +107,7 @@ var runDirectory = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}Z-[0-9a-f]+$`)
 // own is what the tool has in the home directory. Where another cluster, or another
 // host of this one, has its files there too, whose a run's are cannot be told: they stay.
 func (s *Erase) own(ctx context.Context, in In, h *facts.Host) ([]string, error) {
-	as, own := in.Self.Postgres.OSUser, path.Join(h.Machine.OSUserHome, ".pgrepctl")
+	as, own := in.Self.Postgres.OSUser, h.Machine.Own()
 	all, err := h.List(ctx, as, own)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -126,7 +126,7 @@ func (s *Erase) own(ctx context.Context, in In, h *facts.Host) ([]string, error)
 			out = append(out, p)
 		case x.Mode.IsDir() && runDirectory.MatchString(x.Name) && !shared && x.Name != in.Run.ID():
 			// A copy of a journal belongs to a run that goes on.
-			j, err := h.File(ctx, as, path.Join(p, "journal.jsonl"))
+			j, err := h.File(ctx, as, path.Join(p, facts.JournalCopy))
 			if err != nil {
 				return nil, err
 			}

@@ -86,11 +86,14 @@ func (in In) passLines(p string, v postgres.Version) *effect.Passfile {
 	return l
 }
 
+// OwnPassfile is the name of a cluster's passfile in the tool's own directory.
+func OwnPassfile(c *inventory.Cluster) string { return c.Name + ".pgpass" }
+
 // passfilePath is where the server's libpq looks: before 10 a conninfo cannot name
 // the file, and it is the one in the home directory.
 func passfilePath(c *inventory.Cluster, h *facts.Host, v postgres.Version) string {
 	if !v.PassfileInConninfo() {
 		return path.Join(h.Machine.OSUserHome, ".pgpass")
 	}
-	return path.Join(h.Machine.OSUserHome, ".pgrepctl", c.Name+".pgpass")
+	return h.Machine.Own(OwnPassfile(c))
 }

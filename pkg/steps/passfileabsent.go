@@ -77,7 +77,7 @@ func neighbour(c *inventory.Cluster, h *inventory.Host) *inventory.Host {
 // cluster, and one for a server that the other's file names too.
 func passfileImages(ctx context.Context, h *facts.Host, mine *effect.Passfile) ([]string, error) {
 	as := mine.As
-	own := path.Join(h.Machine.OSUserHome, ".pgrepctl")
+	own := h.Machine.Own()
 	runs, err := h.List(ctx, as, own)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -240,7 +239,7 @@ func Control(hst *inventory.Host, h *facts.Host) effect.Control {
 	case inventory.ServiceSystemd, inventory.ServiceCommand:
 		return effect.Control{Start: command("start"), Stop: command("stop"), Restart: command("restart")}
 	default: // pg_ctl
-		log := path.Join(h.Machine.OSUserHome, ".pgrepctl", hst.Name+".log")
+		log := h.Machine.Own(hst.Name + ".log")
 		wait := []string{"-s", "-w", "-t", "86400"}
 		// Without -l the server would keep pg_ctl's output, and with it the
 		// SSH channel, open for ever.

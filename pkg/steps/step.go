@@ -148,7 +148,7 @@ func (in In) upstream(ctx context.Context) (*inventory.Host, *facts.Host, error)
 
 // image is where the bytes before an edit are kept on the host.
 func (in In) image(home, file string) string {
-	return path.Join(home, ".pgrepctl", in.Run.ID(), file)
+	return path.Join(home, facts.OwnDirectory, in.Run.ID(), file)
 }
 
 func noop(format string, a ...any) Planned { return Planned{Noop: fmt.Sprintf(format, a...)} }

@@ -152,7 +152,7 @@ func (h *Host) Plans(ctx context.Context, seen facts.Server, members []check.Mem
 		if err != nil {
 			return nil, err
 		}
-		h.runs = path.Join(dir, ".pgrepctl")
+		h.runs = path.Join(dir, facts.OwnDirectory)
 	}
 	files := c.Files(as)
 	entries, err := files.List(ctx, h.runs)
@@ -167,7 +167,7 @@ func (h *Host) Plans(ctx context.Context, seen facts.Server, members []check.Mem
 		if !e.Mode.IsDir() {
 			continue
 		}
-		f, err := files.ReadSome(ctx, path.Join(h.runs, e.Name, "journal.jsonl"), maxJournal)
+		f, err := files.ReadSome(ctx, path.Join(h.runs, e.Name, facts.JournalCopy), maxJournal)
 		if err != nil {
 			return nil, fmt.Errorf("read the copies of journals on %s: %w", h.inv.Name, err)
 		}
