@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -173,10 +174,7 @@ func (a *app) consented(ctx context.Context, s *session, pre *engine.Preview, do
 		return nil, nil
 	}
 	if pre.Effects() > 0 {
-		if err := ui.Confirm(a.In, a.Err, ui.IsTerminal(a.In) && ui.IsTerminal(a.Err), a.set.Yes(), "Do this?"); err != nil {
-			return nil, err
-		}
-		if err := context.Cause(ctx); err != nil { // who interrupts at a question has answered it
+		if err := a.ask(ctx, "Do this?"); err != nil {
 			return nil, err
 		}
 	}
@@ -187,6 +185,20 @@ func (a *app) consented(ctx context.Context, s *session, pre *engine.Preview, do
 		r.Connections = s.conn.counts()
 	}
 	return r, err
+}
+
+// ask ends with ctx: nothing acts yet, so the first Ctrl-C ends that. It may do so a moment
+// after the answer is read, and whoever interrupts has answered.
+func (a *app) ask(ctx context.Context, question string) error {
+	if err := ui.Ask(ctx, a.In, a.Err, ui.IsTerminal(a.In) && ui.IsTerminal(a.Err), a.set.Yes(), question); err != nil {
+		return err
+	}
+	select {
+	case <-a.Stop:
+		return &fault.Error{Class: fault.Interrupted, Err: errors.New("interrupted")}
+	default:
+		return nil
+	}
 }
 
 func shown(inv *inventory.Cluster, p *engine.Preview) ui.Preview {

@@ -261,7 +261,9 @@ func (a *app) deployPart(ctx context.Context, s *session, p *plan.Plan, pre *eng
 	// A Ctrl-C was heard. An engine of its own, for what the run left may still look at its Stop.
 	back := *s.Engine
 	back.Stop = nil
-	_, uerr := back.Undo(context.WithoutCancel(ctx), f)
+	ctx, done := owed(ctx)
+	defer done()
+	_, uerr := back.Undo(ctx, f)
 	switch {
 	case errors.Is(uerr, effect.ErrHappened):
 		return r, partForward, noWayBack(r.Run, err)

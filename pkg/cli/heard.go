@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"context"
 	"sync"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/event"
+	"github.com/pgrepctl/pgrepctl/pkg/fault"
 )
 
 // heard is what is said at the first Ctrl-C while a run acts.
@@ -23,4 +25,16 @@ func (a *app) hear(sink event.Sink) (done func()) {
 		}
 	})
 	return func() { close(ended); listening.Wait() }
+}
+
+// owed is a context of what is done though the command's may have ended: a run that failed is
+// taken back. Only a second Ctrl-C ends it, as it says.
+func owed(ctx context.Context) (context.Context, context.CancelFunc) {
+	back, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if cause := context.Cause(ctx); fault.ClassOf(cause) == fault.Interrupted {
+			cancel(cause)
+		}
+	})
+	return back, func() { stop(); cancel(nil) }
 }

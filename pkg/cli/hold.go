@@ -108,7 +108,7 @@ func (a *app) hold(ctx context.Context, s *session, release bool) error {
 			return errors.Join(err, a.holdFailed(pre))
 		}
 		if work {
-			if err := ui.Confirm(a.In, a.Err, ui.IsTerminal(a.In) && ui.IsTerminal(a.Err), false, "Do this?"); err != nil {
+			if err := a.ask(ctx, "Do this?"); err != nil {
 				return err
 			}
 		}

@@ -103,7 +103,7 @@ slots, which keep WAL until they are dropped.`,
 			for _, line := range leftToYou(f, left) {
 				fmt.Fprintln(a.Err, line)
 			}
-			if err := ui.Confirm(a.In, a.Err, ui.IsTerminal(a.In) && ui.IsTerminal(a.Err), a.set.Yes(), "Leave all that as it is, and end run "+f.ID+"?"); err != nil {
+			if err := a.ask(cmd.Context(), "Leave all that as it is, and end run "+f.ID+"?"); err != nil {
 				return err
 			}
 			return s.Abandon(cmd.Context(), f)
@@ -159,7 +159,8 @@ func (a *app) undoFailed(ctx context.Context, s *session, r *engine.Report, caus
 	if errors.Is(cause, engine.ErrCopyLeft) {
 		return cause // nothing failed that was to be done
 	}
-	ctx = context.WithoutCancel(ctx)
+	ctx, done := owed(ctx)
+	defer done()
 	f, err := s.Find(ctx, r.Run)
 	if err != nil || !f.Open() || f.On != "" {
 		// It failed before it did anything, or somebody else went on with it: what the copy

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,12 +10,18 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 )
 
-// Confirm asks question on out and reads the answer from in; only "yes" is
-// one. yes answers beforehand. Where nobody can be asked (not interactive) and
-// when the answer is another, the error is a *fault.Error of class Refused:
-// consent is never assumed.
-func Confirm(in io.Reader, out io.Writer, interactive, yes bool, question string) error {
+// Ask asks question on out and reads the answer from in; only "yes" is one. yes answers
+// beforehand. Where nobody can be asked (not interactive) and when the answer is another, the
+// error is a *fault.Error of class Refused: consent is never assumed.
+//
+// Whoever interrupts has answered, whatever he types besides: the error is why ctx has ended.
+// A read of a terminal cannot be ended, so the one that is begun then stays behind, and takes
+// the next line.
+func Ask(ctx context.Context, in io.Reader, out io.Writer, interactive, yes bool, question string) error {
 	const want = "yes"
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if yes {
 		return nil
 	}
@@ -24,15 +31,28 @@ func Confirm(in io.Reader, out io.Writer, interactive, yes bool, question string
 	if _, err := fmt.Fprintf(out, "%s\ntype %q to go on: ", clean(question), want); err != nil {
 		return fmt.Errorf("ask: %w", err)
 	}
-	answer, err := readLine(in)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read answer: %w", err)
+	var answer string
+	read := make(chan error, 1)
+	go func() {
+		var err error
+		answer, err = readLine(in)
+		read <- err
+	}()
+	var err error
+	select {
+	case err = <-read:
+	case <-ctx.Done():
 	}
-	if errors.Is(err, io.EOF) {
-		// The user's Enter moves the cursor; Ctrl-D does not.
+	if ctx.Err() != nil || errors.Is(err, io.EOF) {
+		// The user's Enter moves the cursor; Ctrl-C and Ctrl-D do not.
 		fmt.Fprintln(out)
 	}
-	if strings.TrimSpace(answer) != want {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil && !errors.Is(err, io.EOF):
+		return fmt.Errorf("read answer: %w", err)
+	case strings.TrimSpace(answer) != want:
 		return fault.Refuse("", fmt.Sprintf("nothing was done; answer %q, or add --yes", want), errors.New("not confirmed"))
 	}
 	return nil
