@@ -1,6 +1,7 @@
 package effect
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -13,7 +14,8 @@ import (
 )
 
 // Balance makes a balancer keep reads away from a standby, or let them in again.
-// Its inverse makes of the server what it was found as.
+// Its inverse makes of the server what it was found as, unless somebody else has made
+// something of it since.
 type Balance struct {
 	Host string `json:"host"` // the balancer
 	As   string `json:"as,omitempty"`
@@ -30,10 +32,17 @@ type Balance struct {
 	Undo []string `json:"undo,omitempty"`
 
 	Server string `json:"server"` // the standby's name there
+	// Standby is its name in the inventory, where that is another.
+	Standby string `json:"standby,omitempty"`
 	// Serve: reads are let in.
 	Serve bool `json:"serve"`
 	// Back: it takes back what the same run has done, and is not undone.
 	Back bool `json:"-"`
+	// Asked: an operator wants it so, whoever has made of the server what it is. Else it is
+	// left alone when it is in neither of the two states: somebody else has his reasons.
+	Asked bool `json:"-"`
+	// left: it was.
+	left bool
 	// After, of a drain: reads come back once this standby has the run's schema change,
 	// if that is committed.
 	After *Replaying `json:"after,omitempty"`
@@ -52,7 +61,7 @@ func (e *Balance) Inverse() Effect {
 	}
 	back := *e
 	back.To, back.Was, back.Argv, back.Undo = e.Was, e.To, e.Undo, e.Argv
-	back.Serve, back.Others = !e.Serve, 0
+	back.Serve, back.Asked, back.left, back.Others = !e.Serve, false, false, 0
 	return &back
 }
 
@@ -91,7 +100,7 @@ func (e *Balance) Predict(w World) {
 }
 
 // Known: HAProxy was asked what it made of it. Of a command only what it was told is.
-func (e *Balance) Known() bool { return e.Socket != "" }
+func (e *Balance) Known() bool { return e.Socket != "" && !e.left }
 
 func (e *Balance) Describe() Description {
 	d := Description{Verb: "keep reads away", Subject: "from " + e.Server}
@@ -121,8 +130,11 @@ func (e *Balance) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, nil
 	}
 	talk := traffic.Talk{Host: h, As: e.As, Socket: e.Socket}
-	if err := e.othersServe(ctx, talk); err != nil {
+	if err := e.look(ctx, env, talk); err != nil {
 		return nil, untouched{err}
+	}
+	if e.left {
+		return nil, nil
 	}
 	if err := talk.Tell(ctx, traffic.SetHAProxy(e.Backend, e.Server, e.To)); err != nil {
 		return nil, e.explain(err)
@@ -137,9 +149,10 @@ func (e *Balance) Do(ctx context.Context, env Env) (Output, error) {
 	return nil, nil
 }
 
-// othersServe refuses a drain that would leave too few servers to read from.
-func (e *Balance) othersServe(ctx context.Context, talk traffic.Talk) error {
-	if e.Others == 0 {
+// look is just before. What somebody else has made of the server since is left to him, and
+// a drain that would leave too few servers to read from is refused.
+func (e *Balance) look(ctx context.Context, env Env, talk traffic.Talk) error {
+	if e.Asked && e.Others == 0 {
 		return nil
 	}
 	list, err := talk.Show(ctx, e.Backend)
@@ -147,11 +160,30 @@ func (e *Balance) othersServe(ctx context.Context, talk traffic.Talk) error {
 		return e.explain(err)
 	}
 	lb := facts.Host{Balanced: list}
+	now := lb.Balances(e.Backend, e.Server)
+	if now.State == facts.NotListed {
+		return e.explain(fmt.Errorf("haproxy: backend %s has no server %s", e.Backend, e.Server))
+	}
+	// What its check says, or its agent of its health or its weight, is in no Admin.
+	if e.left = !e.Asked && now.Admin != e.Was && now.Admin != e.To; e.left {
+		env.Warn(e.Host, e.leaves(now.Admin))
+		return nil
+	}
 	if n := len(lb.OthersServing(e.Backend, e.Server)); n < e.Others {
 		return fault.Refuse(e.Host, "see who serves: pgrepctl traffic show",
 			fmt.Errorf("without %s %d servers would serve in backend %s by now, and at least %d must: reads would fail", e.Server, n, e.Backend, e.Others))
 	}
 	return nil
+}
+
+// leaves says so of a server in a state.
+func (e *Balance) leaves(state string) string {
+	standby := cmp.Or(e.Standby, e.Server)
+	onward := "to let reads in: pgrepctl traffic restore " + standby
+	if state == "ready" {
+		onward = "to keep reads away: pgrepctl traffic drain " + standby
+	}
+	return fmt.Sprintf("%s/%s is in %s, and this run expects %s: somebody else has put it there, and it stays so; %s", e.Backend, e.Server, state, e.Was, onward)
 }
 
 func (e *Balance) explain(err error) error {

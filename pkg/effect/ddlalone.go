@@ -320,30 +320,57 @@ func (e *DropInvalid) invalid(ctx context.Context, s host.SQL) ([]index, error) 
 }
 
 // others waits until no other session of this run is busy in the database, or ends them.
-// Another operator may have begun the run.
+// Another operator may have begun the run. To wait has no end of its own: to make an index may
+// take hours, and who goes on may be interrupted. Who ends them takes something back, and may
+// not be.
 func (e *DropInvalid) others(ctx context.Context, env Env, s host.SQL, end bool) error {
-	what := "pid"
+	what, asking := "pid", ctx
 	if end {
+		var cancel context.CancelFunc
 		what = "pg_terminate_backend(pid)"
+		asking, cancel = context.WithTimeout(ctx, endTimeout)
+		defer cancel()
 	}
 	q := "select " + what + "::text as what from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle' and strpos(application_name, $1) = 1"
+	left := 0
 	for {
 		var rows []struct {
 			What string `json:"what"`
 		}
-		if err := s.Query(ctx, &rows, q, "pgrepctl "+env.Run().ID+" "); err != nil {
-			return err
-		}
-		if len(rows) == 0 {
+		err := s.Query(asking, &rows, q, "pgrepctl "+env.Run().ID+" ")
+		if err == nil && len(rows) == 0 {
 			return nil
 		}
-		if err := sleep(ctx, fateInterval); err != nil {
+		if err == nil {
+			left = len(rows)
+			err = sleep(asking, fateInterval)
+		}
+		if err != nil && asking.Err() != nil && ctx.Err() == nil {
+			return e.busy(env.Run().ID, left)
+		}
+		if err != nil {
 			return err
 		}
 	}
 }
 
-const fateInterval = 200 * time.Millisecond
+// busy says that the statement of a run goes on, though its sessions were to be ended.
+func (e *DropInvalid) busy(run string, sessions int) error {
+	err := fmt.Errorf("%d of them still run after %s", sessions, endTimeout)
+	if sessions == 0 {
+		err = fmt.Errorf("no answer within %s", endTimeout)
+	}
+	return &fault.Error{Class: fault.Failed, Host: e.Host, Op: "end the sessions of run " + run + " in database " + e.Database, Err: err,
+		State: "what its statement comes to is not known yet",
+		Hint:  "look what they wait for: select pid, wait_event_type, wait_event, query from pg_stat_activity where application_name like 'pgrepctl " + run + " %'; when they are gone: pgrepctl ddl abort " + run}
+}
+
+const (
+	fateInterval = 200 * time.Millisecond
+	// endTimeout is for sessions that are told to end. It is below fateTimeout: what the
+	// statement has left is looked at within that, too.
+	endTimeout = 20 * time.Second
+)
 
 // drop drops the indexes that are invalid now and were not before, but for one that
 // somebody else is about to make: it is invalid, too. One that the statement itself drops

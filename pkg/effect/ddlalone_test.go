@@ -1,10 +1,13 @@
 package effect_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
@@ -318,6 +321,38 @@ func TestAHalfMadeIndexIsTakenBack(t *testing.T) {
 	// What was invalid before is somebody else's.
 	do(t, newLone("reindex table concurrently items").Inverse(), again(t, "", connected(), []hosttest.Call{ended(), invalid(`[{"oid": 9, "name": "public.x", "indrelid": 1}]`), exec("SET lock_timeout = '1s'")}, closed()))
 	do(t, newLone(makeIndex).Inverse(), onPG1(t)) // it was not begun
+}
+
+// TestASessionThatDoesNotEndIsToldOf: it waits for a disk, say. A run that is taken back, and an
+// operator, do not wait for it for ever.
+func TestASessionThatDoesNotEndIsToldOf(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		busy := query("select pg_terminate_backend(pid)::text as what from pg_stat_activity…", `[{"what": "true"}]`)
+		asked := slices.Repeat([]hosttest.Call{busy}, 100)
+		asked[0].Then = func() { time.Sleep(100 * time.Millisecond) } // so that none is asked when the time is over
+		in := again(t, madeIndex, connected(), asked, closed())
+		_, err := newLone(makeIndex).Inverse().Do(t.Context(), in)
+		var f *fault.Error
+		if !errors.As(err, &f) || err.Error() != "pg1: end the sessions of run run1 in database shop: 1 of them still run after 20s" || !strings.HasSuffix(f.Hint, "pgrepctl ddl abort run1") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// TestWhoGoesOnWaitsForTheStatementOfAnEarlierTry for as long as that takes, or until he is stopped.
+func TestWhoGoesOnWaitsForTheStatementOfAnEarlierTry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		busy := query("select pid::text as what from pg_stat_activity…", `[{"what": "4711"}]`)
+		stopped := errors.New("stopped by the operator")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		hours := slices.Repeat([]hosttest.Call{busy}, 2*3600*5)
+		hours[len(hours)-1].Then = func() { cancel(stopped) }
+		if _, err := newLone(makeIndex).Do(ctx, again(t, madeIndex, connected(), hours, closed())); !errors.Is(err, stopped) {
+			t.Errorf("got %v", err)
+		}
+	})
 }
 
 func TestTheInverseOfAStatementThatTakesAwaySaysSo(t *testing.T) {

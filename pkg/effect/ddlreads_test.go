@@ -29,7 +29,7 @@ func back(t *testing.T) effect.Effect {
 
 func TestReadsComeBackOnceTheChangeIsReplayed(t *testing.T) {
 	t.Parallel()
-	ready := append([]hosttest.Call{{Do: "tell /run/s set server reads/pg2 state ready"}}, haproxy("0", "0")...)
+	ready := append(append(haproxy("8", "0"), hosttest.Call{Do: "tell /run/s set server reads/pg2 state ready"}), haproxy("0", "0")...)
 	is := func(lsn string) hosttest.Call {
 		return hosttest.Call{Do: progress, Out: standbyRow("not paused", lsn, "null")} // it has received 0/9000000
 	}

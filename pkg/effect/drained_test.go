@@ -106,14 +106,15 @@ func TestAServerIsPutBackAsItWasFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := newEnv(hosttest.NewScript(t, "lb", hosttest.NewFS(), append([]hosttest.Call{{Do: "tell /run/s set server reads/pg2 state maint"}}, haproxy("1", "0")...)...))
-	do(t, back, in)
+	lb := append(haproxy("8", "0"), hosttest.Call{Do: "tell /run/s set server reads/pg2 state maint"})
+	do(t, back, newEnv(hosttest.NewScript(t, "lb", hosttest.NewFS(), append(lb, haproxy("1", "0")...)...)))
 }
 
 func TestAStateThatHAProxyDidNotTakeIsAnError(t *testing.T) {
 	t.Parallel()
 	e := &effect.Balance{Host: "lb", Socket: "/run/s", Backend: "reads", Server: "pg2", To: "drain", Was: "ready"}
-	in := newEnv(hosttest.NewScript(t, "lb", hosttest.NewFS(), append([]hosttest.Call{{Do: "tell /run/s set server reads/pg2 state drain"}}, haproxy("0", "0")...)...))
+	lb := append(haproxy("0", "0"), hosttest.Call{Do: "tell /run/s set server reads/pg2 state drain"})
+	in := newEnv(hosttest.NewScript(t, "lb", hosttest.NewFS(), append(lb, haproxy("0", "0")...)...))
 	if _, err := e.Do(t.Context(), in); err == nil {
 		t.Error("no error")
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // HealthFile makes or removes a file on a standby that a balancer's check looks for:
-// its presence keeps reads away. What it says is for people.
+// its presence keeps reads away. What it says is for people, and tells whose it is.
 type HealthFile struct {
 	Host string `json:"host"`
 	As   string `json:"as"`
@@ -26,6 +26,9 @@ type HealthFile struct {
 	Serve bool `json:"serve"`
 	// Back: it takes back what the same run has done, and is not undone.
 	Back bool `json:"-"`
+	// Asked: an operator wants it so, whoever has made the file. Else one that says something
+	// else than Text is left alone: it is somebody else's.
+	Asked bool `json:"-"`
 	// After is as in Balance.
 	After *Replaying `json:"after,omitempty"`
 	// Others, of a drain: the other standbys that serve, each with the OS user that reads
@@ -43,7 +46,7 @@ func (e *HealthFile) Inverse() Effect {
 		return nil
 	}
 	back := *e
-	back.Serve, back.Others, back.Least = !e.Serve, nil, 0
+	back.Serve, back.Asked, back.Others, back.Least = !e.Serve, false, nil, 0
 	return &back
 }
 
@@ -97,6 +100,16 @@ func (e *HealthFile) Do(ctx context.Context, env Env) (Output, error) {
 		return nil, untouched{err}
 	}
 	files := h.Files(e.As)
+	if !e.Asked {
+		others, err := e.isOthers(ctx, files)
+		if err != nil {
+			return nil, untouched{fmt.Errorf("%s: look at it: %w", e.Path, err)}
+		}
+		if others {
+			env.Warn(e.Host, e.Path+" does not say what this run expects: somebody else has made it, and it stays, so that reads are kept away; to let them in: pgrepctl traffic restore "+e.Host)
+			return nil, nil
+		}
+	}
 	if e.Serve {
 		err = files.Remove(ctx, e.Path)
 	} else {
@@ -109,6 +122,26 @@ func (e *HealthFile) Do(ctx context.Context, env Env) (Output, error) {
 	// not be allowed to list what is beside it.
 	_ = sweepNames(ctx, files, path.Dir(e.Path), tempPrefix(e.Path), "."+tempPrefix(e.Path))
 	return nil, nil
+}
+
+// isOthers reports whether what is there was made by somebody else. Ours is a plain file that
+// the OS user of the database can read, and says what the run has written. Anything but a file
+// is not removed; where one is to be made, make says what is wrong with it.
+func (e *HealthFile) isOthers(ctx context.Context, files host.Files) (bool, error) {
+	is, err := files.Stat(ctx, e.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, err
+	case !is.Mode.IsRegular():
+		return e.Serve, nil
+	}
+	f, err := files.ReadSome(ctx, e.Path, int64(len(e.Text))+1)
+	if errors.Is(err, fs.ErrPermission) {
+		return true, nil
+	}
+	return f.Exists && string(f.Data) != e.Text, err
 }
 
 // make gives the file its name by a rename, which puts it there and not where a symlink

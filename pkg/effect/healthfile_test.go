@@ -100,7 +100,7 @@ func TestTheInverseOfAHealthFileAsksNobody(t *testing.T) {
 	t.Parallel()
 	fs := hosttest.NewFS("/run")
 	fs.Put("/run/drained", "postgres", 0o644, "run1\n")
-	e := &effect.HealthFile{Host: "pg2", As: "postgres", Path: "/run/drained", Others: map[string]string{"pg3": "postgres"}, Least: 1}
+	e := &effect.HealthFile{Host: "pg2", As: "postgres", Path: "/run/drained", Text: "run1\n", Others: map[string]string{"pg3": "postgres"}, Least: 1}
 	do(t, e.Inverse(), newEnv(hosttest.NewScript(t, "pg2", fs)))
 	if fs.Has("/run/drained") {
 		t.Error("the file is there")

@@ -270,7 +270,7 @@ func (s *Traffic) drainServer(ctx context.Context, in In, self *facts.Host, b *i
 		return err
 	}
 	e := balance(b, now)
-	e.To = "drain"
+	e.To, e.Standby = "drain", otherName(in.Self, now)
 	told := e // and of what is counted nothing has to be told
 	told.After = s.after(self)
 	others := len(lb.OthersServing(now.Backend, now.Name))
@@ -334,7 +334,7 @@ func (s *Traffic) serve(ctx context.Context, in In) (Planned, error) {
 	}
 	var p Planned
 	var waits []effect.Effect
-	var weightless []string
+	var weightless, taken []string
 	for _, b := range in.Cluster.Traffic.Balancers {
 		switch b.Kind {
 		case inventory.BalancerPgBouncer:
@@ -343,9 +343,12 @@ func (s *Traffic) serve(ctx context.Context, in In) (Planned, error) {
 			}
 			continue
 		case inventory.BalancerFile:
-			remove, wait, err := s.serveFile(ctx, in, self, b)
+			remove, wait, others, err := s.serveFile(ctx, in, self, b)
 			if err != nil {
 				return Planned{}, err
+			}
+			if others {
+				taken = append(taken, b.Path+" does not say what it has written")
 			}
 			if remove != nil {
 				p.Effects = append(p.Effects, remove)
@@ -368,9 +371,13 @@ func (s *Traffic) serve(ctx context.Context, in In) (Planned, error) {
 		if now.State != facts.Drained {
 			continue
 		}
+		if s.ownOnly() && b.Kind == inventory.BalancerHAProxy && now.Admin != "drain" {
+			taken = append(taken, takenOver(b, now)...)
+			continue
+		}
 		e := balance(b, now)
 		e.To, e.Serve, e.Argv, e.Undo = "ready", true, e.Undo, e.Argv
-		e.Back = s.State == foundTraffic
+		e.Back, e.Asked, e.Standby = s.State == foundTraffic, !s.ownOnly(), otherName(in.Self, now)
 		p.Effects = append(p.Effects, &e)
 		if b.Kind == inventory.BalancerHAProxy {
 			waits = append(waits, &effect.AwaitServing{At: e, Timeout: servingTimeout, Found: s.State == foundTraffic})
@@ -380,6 +387,8 @@ func (s *Traffic) serve(ctx context.Context, in In) (Planned, error) {
 	case len(p.Effects) == 0 && len(weightless) > 0 && s.State == "serving":
 		return noop("nobody has drained it, but it gets no reads, for its weight is 0: %s. Its agent, or an operator, has set that, and has to raise it (on the stats socket: set server BACKEND/SERVER weight 100%%)",
 			strings.Join(weightless, ", ")), nil
+	case len(p.Effects) == 0 && len(taken) > 0:
+		return noop("somebody else has seen to it since this run has kept reads away, and it stays so: %s (to let reads in: pgrepctl traffic restore %s)", strings.Join(taken, "; "), in.Self.Name), nil
 	case len(p.Effects) == 0 && s.ownOnly():
 		return noop("this run keeps no reads away from it"), nil
 	case len(p.Effects) == 0:

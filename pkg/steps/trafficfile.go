@@ -18,7 +18,7 @@ func (s *Traffic) drainFile(ctx context.Context, in In, self *facts.Host, b *inv
 	if err != nil {
 		return err
 	}
-	e := &effect.HealthFile{Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: b.Path, Text: "drained by pgrepctl, run " + in.Run.ID() + "\n", After: s.after(self)}
+	e := &effect.HealthFile{Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: b.Path, Text: in.healthText(), After: s.after(self)}
 	switch {
 	case f.Exists && !in.Run.Claimed(e.KeptAway()):
 		d.already = append(d.already, b.Name)
@@ -45,6 +45,9 @@ func (s *Traffic) drainFile(ctx context.Context, in In, self *facts.Host, b *inv
 	}
 	return nil
 }
+
+// healthText is what this run writes into a health file.
+func (in In) healthText() string { return "drained by pgrepctl, run " + in.Run.ID() + "\n" }
 
 // looksAtFiles: who else serves matters, and no balancer says it.
 func (s *Traffic) looksAtFiles(in In) bool { return s.IfLast != "drain" && !in.tellsServers() }
@@ -166,18 +169,22 @@ func (in In) lastByFile(ctx context.Context, b *inventory.Balancer, least int) (
 	return len(others) < least, err
 }
 
-// serveFile plans to remove it, and gives what has to be waited for afterwards.
-func (s *Traffic) serveFile(ctx context.Context, in In, self *facts.Host, b *inventory.Balancer) (remove, wait effect.Effect, err error) {
+// serveFile plans to remove it, and gives what has to be waited for afterwards. One that
+// this run has made, and others have written since, stays.
+func (s *Traffic) serveFile(ctx context.Context, in In, self *facts.Host, b *inventory.Balancer) (remove, wait effect.Effect, others bool, err error) {
 	f, err := self.File(ctx, in.Self.Postgres.OSUser, b.Path)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, false, err
 	}
-	e := &effect.HealthFile{Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: b.Path, Text: string(f.Data), Serve: true, Back: s.State == foundTraffic}
+	e := &effect.HealthFile{Host: in.Self.Name, As: in.Self.Postgres.OSUser, Path: b.Path, Text: string(f.Data), Serve: true, Back: s.State == foundTraffic, Asked: !s.ownOnly()}
 	if !f.Exists || !s.lets(in, e) {
-		return nil, nil, nil
+		return nil, nil, false, nil
+	}
+	if s.ownOnly() && e.Text != in.healthText() {
+		return nil, nil, true, nil
 	}
 	if b.Settle > 0 && self.Server.Running {
 		wait = &effect.AwaitCheck{Host: in.Self.Name, Path: b.Path, For: b.Settle, Serve: true}
 	}
-	return e, wait, nil
+	return e, wait, false, nil
 }

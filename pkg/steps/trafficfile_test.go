@@ -153,3 +153,34 @@ func TestARolloutIsRefusedBesideReadersOfAStandbyThatAFileKeepsOut(t *testing.T)
 		}
 	}
 }
+
+// TestOnlyAnOperatorLetsReadsInWhateverHasBecomeOfTheDrain: what a run takes back of its own it
+// looks at once more, and what it says then names the standby as the inventory does.
+func TestOnlyAnOperatorLetsReadsInWhateverHasBecomeOfTheDrain(t *testing.T) {
+	t.Parallel()
+	text := strings.Replace(fileOnly, "    check:", "    lb: {kind: haproxy, address: 10.0.0.9, os_user: haproxy, socket: /run/haproxy/admin.sock, backend: reads}\n    check:", 1)
+	text = strings.Replace(text, "role: standby}", "role: standby, traffic: db2}", 1)
+	for name, c := range map[string]struct {
+		step  steps.Traffic
+		asked bool
+	}{
+		"traffic restore":      {steps.Traffic{State: "serving"}, true},
+		"a rollout":            {steps.Traffic{State: "serving", DDL: true}, false},
+		"as the run has found": {steps.Traffic{State: "found"}, false},
+	} {
+		in := byFile(t, text, "pg2", map[string]map[string]string{"pg2": {"/run/drained": "drained by pgrepctl, run run1\n"}}, func(c cast, _ *inventory.Cluster) {
+			c["lb"].Balanced = []facts.Balanced{{Backend: "reads", Name: "db2", State: facts.Drained, Admin: "drain"}}
+		})
+		in.Run = &running{scene{Claims: []string{"reads of pg2 by /run/drained", "reads of reads/db2 at lb"}}}
+		p, err := c.step.Plan(t.Context(), in)
+		if err != nil || len(p.Effects) < 2 {
+			t.Errorf("%s: %+v %v", name, p, err)
+			continue
+		}
+		lb, ok1 := p.Effects[0].(*effect.Balance)
+		file, ok2 := p.Effects[1].(*effect.HealthFile)
+		if !ok1 || !ok2 || lb.Asked != c.asked || file.Asked != c.asked || lb.Standby != "pg2" {
+			t.Errorf("%s: %+v", name, p.Effects)
+		}
+	}
+}

@@ -3,8 +3,10 @@ package steps
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
+	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 )
 
@@ -55,6 +57,23 @@ func (s *Traffic) ownOnly() bool { return s.State == foundTraffic || s.DDL }
 // lets says whether reads that a drain like this one keeps away may come in.
 func (s *Traffic) lets(in In, e interface{ KeptAway() string }) bool {
 	return !s.ownOnly() || in.Run.Claimed(e.KeptAway())
+}
+
+// takenOver says what somebody else has made of a server that this run has drained. Nobody has
+// where HAProxy, reloaded, has forgotten the drain, and something else keeps reads away.
+func takenOver(b *inventory.Balancer, now facts.Balanced) []string {
+	if now.Admin == "ready" {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s/%s is in %s at %s", now.Backend, now.Name, now.Admin, b.Name)}
+}
+
+// otherName is what a standby is called in the inventory, where a balancer calls it otherwise.
+func otherName(h *inventory.Host, now facts.Balanced) string {
+	if h.Name == now.Name {
+		return ""
+	}
+	return h.Name
 }
 
 // served is what is told to a balancer of a standby, before it is asked for more.
