@@ -58,7 +58,8 @@ func (a *app) planNames() ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if name, ok := strings.CutSuffix(e.Name(), ".yaml"); ok && !e.IsDir() {
+		// A name with a dot is a file's, to those who call a plan.
+		if name, ok := strings.CutSuffix(e.Name(), ".yaml"); ok && !e.IsDir() && !strings.Contains(name, ".") {
 			names = append(names, name)
 		}
 	}

@@ -57,6 +57,10 @@ func TestPlansOfTheTemplatesDirAreListed(t *testing.T) {
 	mine := write("start-primary.yaml", "name: start\ndoc: Starts the primary."+steps)
 	instead := write("converge.yaml", "name: converge\ndoc: Does nothing of it."+steps)
 	write("README.md", "no plan")
+	write("nightly.v2.yaml", "which run takes for a file")
+	if err := os.Symlink("nobody@nowhere", filepath.Join(dir, "plans", ".#converge.yaml")); err != nil { // an editor's lock
+		t.Fatal(err)
+	}
 	write("old.yaml/plan.yaml", "no plan")
 
 	got := listedPlans(t, "--templates-dir", dir)

@@ -37,7 +37,7 @@ func (e *Service) settled(ctx context.Context, env Env, h host.Host) (up bool, e
 	var last error
 	err = pollMoving(ctx, e.Timeout, func(ctx context.Context) (bool, string, error) {
 		s, err := session(ctx, env, e.Host, false)
-		if host.SQLState(err) == postgres.CannotConnectNow {
+		if host.SQLState(err) == postgres.CannotConnectNow && !e.takesNone(ctx, h) {
 			last = err // it starts up, or shuts down
 			return false, e.recovering(ctx, h), nil
 		}

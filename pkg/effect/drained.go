@@ -1,6 +1,7 @@
 package effect
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -333,12 +334,14 @@ func (e *AwaitServing) Describe() Description {
 func (e *AwaitServing) Do(ctx context.Context, env Env) (Output, error) {
 	var last facts.BalanceState
 	timeout, asFound := e.Timeout, false
+	let, taken := false, false // it was as this run has set it, and is no longer
 	begin := time.Now()
 	err := poll(ctx, timeout, func(ctx context.Context) (bool, error) {
 		now, err := showBalanced(ctx, env, e.At)
 		last = now.State
+		let, taken = let || now.Admin == e.At.To, err == nil && !e.At.Asked && now.Admin != e.At.To
 		asFound = e.Found && last == facts.Weightless && time.Since(begin) >= min(weightGrace, timeout)
-		return last == facts.Serving || asFound, err
+		return last == facts.Serving || asFound || taken, err
 	}, func() error {
 		return fmt.Errorf("after %s it is still %s", timeout, last)
 	})
@@ -350,6 +353,8 @@ func (e *AwaitServing) Do(ctx context.Context, env Env) (Output, error) {
 	case err != nil:
 		return nil, &fault.Error{Class: fault.ClassOf(err), Host: e.At.Host, Op: "wait until " + e.At.Server + " serves", Err: err,
 			State: "the balancer lets reads in as soon as its own check says so", Hint: "its health check says why"}
+	case taken && let: // one that was not so has been warned of
+		env.Warn(e.At.Host, fmt.Sprintf("%s/%s is %s now, by somebody else: it is not waited for; to let reads in: pgrepctl traffic restore %s", e.At.Backend, e.At.Server, last, cmp.Or(e.At.Standby, e.At.Server)))
 	case asFound:
 		env.Warn(e.At.Host, e.At.Server+" has a weight of 0, and gets no reads: its agent, or an operator, has set it")
 	}

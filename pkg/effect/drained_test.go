@@ -280,7 +280,7 @@ func weighing(weight string) []hosttest.Call {
 func TestReadsAreBackOnceTheAgentHasRaisedTheWeight(t *testing.T) {
 	t.Parallel()
 	in := newEnv(hosttest.NewScript(t, "lb", hosttest.NewFS(), append(append(weighing("0"), weighing("0")...), weighing("100")...)...))
-	do(t, &effect.AwaitServing{At: effect.Balance{Host: "lb", Socket: "/run/s", Backend: "reads", Server: "pg2"}, Timeout: time.Minute}, in)
+	do(t, &effect.AwaitServing{At: effect.Balance{Host: "lb", Socket: "/run/s", Backend: "reads", Server: "pg2", To: "ready", Was: "drain"}, Timeout: time.Minute}, in)
 }
 
 // TestAWeightThatStaysZeroIsToldOf: it is a failure, unless the server is put back as it was
@@ -289,7 +289,7 @@ func TestAWeightThatStaysZeroIsToldOf(t *testing.T) {
 	t.Parallel()
 	for _, found := range []bool{false, true} {
 		in := newEnv(hosttest.NewScript(t, "lb", hosttest.NewFS(), append(weighing("0"), weighing("0")...)[:map[bool]int{false: 2, true: 1}[found]]...))
-		e := &effect.AwaitServing{At: effect.Balance{Host: "lb", Socket: "/run/s", Backend: "reads", Server: "pg2"}, Timeout: map[bool]time.Duration{false: time.Millisecond, true: 0}[found], Found: found}
+		e := &effect.AwaitServing{At: effect.Balance{Host: "lb", Socket: "/run/s", Backend: "reads", Server: "pg2", To: "ready", Was: "drain"}, Timeout: map[bool]time.Duration{false: time.Millisecond, true: 0}[found], Found: found}
 		_, err := e.Do(t.Context(), in)
 		var f *fault.Error
 		switch {
@@ -297,6 +297,27 @@ func TestAWeightThatStaysZeroIsToldOf(t *testing.T) {
 			t.Errorf("as found: %v, warned %v", err, in.warnings)
 		case !found && (!errors.As(err, &f) || !strings.Contains(err.Error(), "still weight 0") || !strings.Contains(f.Hint, "set server reads/pg2 weight 100%")):
 			t.Errorf("got %v", err)
+		}
+	}
+}
+
+// Somebody takes the server over while it is waited for, or had done so before this run could let
+// reads in, which was told of then.
+func TestAServerThatSomebodyElseKeepsAwayIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	at := effect.Balance{Host: "lb", Socket: "/run/s", Backend: "reads", Server: "pg2", To: "ready", Was: "drain"}
+	maint := haproxy("1", "0")
+	for _, c := range []struct {
+		calls []hosttest.Call
+		warns int
+	}{
+		{append(weighing("0"), maint...), 1},
+		{maint, 0},
+	} {
+		in := newEnv(hosttest.NewScript(t, "lb", hosttest.NewFS(), c.calls...))
+		do(t, &effect.AwaitServing{At: at, Timeout: time.Minute}, in)
+		if len(in.warnings) != c.warns {
+			t.Errorf("warned %v", in.warnings)
 		}
 	}
 }

@@ -35,6 +35,16 @@ func (e *Service) starting(ctx context.Context, h host.Host, underWay bool) bool
 	return true
 }
 
+// takesNone reports that the server is up, and takes no session for good: a standby with
+// hot_standby off.
+func (e *Service) takesNone(ctx context.Context, h host.Host) bool {
+	if !e.tells() {
+		return false
+	}
+	lines, err := e.postmaster(ctx, h)
+	return err == nil && len(lines) >= 9 && strings.TrimSpace(lines[7]) == "standby"
+}
+
 // lives reports whether the postmaster of postmaster.pid is there: one that was killed
 // leaves the file as it was.
 func (e *Service) lives(ctx context.Context, h host.Host) bool {

@@ -11,6 +11,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/event"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
 	"github.com/pgrepctl/pgrepctl/pkg/plan"
 	"github.com/pgrepctl/pgrepctl/pkg/steps"
@@ -191,6 +192,15 @@ func (r *run) letGo(ctx context.Context, f *frame) []error {
 	return errs
 }
 
+// takeBack does it as a node's, which its progress is told of. The inventory may not have its host
+// any more.
+func (r *run) takeBack(ctx context.Context, node, step string, e effect.Effect) (effect.Output, error) {
+	was := r.node
+	defer func() { r.node = was }()
+	r.node = &plan.Node{ID: node, Kind: step, Host: &inventory.Host{Name: e.On()}}
+	return e.Do(ctx, r)
+}
+
 // undo runs one recorded inverse.
 func (r *run) undo(ctx context.Context, node, step string, d done) error {
 	text := d.inverse.Describe().String()
@@ -201,7 +211,7 @@ func (r *run) undo(ctx context.Context, node, step string, d done) error {
 	if behind != "" && r.late[behind] {
 		return nil // it was waited for, and told of, at another balancer
 	}
-	if _, err := d.inverse.Do(ctx, r); errors.Is(err, effect.ErrNotYet) {
+	if _, err := r.takeBack(ctx, node, step, d.inverse); errors.Is(err, effect.ErrNotYet) {
 		r.unclosed = true // it has said so; it stays owed
 		if behind != "" {
 			r.late[behind] = true

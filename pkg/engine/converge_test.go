@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -205,41 +204,60 @@ func withoutRuns(state string) string {
 }
 
 // A value that the server takes no start with: nobody has the cluster lock of a server that is
-// down, and what keeps it down is to be taken back.
+// down, and what keeps it down is to be taken back. Where others were restarted before it, they
+// keep theirs.
 func TestARestartThatTheServerDoesNotSurviveIsTakenBack(t *testing.T) {
 	t.Parallel()
-	w := converged(t)
-	w.wants("max_wal_senders: 15")
-	start := w.state()
-	pg1 := w.hosts["pg1"]
-	w.hook = func(_ context.Context, name, do string) error {
-		if name != "pg1" || !strings.Contains(do, "15 main restart") {
-			return nil
-		}
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		pg1.running = false
-		for _, s := range slices.Clone(w.sessions) {
-			if s.m == pg1 {
-				s.end()
+	for wants, others := range map[string]bool{"max_wal_senders: 15": false, "max_wal_senders: 30": true} {
+		t.Run(wants, func(t *testing.T) {
+			t.Parallel()
+			w := converged(t)
+			w.wants(wants)
+			start := w.state()
+			pg1 := w.hosts["pg1"]
+			was, _ := pg1.fs.Get(pg1.conf("postgresql.conf"))
+			w.hook = pg1.diesRestarting
+			_, err := w.engine(nil, nil).Apply(t.Context(), w.converge("rolling"))
+			w.hook = nil
+			if err == nil || pg1.running {
+				t.Fatalf("got %v", err)
 			}
+			var text strings.Builder
+			_ = ui.PrintError(&text, err, ui.ErrorOptions{})
+			for _, want := range []string{"sudo -u postgres cp ", "sudo -u postgres pg_ctlcluster 15 main start", "pgrepctl runs undo"} {
+				if !strings.Contains(text.String(), want) {
+					t.Errorf("it does not say %q:\n%s", want, text.String())
+				}
+			}
+			if !others {
+				w.undo(t)
+				differ(t, "-start +undone", start, w.state())
+				return
+			}
+			_, err = w.engine(nil, nil).Undo(t.Context(), w.found(t))
+			if fault.ClassOf(err) != fault.Refused || !strings.Contains(err.Error(), "cannot be undone") {
+				t.Errorf("got %v", err)
+			}
+			if now, _ := pg1.fs.Get(pg1.conf("postgresql.conf")); !pg1.running || now != was {
+				t.Errorf("pg1 runs: %t, with\n%s", pg1.running, now)
+			}
+		})
+	}
+}
+
+// diesRestarting is a server that stops, and does not start again.
+func (m *machine) diesRestarting(_ context.Context, name, do string) error {
+	if name != m.name || !strings.Contains(do, "15 main restart") {
+		return nil
+	}
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	m.running = false
+	for _, s := range slices.Clone(m.w.sessions) {
+		if s.m == m {
+			s.end()
 		}
-		pg1.fs.Delete(pg1.data("postmaster.pid"))
-		return &host.ExitError{Cmd: host.Cmd{Argv: []string{"pg_ctlcluster"}}, Code: 1, Stderr: "could not start server"}
 	}
-	_, err := w.engine(nil, nil).Apply(t.Context(), w.converge("rolling"))
-	w.hook = nil
-	var f *fault.Error
-	if !errors.As(err, &f) || pg1.running {
-		t.Fatalf("got %v", err)
-	}
-	var text strings.Builder
-	_ = ui.PrintError(&text, err, ui.ErrorOptions{})
-	for _, want := range []string{"sudo -u postgres cp ", "sudo -u postgres pg_ctlcluster 15 main start", "pgrepctl runs undo"} {
-		if !strings.Contains(text.String(), want) {
-			t.Errorf("it does not say %q:\n%s", want, text.String())
-		}
-	}
-	w.undo(t)
-	differ(t, "-start +undone", start, w.state())
+	m.fs.Delete(m.data("postmaster.pid"))
+	return &host.ExitError{Cmd: host.Cmd{Argv: []string{"pg_ctlcluster"}}, Code: 1, Stderr: "could not start server"}
 }

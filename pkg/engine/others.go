@@ -53,10 +53,13 @@ func (e *Engine) besideOthers(w *world, here []journal.Summary, meets string) er
 			continue
 		}
 		for _, c := range e.elsewhere(h, here) {
-			if h.Server.Holds(c.ID) {
+			switch {
+			case e.meeting(c.Meets) != name: // left there, by a primary that this one no longer is
+			case h.Server.Holds(c.ID):
 				return effect.Locked(name, h.Server.Lock)
+			default:
+				return e.openRun(summary(c, name))
 			}
-			return e.openRun(summary(c, name))
 		}
 	}
 	return nil
@@ -112,13 +115,14 @@ func (e *Engine) RefuseUndoNow(ctx context.Context, f *Found) error {
 	if err := e.refuseOthersData(ctx, list, f.Records, map[string]error{}); err != nil {
 		return err
 	}
-	return e.refuseSecondPrimary(ctx, f.ID, list)
+	return e.refuseSecondPrimary(ctx, f, list)
 }
 
 // refuseSecondPrimary refuses an undo that would start the primary again that a promotion has
 // stopped, when another server takes writes by now: while nobody could write, somebody has
-// promoted it by hand. Of a host that cannot be asked nothing is known.
-func (e *Engine) refuseSecondPrimary(ctx context.Context, id string, list []owed) error {
+// promoted it by hand. Of a host that cannot be asked nothing is known, and one that was left out
+// took writes before.
+func (e *Engine) refuseSecondPrimary(ctx context.Context, f *Found, list []owed) error {
 	i := slices.IndexFunc(list, func(o owed) bool {
 		s, ok := o.inverse.(*effect.Service)
 		return ok && o.step == steps.StepDownKind && s.Action == "start"
@@ -127,13 +131,14 @@ func (e *Engine) refuseSecondPrimary(ctx context.Context, id string, list []owed
 		return nil
 	}
 	stopped := list[i].inverse.On()
+	out := strings.FieldsFunc(f.Run.Vars["without"], func(r rune) bool { return r == ',' || r == ' ' })
 	w := newWorld(e.Cluster)
 	for _, name := range e.Inventory.Names() {
-		if name == stopped {
+		if name == stopped || slices.Contains(out, name) {
 			continue
 		}
 		if h, err := w.Of(ctx, name); err == nil && h.Server.Running && !h.Server.InRecovery {
-			return fault.Refuse(name, "to go on, with this one as the primary: pgrepctl runs resume "+id+"; to leave what the run did as it is: pgrepctl runs abandon "+id,
+			return fault.Refuse(name, e.waysForward(f),
 				fmt.Errorf("it takes writes: somebody has promoted it, and to take the run back would start %s beside it, as a second primary", stopped))
 		}
 	}
@@ -185,4 +190,9 @@ func ownBackup(recs []journal.Record) func(label string) bool {
 		}
 		return false
 	}
+}
+
+// waysForward are what is left of the ways out where nothing can be taken back.
+func (e *Engine) waysForward(f *Found) string {
+	return "to go on, with " + f.Run.Vars["standby"] + " as the primary: pgrepctl runs resume " + f.ID + "; to leave what the run did as it is: pgrepctl runs abandon " + f.ID
 }

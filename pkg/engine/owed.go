@@ -87,7 +87,8 @@ func owedInverses(recs []journal.Record) ([]owed, error) {
 			o := byIntent[rec.Of]
 			o.finished = true
 			if o.noReturn != "" && o.inverse != nil { // which was of an act whose end is not known
-				o.inverse, o.claims = nil, true
+				_, restart := o.inverse.(*effect.Service) // an undo goes back to that, as ever
+				o.inverse, o.claims = nil, o.claims || !restart
 			}
 		case journal.Undone:
 			delete(byIntent, rec.Of)
@@ -117,11 +118,14 @@ func backward(list []owed) []owed {
 	out := make([]owed, 0, len(list))
 	var last []owed
 	for _, o := range slices.Backward(list) {
-		if s, ok := o.inverse.(*effect.Service); ok && s.Last {
+		switch s, ok := o.inverse.(*effect.Service); {
+		case ok && s.Last:
 			last = append(last, o)
-		} else {
-			out = append(out, o)
+			continue
+		case o.inverse == nil: // no further back than to here
+			out, last = append(out, last...), nil
 		}
+		out = append(out, o)
 	}
 	return append(out, last...)
 }

@@ -216,3 +216,22 @@ func TestARunBesideAnOpenPromotionOfAnotherMachineIsRefused(t *testing.T) {
 	}
 	differ(t, "-before +after", before, w.state())
 }
+
+// A primary that died with the journal of a run, and comes back as a standby, has that still.
+func TestAJournalThatIsLeftOnAFormerPrimaryIsInNobodysWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, layout{})
+	if _, err := w.engine(nil, nil).Apply(t.Context(), w.list(does(failing()))); err == nil {
+		t.Fatal("no error")
+	}
+	w.elsewhere(t)
+	const copied = "/var/lib/postgresql/.pgrepctl/run1/journal.jsonl"
+	pg1, pg2 := w.hosts["pg1"], w.hosts["pg2"]
+	text, _ := pg1.fs.Get(copied)
+	pg1.fs.Delete(copied)
+	for _, dir := range []string{"/var/lib/postgresql/.pgrepctl", "/var/lib/postgresql/.pgrepctl/run1"} {
+		pg2.fs.Dir(dir, "postgres", 0o700)
+	}
+	pg2.fs.Put(copied, "postgres", 0o600, text)
+	w.apply(t)
+}

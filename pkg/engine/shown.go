@@ -19,7 +19,7 @@ func (r *run) asShown(n *plan.Node, planned []effect.Effect) error {
 	}
 	for _, e := range planned {
 		d := e.Describe()
-		if d.NoReturn == "" && d.Verb != "drop" {
+		if d.NoReturn == "" && (d.Verb != "drop" || e.Inverse() == nil) { // a slot that keeps nothing is dropped without one
 			continue
 		}
 		was := func(x effect.Description) bool { return x.Host == e.On() && x.Verb == d.Verb && x.Subject == d.Subject }

@@ -50,7 +50,7 @@ func (e *Engine) Undo(ctx context.Context, f *Found) (*Report, error) {
 		if err := r.e.refuseOthersData(ctx, list, f.Records, gone); err != nil {
 			return err
 		}
-		if err := r.e.refuseSecondPrimary(ctx, f.ID, list); err != nil {
+		if err := r.e.refuseSecondPrimary(ctx, f, list); err != nil {
 			return err
 		}
 		began = true

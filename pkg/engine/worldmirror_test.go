@@ -134,7 +134,7 @@ func (m *machine) runs() []facts.Run {
 			return
 		}
 		r := recs[0].Run
-		out = append(out, facts.Run{ID: r.ID, Cluster: r.Cluster, Plan: r.Plan, Vars: r.Vars, Operator: r.Operator, Started: recs[0].At, Path: p})
+		out = append(out, facts.Run{ID: r.ID, Cluster: r.Cluster, Plan: r.Plan, Vars: r.Vars, Operator: r.Operator, Started: recs[0].At, Path: p, Meets: r.Meets})
 	})
 	return out
 }

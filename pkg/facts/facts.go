@@ -410,6 +410,8 @@ type Run struct {
 	Operator string            `json:"operator"`
 	Started  time.Time         `json:"started"`
 	Path     string            `json:"path"` // of the copy
+	// Meets is the host that has the run's lock; empty for the primary, whoever that is.
+	Meets string `json:"meets,omitempty"`
 }
 
 // String names the run for a reader: "run 20261122T041002Z-7f3a (bootstrap-standby

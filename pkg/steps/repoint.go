@@ -120,29 +120,44 @@ func (s *Repoint) look(ctx context.Context, in In) (moves, error) {
 	return m, s.target(ctx, in, &m)
 }
 
+// setSlot is the slot that a running standby asks its upstream for, and whether that is known.
+func (m *moves) setSlot() (name string, known bool) {
+	switch {
+	case !m.self.Server.Running:
+		return "", false
+	case m.v.UsesSignalFiles():
+		return m.self.Server.Replay.ConfiguredSlot, true
+	}
+	return m.self.Data.PrimarySlotName, m.self.Data.PrimarySlotUnread == ""
+}
+
 // refuseOtherSlot: the slot that is made on the other host is that of the inventory, and the
-// standby asks for the one that it is set to. After a promotion it would find none, and stay
-// cut off; set to none, it would leave the new one unused, which fills a disk.
+// standby asks for the one that it is set to. It would find none there, and stay cut off. One that
+// is cut off already, by a promotion of this run, is past that.
 func (m *moves) refuseOtherSlot(in In) error {
-	if !m.self.Server.Running {
+	set, known := m.setSlot()
+	if !known || set == "" || set == in.Self.Slot || in.Run.Claimed("promote "+m.to.Name) {
 		return nil
 	}
-	set := m.self.Server.Replay.ConfiguredSlot
-	if !m.v.UsesSignalFiles() {
-		set = m.self.Data.PrimarySlotName
-	}
-	if set == in.Self.Slot || !m.v.UsesSignalFiles() && m.self.Data.PrimarySlotUnread != "" {
-		return nil
-	}
-	hint := "to set it to that: pgrepctl apply"
+	hint := "if that is its slot: say slot: " + set + " for it in the inventory; to set it to the inventory's, while its upstream runs: pgrepctl apply"
 	if !m.v.PrimaryConninfoReloads() {
 		hint += " --restart=rolling"
 	}
+	if in.Standby == m.to { // a promotion
+		hint += "; to leave it out: --without " + in.Self.Name
+	}
 	return fault.Refuse(in.Self.Name, hint+"; then type the same command again",
-		fmt.Errorf("its primary_slot_name is %s, and the inventory gives it %s: on %s it would not use the slot that keeps its WAL", orNone(set), orNone(in.Self.Slot), m.to.Name))
+		fmt.Errorf("its primary_slot_name is %s, and the inventory gives it %s: %s would have no slot that it asks for", set, cmp.Or(in.Self.Slot, "none"), m.to.Name))
 }
 
-func orNone(slot string) string { return cmp.Or(slot, "none") }
+// withoutSlot is said of one that is set to no slot. None is made for it, which nobody would use.
+func (m *moves) withoutSlot(in In) (Held, bool) {
+	if set, known := m.setSlot(); !known || set != "" || in.Self.Slot == "" {
+		return Held{}, false
+	}
+	return Held{What: "it is set to no slot, and none is made for it on " + m.to.Name + ": WAL is kept for it as long as the settings there say",
+		Hint: "to give it slot " + in.Self.Slot + ", when it streams again: pgrepctl apply", Note: true}, true
+}
 
 // target finds primary_conninfo, and what it shall be: only host and port differ.
 func (s *Repoint) target(ctx context.Context, in In, m *moves) error {
@@ -189,6 +204,10 @@ func (s *Repoint) target(ctx context.Context, in In, m *moves) error {
 func (s *Repoint) slot(ctx context.Context, in In, m moves, p *Planned) error {
 	name := in.Self.Slot
 	if name == "" {
+		return nil
+	}
+	if held, ok := m.withoutSlot(in); ok {
+		p.Held = append(p.Held, held)
 		return nil
 	}
 	claim := "slot " + name + " on " + m.to.Name

@@ -189,7 +189,7 @@ func (s *Retirable) leftOut(in In, h *facts.Host, down []*inventory.Host) ([]Hel
 		}
 		if h != nil {
 			if x, ok := h.Server.SenderOf(applicationName(d), d.Slot); ok {
-				return nil, fault.Refuse(sb, fmt.Sprintf("let %s be reached, and give no --without %s; or re-point it by hand, and say its new upstream in the inventory; then type the same command again", d.Name, d.Name),
+				return nil, fault.Refuse(sb, fmt.Sprintf("let %s be reached, and give no --without %s; or re-point it by hand, and say its new upstream in the inventory; or, if it has just vanished, wait for wal_sender_timeout (60 s by default); then type the same command again", d.Name, d.Name),
 					fmt.Errorf("%s streams from it (from %s, server process %d), and cannot be re-pointed while it is left out: it would be cut off", d.Name, x.Client, x.PID))
 			}
 		}
@@ -253,7 +253,11 @@ func (s *Retirable) refuseOtherSlot(ctx context.Context, in In, h *facts.Host) e
 		default:
 			continue
 		}
-		return fault.Refuse(up.Name, fmt.Sprintf("say slot: %s for %s in the inventory, then type the same command again", x.Name, sb.Name),
+		hint := fmt.Sprintf("say slot: %s for %s in the inventory", x.Name, sb.Name)
+		if !in.Cluster.Replication.Slots {
+			hint = fmt.Sprintf("pgrepctl slot drop %s --on %s --of %s", x.Name, up.Name, sb.Name)
+		}
+		return fault.Refuse(up.Name, hint+", then type the same command again",
 			fmt.Errorf("%s %s slot %s, and the inventory says %q: it would be left behind", sb.Name, uses, x.Name, sb.Slot))
 	}
 	return nil

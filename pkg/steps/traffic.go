@@ -335,6 +335,7 @@ func (s *Traffic) serve(ctx context.Context, in In) (Planned, error) {
 	var p Planned
 	var waits []effect.Effect
 	var weightless, taken []string
+	var told []effect.Effect // of the taken, which say so where there is something else to do
 	for _, b := range in.Cluster.Traffic.Balancers {
 		switch b.Kind {
 		case inventory.BalancerPgBouncer:
@@ -371,13 +372,15 @@ func (s *Traffic) serve(ctx context.Context, in In) (Planned, error) {
 		if now.State != facts.Drained {
 			continue
 		}
-		if s.ownOnly() && b.Kind == inventory.BalancerHAProxy && now.Admin != "drain" {
-			taken = append(taken, takenOver(b, now)...)
-			continue
-		}
 		e := balance(b, now)
 		e.To, e.Serve, e.Argv, e.Undo = "ready", true, e.Undo, e.Argv
 		e.Back, e.Asked, e.Standby = s.State == foundTraffic, !s.ownOnly(), otherName(in.Self, now)
+		if s.ownOnly() && b.Kind == inventory.BalancerHAProxy && now.Admin != "drain" {
+			taken = append(taken, takenOver(b, now)...)
+			e.Was = "drain" // by this run
+			told = append(told, &e)
+			continue
+		}
 		p.Effects = append(p.Effects, &e)
 		if b.Kind == inventory.BalancerHAProxy {
 			waits = append(waits, &effect.AwaitServing{At: e, Timeout: servingTimeout, Found: s.State == foundTraffic})
@@ -399,7 +402,7 @@ func (s *Traffic) serve(ctx context.Context, in In) (Planned, error) {
 			return Planned{}, err
 		}
 	}
-	p.Effects = append(p.Effects, waits...)
+	p.Effects = append(append(p.Effects, told...), waits...)
 	return p, nil
 }
 

@@ -22,7 +22,7 @@ func parseRuns(list []string) []facts.Run {
 		if path.Base(path.Dir(p)) != run.ID {
 			continue
 		}
-		out = append(out, facts.Run{ID: run.ID, Cluster: run.Cluster, Plan: run.Plan, Vars: run.Vars, Operator: run.Operator, Started: recs[0].At, Path: p})
+		out = append(out, facts.Run{ID: run.ID, Cluster: run.Cluster, Plan: run.Plan, Vars: run.Vars, Operator: run.Operator, Started: recs[0].At, Path: p, Meets: run.Meets})
 	}
 	return out
 }
