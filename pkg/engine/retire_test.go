@@ -3,11 +3,13 @@ package engine_test
 import (
 	"context"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pgrepctl/pgrepctl/pkg/event"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
 	"github.com/pgrepctl/pgrepctl/pkg/steps"
@@ -206,5 +208,29 @@ func TestRetirementOfAGoneStandbyDoesNotAskIt(t *testing.T) {
 	again, err := w.engine(nil, nil).Preview(t.Context(), w.plan())
 	if err != nil || again.Effects() != 0 {
 		t.Errorf("a second run: %v, %v", again, err)
+	}
+}
+
+// progressing is where progress is told of.
+type progressing []string
+
+func (p *progressing) Emit(e event.Event) {
+	if e.Type == event.Progressed {
+		*p = append(*p, e.Host+" "+e.Step)
+	}
+}
+
+// A standby that comes back may have to catch up for a while: an undo has no node of its own.
+func TestProgressOfWhatIsTakenBackIsOfItsOwnHost(t *testing.T) {
+	t.Parallel()
+	w := leaving("")(t, layout{})
+	w.apply(t)
+	w.lags = true
+	var told progressing
+	if _, err := w.engine(&told, nil).Undo(t.Context(), w.found(t)); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(told, "pg2 leave") || slices.Contains(told, " ") {
+		t.Errorf("got %q", told)
 	}
 }

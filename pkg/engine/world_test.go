@@ -130,6 +130,7 @@ type world struct {
 	// oldest WAL file of pg1; a deaf pg2 does not stream.
 	oldest string
 	deaf   bool
+	lags   bool // a standby that comes back has some WAL before it
 	// ofAge: the apply delay of all that pg2 has received is over.
 	ofAge bool
 	// hook, if set, is told of every command before it runs.

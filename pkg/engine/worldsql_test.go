@@ -339,6 +339,9 @@ func (s *sqlSession) rows(sql string, args []any) ([]row, error) {
 		return nil, nil
 	case strings.Contains(sql, "from pg_stat_replication where application_name"):
 		if w.streams() && args[0] == "pg2" {
+			if w.lags {
+				return []row{{"state": "streaming", "sent": "0/1000000", "goal": "0/9000000"}}, nil
+			}
 			return []row{{"state": "streaming"}}, nil
 		}
 		return nil, nil
