@@ -332,7 +332,11 @@ SQL
 else
   if $booted; then systemctl stop $unit; systemctl reset-failed $unit; fi
   if [ -e $data/postmaster.pid ]; then as $bin/pg_ctl -s -D $data -m immediate stop || true; fi
-  for d in $data ${data%/*}; do if mountpoint -q $d; then umount $d; fi; done
+  # Children outlive a postmaster that ends at once, by a moment, and are in there.
+  for d in $data ${data%/*}; do
+    for try in $(seq 200); do if ! mountpoint -q $d || umount $d 2>/dev/null; then break; fi; sleep 0.05; done
+    if mountpoint -q $d; then umount $d; fi
+  done
   if [ $layout = etc ]; then
     mkdir -p $data; chmod 700 $data; chown postgres:postgres $data
     find $data -mindepth 1 -delete
