@@ -24,12 +24,19 @@ const piped = "PGREPCTL_TEST_PIPED"
 // nohup: what ignores a signal passes that on, and no shell takes it back (POSIX, trap).
 var attended = []string{"perl", "-e", `$SIG{HUP} = "DEFAULT"; exec @ARGV`}
 
+// besides is the environment of a test that is started as a process of its own. What that leaves,
+// for a signal ends it, goes with this test.
+func besides(t *testing.T, setting string) []string {
+	t.Helper()
+	return append(os.Environ(), setting, "TMPDIR="+t.TempDir())
+}
+
 // childWith starts the named test as a process of its own, behind the words before.
 func childWith(t *testing.T, before []string, env, mode string) (c *exec.Cmd, out io.ReadCloser, errs *os.File) {
 	t.Helper()
 	argv := append(slices.Clone(before), os.Args[0], "-test.run=^"+t.Name()+"$")
 	c = exec.CommandContext(t.Context(), argv[0], argv[1:]...)
-	c.Env = append(os.Environ(), env+"="+mode)
+	c.Env = besides(t, env+"="+mode)
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +139,7 @@ func TestACommandThatLooksEndsWithItsReaderAndOneThatActsGoesOn(t *testing.T) {
 	t.Parallel()
 	for mode, want := range map[string]string{"looks": "signal: broken pipe", "acts": ""} {
 		c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
-		c.Env = append(os.Environ(), piped+"="+mode)
+		c.Env = besides(t, piped+"="+mode)
 		in, err := c.StdinPipe()
 		out, oerr := c.StdoutPipe()
 		errs, eerr := c.StderrPipe()

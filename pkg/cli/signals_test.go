@@ -28,7 +28,7 @@ func TestAThirdInterruptEndsAProcessThatHangs(t *testing.T) {
 	}
 	t.Parallel()
 	c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAThirdInterruptEndsAProcessThatHangs$")
-	c.Env = append(os.Environ(), hanging+"=1")
+	c.Env = besides(t, hanging+"=1")
 	out, err := c.StdoutPipe()
 	if err == nil {
 		err = c.Start()
