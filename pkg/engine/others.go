@@ -9,6 +9,7 @@ import (
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
 	"github.com/pgrepctl/pgrepctl/pkg/fault"
+	"github.com/pgrepctl/pgrepctl/pkg/inventory"
 	"github.com/pgrepctl/pgrepctl/pkg/journal"
 	"github.com/pgrepctl/pgrepctl/pkg/steps"
 )
@@ -131,14 +132,14 @@ func (e *Engine) refuseSecondPrimary(ctx context.Context, f *Found, list []owed)
 		return nil
 	}
 	stopped := list[i].inverse.On()
-	out := strings.FieldsFunc(f.Run.Vars["without"], func(r rune) bool { return r == ',' || r == ' ' })
+	out := inventory.NamesIn(f.Run.Vars["without"])
 	w := newWorld(e.Cluster)
 	for _, name := range e.Inventory.Names() {
 		if name == stopped || slices.Contains(out, name) {
 			continue
 		}
 		if h, err := w.Of(ctx, name); err == nil && h.Server.Running && !h.Server.InRecovery {
-			return fault.Refuse(name, e.waysForward(f),
+			return fault.Refuse(name, "to go on, with "+f.Run.Vars["standby"]+" as the primary: pgrepctl runs resume "+f.ID+"; to leave what the run did as it is: pgrepctl runs abandon "+f.ID,
 				fmt.Errorf("it takes writes: somebody has promoted it, and to take the run back would start %s beside it, as a second primary", stopped))
 		}
 	}
@@ -190,9 +191,4 @@ func ownBackup(recs []journal.Record) func(label string) bool {
 		}
 		return false
 	}
-}
-
-// waysForward are what is left of the ways out where nothing can be taken back.
-func (e *Engine) waysForward(f *Found) string {
-	return "to go on, with " + f.Run.Vars["standby"] + " as the primary: pgrepctl runs resume " + f.ID + "; to leave what the run did as it is: pgrepctl runs abandon " + f.ID
 }

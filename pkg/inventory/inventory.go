@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/postgres"
@@ -213,6 +214,11 @@ func (c *Cluster) Names() []string {
 		names[i] = h.Name
 	}
 	return names
+}
+
+// NamesIn are the names in a list, as a variable of a plan has it: with commas or blanks between.
+func NamesIn(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 // CIDR is the host's address as pg_hba.conf wants it: of an IP address the

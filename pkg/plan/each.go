@@ -49,7 +49,7 @@ func (l *loader) each(n *yaml.Node) []*inventory.Host {
 // be empty.
 func (l *loader) named(value string) ([]*inventory.Host, bool) {
 	var out []*inventory.Host
-	for name := range strings.FieldsFuncSeq(value, func(r rune) bool { return r == ',' || r == ' ' }) {
+	for _, name := range inventory.NamesIn(value) {
 		h, ok := l.cluster.Host(name)
 		if !ok {
 			return nil, false
@@ -91,7 +91,7 @@ func (l *loader) reached(hosts []*inventory.Host) []*inventory.Host {
 // leaveOut reads the variable without: the hosts that cannot be reached either,
 // with commas between. The primary is needed, and the standby is no other host.
 func (l *loader) leaveOut(root *yaml.Node, list string) {
-	for name := range strings.FieldsFuncSeq(list, func(r rune) bool { return r == ',' || r == ' ' }) {
+	for _, name := range inventory.NamesIn(list) {
 		h, ok := l.cluster.Host(name)
 		switch {
 		case !ok:

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
@@ -57,7 +56,7 @@ type hostList string
 
 func (l hostList) of(c *inventory.Cluster) ([]*inventory.Host, error) {
 	var out []*inventory.Host
-	for name := range strings.FieldsFuncSeq(string(l), func(r rune) bool { return r == ',' || r == ' ' }) {
+	for _, name := range inventory.NamesIn(string(l)) {
 		h, ok := c.Host(name)
 		if !ok {
 			return nil, fmt.Errorf("no host %q in the inventory", name)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/pgrepctl/pgrepctl/pkg/effect"
 	"github.com/pgrepctl/pgrepctl/pkg/facts"
@@ -116,7 +115,7 @@ func (s *HBA) rule(address string, v postgres.Version) (hba.Rule, error) {
 func (in In) edit(h *facts.Host, hst *inventory.Host, before host.File, after []byte) *effect.WriteFile {
 	return &effect.WriteFile{
 		Host: hst.Name, As: hst.Postgres.OSUser, Path: before.Path, Before: before, Data: after, Mode: 0o600,
-		Image: in.image(h.Machine.OSUserHome, strings.ReplaceAll(strings.TrimPrefix(before.Path, "/"), "/", "_")),
+		Image: in.image(h.Machine.OSUserHome, imageName(before.Path)),
 		Judge: judge(h, hst),
 	}
 }

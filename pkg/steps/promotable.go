@@ -230,5 +230,5 @@ func (s *Promotable) followers(in In) []*inventory.Host {
 }
 
 func (s *Promotable) leavesOut(h *inventory.Host) bool {
-	return slices.Contains(strings.FieldsFunc(s.Without, func(r rune) bool { return r == ',' || r == ' ' }), h.Name)
+	return slices.Contains(inventory.NamesIn(s.Without), h.Name)
 }

@@ -376,9 +376,11 @@ func (s *Traffic) serve(ctx context.Context, in In) (Planned, error) {
 		e.To, e.Serve, e.Argv, e.Undo = "ready", true, e.Undo, e.Argv
 		e.Back, e.Asked, e.Standby = s.State == foundTraffic, !s.ownOnly(), otherName(in.Self, now)
 		if s.ownOnly() && b.Kind == inventory.BalancerHAProxy && now.Admin != "drain" {
-			taken = append(taken, takenOver(b, now)...)
-			e.Was = "drain" // by this run
-			told = append(told, &e)
+			if by := takenOver(b, now); by != "" {
+				taken = append(taken, by)
+				e.Was = "drain" // by this run
+				told = append(told, &e)
+			}
 			continue
 		}
 		p.Effects = append(p.Effects, &e)

@@ -61,11 +61,11 @@ func (s *Traffic) lets(in In, e interface{ KeptAway() string }) bool {
 
 // takenOver says what somebody else has made of a server that this run has drained. Nobody has
 // where HAProxy, reloaded, has forgotten the drain, and something else keeps reads away.
-func takenOver(b *inventory.Balancer, now facts.Balanced) []string {
+func takenOver(b *inventory.Balancer, now facts.Balanced) string {
 	if now.Admin == "ready" {
-		return nil
+		return ""
 	}
-	return []string{fmt.Sprintf("%s/%s is in %s at %s", now.Backend, now.Name, now.Admin, b.Name)}
+	return fmt.Sprintf("%s/%s is in %s at %s", now.Backend, now.Name, now.Admin, b.Name)
 }
 
 // otherName is what a standby is called in the inventory, where a balancer calls it otherwise.
